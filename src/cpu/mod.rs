@@ -1,0 +1,1 @@
+//! The fast engine for machines without a GPU.

@@ -1,0 +1,52 @@
+//! The one error type of the library: what is wrong, in which file, and what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Result of every fallible function of ichor.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong. `Display` is one sentence for a person; it names the file wherever there is one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or folder that cannot be read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file or folder that cannot be written.
+    #[error("{}: cannot be written: {source}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A network description that no back end can run.
+    #[error("the network description is not usable: {0}")]
+    Description(String),
+    /// An input, mask or output that does not fit the network or the engine.
+    #[error("{0}")]
+    Shape(String),
+    /// A device that cannot run here, with the reason.
+    #[error("{0}")]
+    Device(String),
+}
+
+impl Error {
+    /// An [`Error::Read`] for `path`; made for `map_err`.
+    pub fn read(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Error {
+        let path = path.as_ref().to_path_buf();
+        move |source| Error::Read { path, source }
+    }
+
+    /// An [`Error::Write`] for `path`; made for `map_err`.
+    pub fn write(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Error {
+        let path = path.as_ref().to_path_buf();
+        move |source| Error::Write { path, source }
+    }
+}

@@ -1,0 +1,26 @@
+//! ichor finds intracerebral hemorrhage on a non-contrast head CT and measures its volume.
+//!
+//! For research use only, not for diagnosis.
+//!
+//! The folders in the order in which data goes through them; a module uses those above it only:
+//!
+//! - [`volume`]: voxel grids, affines, orientation, resampling. Knows nothing of networks.
+//! - [`io`]: NIfTI files. Knows nothing of networks.
+//! - [`network`]: the description of a V-Net and its forward pass, as a plan of steps. Knows nothing of CT.
+//! - [`weights`]: the weights file, and the import of TensorFlow checkpoints.
+//! - [`mod@reference`]: every operation as plain loops: the definition of right.
+//! - [`cpu`]: the fast engine for machines without a GPU.
+//! - [`pipeline`]: clamp, brain extraction, registration, inverse transform, report: joins the above.
+
+#![warn(missing_docs)]
+
+pub mod cpu;
+pub mod error;
+pub mod io;
+pub mod network;
+pub mod pipeline;
+pub mod reference;
+pub mod volume;
+pub mod weights;
+
+pub use error::{Error, Result};

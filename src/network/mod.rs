@@ -1,0 +1,32 @@
+//! The V-Net as a description and a plan of steps. Knows nothing of CT, files or devices.
+//!
+//! [`Description`] says what a network is; [`Plan`] is its forward pass on one grid, written once, as steps over
+//! numbered buffers; a back end implements [`Operations`] for its own buffers; [`Engine`] is what a loaded
+//! back end looks like from outside.
+
+pub mod description;
+pub mod plan;
+
+pub use description::{Activation, Description};
+pub use plan::{Buffer, BufferId, Operations, Plan, Step};
+
+use crate::Result;
+
+/// A loaded network on one device for one grid: what the pipeline and the benchmarks drive.
+pub trait Engine {
+    /// The grid (D, H, W) of every pass.
+    fn shape(&self) -> [usize; 3];
+
+    /// The device in words, as the report names it.
+    fn device(&self) -> String;
+
+    /// One pass. `input` and `logits` hold D*H*W values, W fastest; `input` is in HU, 0 outside the brain.
+    ///
+    /// With `needed` (D*H*W, W fastest), only the logits where it is true are wanted: an engine may skip whatever
+    /// they do not depend on, and leaves `f32::NEG_INFINITY` (probability 0) elsewhere. The wanted logits have the same bits with and
+    /// without `needed`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] where a slice has another length than the grid, and whatever the device reports.
+    fn run(&mut self, input: &[f32], needed: Option<&[bool]>, logits: &mut [f32]) -> Result<()>;
+}

@@ -1,0 +1,1 @@
+//! From a scan to a mask and its volume: joins volumes, files and networks.

@@ -1,0 +1,80 @@
+//! Affine maps of three-dimensional space.
+
+/// An affine map `p -> m p + t` of three-dimensional points, in double precision.
+///
+/// Used for voxel indices to RAS millimetres, and for rigid transforms between worlds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Affine {
+    /// The upper three rows of the 4x4 homogeneous matrix; the last row is (0, 0, 0, 1).
+    pub rows: [[f64; 4]; 3],
+}
+
+impl Affine {
+    /// The map that leaves every point where it is.
+    pub const IDENTITY: Affine = Affine { rows: [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]] };
+
+    /// The map `p -> matrix p + translation`.
+    pub fn new(matrix: [[f64; 3]; 3], translation: [f64; 3]) -> Self {
+        let row = |r: usize| [matrix[r][0], matrix[r][1], matrix[r][2], translation[r]];
+        Affine { rows: [row(0), row(1), row(2)] }
+    }
+
+    /// The 3x3 part.
+    pub fn matrix(&self) -> [[f64; 3]; 3] {
+        self.rows.map(|r| [r[0], r[1], r[2]])
+    }
+
+    /// The translation.
+    pub fn translation(&self) -> [f64; 3] {
+        self.rows.map(|r| r[3])
+    }
+
+    /// The image of a point.
+    pub fn apply(&self, p: [f64; 3]) -> [f64; 3] {
+        self.rows.map(|r| r[0] * p[0] + r[1] * p[1] + r[2] * p[2] + r[3])
+    }
+
+    /// The map that does `first` and then `self`.
+    pub fn after(&self, first: &Affine) -> Affine {
+        let mut rows = [[0.0; 4]; 3];
+        for (r, row) in rows.iter_mut().enumerate() {
+            for (c, value) in row.iter_mut().enumerate() {
+                *value = (0..3).map(|n| self.rows[r][n] * first.rows[n][c]).sum::<f64>();
+            }
+            row[3] += self.rows[r][3];
+        }
+        Affine { rows }
+    }
+
+    /// Determinant of the 3x3 part.
+    pub fn determinant(&self) -> f64 {
+        let m = &self.rows;
+        m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1]) - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
+            + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])
+    }
+
+    /// The inverse map, or `None` where the 3x3 part is singular or not finite.
+    pub fn inverse(&self) -> Option<Affine> {
+        let determinant = self.determinant();
+        if !(determinant.is_finite() && determinant != 0.0) {
+            return None;
+        }
+        let m = &self.rows;
+        // Adjugate over determinant: entry (r, c) is the cofactor (c, r).
+        let mut matrix = [[0.0; 3]; 3];
+        for (r, row) in matrix.iter_mut().enumerate() {
+            for (c, value) in row.iter_mut().enumerate() {
+                let (r1, r2, c1, c2) = ((c + 1) % 3, (c + 2) % 3, (r + 1) % 3, (r + 2) % 3);
+                *value = (m[r1][c1] * m[r2][c2] - m[r1][c2] * m[r2][c1]) / determinant;
+            }
+        }
+        let linear = Affine::new(matrix, [0.0; 3]);
+        let translation = linear.apply(self.translation()).map(|t| -t);
+        Some(Affine::new(matrix, translation))
+    }
+
+    /// Length of the image of a unit step along each axis: for a voxel-to-world map, the spacing in millimetres.
+    pub fn spacing(&self) -> [f64; 3] {
+        [0, 1, 2].map(|c| self.rows.iter().map(|r| r[c] * r[c]).sum::<f64>().sqrt())
+    }
+}
