@@ -26,6 +26,14 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
+    /// A scan, mask or template that cannot be used as it is, though it could be read.
+    #[error("{}: {problem}", path.display())]
+    Scan {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
     /// A network description that no back end can run.
     #[error("the network description is not usable: {0}")]
     Description(String),
