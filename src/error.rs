@@ -1,5 +1,6 @@
 //! The one error type of the library: what is wrong, in which file, and what to do about it.
 
+use crate::weights::WeightsError;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,14 @@ pub enum Error {
     /// A network description that no back end can run.
     #[error("the network description is not usable: {0}")]
     Description(String),
+    /// A weights file that is not usable.
+    #[error("{}: {source}", path.display())]
+    Weights {
+        /// The file, or the name of weights that come from no file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: WeightsError,
+    },
     /// An input, mask or output that does not fit the network or the engine.
     #[error("{0}")]
     Shape(String),

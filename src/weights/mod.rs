@@ -1,1 +1,177 @@
-//! The weights file.
+//! The weights of a network: the weights file, generated and hand-set weights, and the import of TensorFlow checkpoints.
+//!
+//! - [`mod@format`]: the weights file: safetensors, checked before a byte of it is used.
+//! - [`metadata`]: what the file says about itself besides the network: origin, license, threshold, kind of input.
+//! - [`generate`]: pseudo-random weights and inputs that any language can repeat.
+
+pub mod format;
+pub mod generate;
+pub mod metadata;
+
+pub use format::{Dtype, WeightsError};
+pub use metadata::{InputKind, Metadata};
+
+use crate::network::Description;
+use crate::{Error, Result};
+use memmap2::Mmap;
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// The weights of one network: a weights file in memory or mapped into it, of which every byte has been checked.
+pub struct Weights {
+    name: String,
+    bytes: Bytes,
+    layout: format::Layout,
+    sha256: OnceLock<String>,
+}
+
+/// Bytes of a file, mapped or held.
+pub(crate) enum Bytes {
+    Mapped(Mmap),
+    Held(Cow<'static, [u8]>),
+}
+
+impl Bytes {
+    /// Maps a regular file; anything else (a pipe would never end) is refused.
+    pub(crate) fn map(path: &Path) -> io::Result<Bytes> {
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        let file = File::open(path)?;
+        // SAFETY: the map is read-only and seen as plain bytes, for which every value is valid. Nobody may cut the file while it is
+        // mapped, which no program can rule out; `Weights::open` says so to its users.
+        Ok(Bytes::Mapped(unsafe { Mmap::map(&file)? }))
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Mapped(map) => map,
+            Bytes::Held(bytes) => bytes,
+        }
+    }
+}
+
+impl Weights {
+    /// Opens a weights file: maps it into memory without a copy and checks all of it. It must not be changed while it is open.
+    ///
+    /// # Errors
+    /// [`Error::Read`] where the file cannot be read, [`Error::Weights`] where anything in it is wrong.
+    pub fn open(path: impl AsRef<Path>) -> Result<Weights> {
+        let path = path.as_ref();
+        let bytes = Bytes::map(path).map_err(Error::read(path))?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Weights::checked(name, bytes).map_err(|source| Error::Weights { path: path.to_path_buf(), source })
+    }
+
+    /// Weights from the bytes of a weights file, such as one embedded in the program.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where anything in them is wrong.
+    pub fn from_bytes(name: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Result<Weights> {
+        Weights::checked(name.to_string(), Bytes::Held(bytes.into()))
+            .map_err(|source| Error::Weights { path: name.into(), source })
+    }
+
+    /// Weights from values: what a file with them as F32 would hold.
+    ///
+    /// `tensors` has the values of every tensor of [`Description::tensors`] in C order.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] for an unusable description and for tensors that do not fit it or are not finite.
+    pub fn from_tensors(
+        name: &str,
+        description: &Description,
+        metadata: &Metadata,
+        tensors: &BTreeMap<String, Vec<f32>>,
+    ) -> Result<Weights> {
+        let bytes = format::serialize(description, metadata, tensors, Dtype::F32)
+            .map_err(|source| Error::Weights { path: name.into(), source })?;
+        Weights::from_bytes(name, bytes)
+    }
+
+    fn checked(name: String, bytes: Bytes) -> std::result::Result<Weights, WeightsError> {
+        let layout = format::parse(&bytes)?;
+        Ok(Weights { name, bytes, layout, sha256: OnceLock::new() })
+    }
+
+    /// The name: the file's without its extension, or the one that was given.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The network.
+    pub fn description(&self) -> &Description {
+        &self.layout.description
+    }
+
+    /// What the file says about itself.
+    pub fn metadata(&self) -> &Metadata {
+        &self.layout.metadata
+    }
+
+    /// The bytes of the weights file: written anywhere, they are a copy of it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Tells the operating system that the file's pages in memory are not needed for now, such as after packing; reading a tensor again
+    /// fetches them again.
+    pub fn release(&self) {
+        #[cfg(unix)]
+        if let Bytes::Mapped(map) = &self.bytes {
+            // SAFETY: the map is a read-only map of a file, so a dropped page comes back with the same bytes when it is read.
+            // An error means that the pages stay, which does no harm.
+            let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        }
+    }
+
+    /// SHA-256 of the weights file, in hex. Computed at the first call.
+    pub fn sha256(&self) -> String {
+        self.sha256.get_or_init(|| Sha256::digest(self.bytes()).iter().map(|byte| format!("{byte:02x}")).collect()).clone()
+    }
+
+    /// How the file stores a tensor.
+    ///
+    /// # Panics
+    /// Where `name` is not one of [`Description::tensors`].
+    pub fn dtype(&self, name: &str) -> Dtype {
+        self.layout.entry(name).dtype
+    }
+
+    /// The values of a tensor in C order, straight from the file's bytes where they are f32 in memory's own order and alignment.
+    ///
+    /// # Panics
+    /// Where `name` is not one of [`Description::tensors`].
+    pub fn tensor(&self, name: &str) -> Cow<'_, [f32]> {
+        let entry = self.layout.entry(name);
+        let bytes = &self.bytes[entry.range.clone()];
+        if entry.dtype == Dtype::F32
+            && cfg!(target_endian = "little")
+            && let Ok(values) = bytemuck::try_cast_slice(bytes)
+        {
+            return Cow::Borrowed(values);
+        }
+        Cow::Owned(entry.dtype.decode(bytes))
+    }
+}
+
+impl fmt::Debug for Weights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Weights")
+            .field("name", &self.name)
+            .field("description", self.description())
+            .field("metadata", self.metadata())
+            .finish_non_exhaustive()
+    }
+}
