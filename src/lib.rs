@@ -15,9 +15,12 @@
 #![warn(missing_docs)]
 
 pub mod cpu;
+pub mod device;
 pub mod error;
+pub mod inference;
 pub mod io;
 pub mod network;
+pub mod phantom;
 pub mod pipeline;
 pub mod reference;
 pub mod volume;

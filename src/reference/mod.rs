@@ -7,6 +7,7 @@
 mod conv;
 mod dice;
 mod down;
+mod engine;
 mod join;
 mod prelu;
 mod sigmoid;
@@ -15,6 +16,7 @@ mod up;
 pub use conv::conv;
 pub use dice::{Dice, dice};
 pub use down::down;
+pub use engine::Engine;
 pub use join::{add, broadcast_channels, concatenate};
 pub use prelu::prelu;
 pub use sigmoid::sigmoid;

@@ -1,0 +1,98 @@
+//! Which device runs the network, and loading an engine there.
+
+use crate::network::Engine;
+use crate::weights::Weights;
+use crate::{Error, Result, reference};
+use std::fmt;
+use std::str::FromStr;
+
+/// A device by the name that `--device` has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// The fastest that this build and machine can run.
+    Auto,
+    /// The fast engine on the CPU.
+    Cpu,
+    /// The naive operations on the CPU: the definition of right, and slow.
+    Reference,
+    /// The `N`-th NVIDIA GPU.
+    Cuda(usize),
+}
+
+/// A device and whether it can run here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Availability {
+    /// The device.
+    pub device: Device,
+    /// What it is, or why it cannot run here.
+    pub detail: std::result::Result<String, String>,
+}
+
+const NO_CUDA: &str = "this build of ichor has no CUDA engine; use --device cpu";
+
+impl Device {
+    /// All devices that ichor knows and whether they can run here.
+    pub fn all(threads: usize) -> Vec<Availability> {
+        vec![
+            Availability { device: Device::Cpu, detail: Ok("x".into()) },
+            Availability { device: Device::Reference, detail: Ok("plain loops in double precision, for checking".into()) },
+            Availability { device: Device::Cuda(0), detail: Err(NO_CUDA.into()) },
+        ]
+    }
+
+    /// Loads `weights` for passes on a grid of `shape` (D, H, W) with `threads` threads.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where the device cannot run here, [`Error::Shape`] for a grid that the network cannot have.
+    pub fn load<'w>(self, weights: &'w Weights, shape: [usize; 3], threads: usize) -> Result<Box<dyn Engine + Send + 'w>> {
+        match self {
+            Device::Auto | Device::Cpu => Ok(Box::new(reference::Engine::new(weights, shape)?)),
+            Device::Reference => Ok(Box::new(reference::Engine::new(weights, shape)?)),
+            Device::Cuda(_) => Err(Error::Device(NO_CUDA.into())),
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Device::Auto => write!(f, "auto"),
+            Device::Cpu => write!(f, "cpu"),
+            Device::Reference => write!(f, "reference"),
+            Device::Cuda(number) => write!(f, "cuda:{number}"),
+        }
+    }
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(name: &str) -> std::result::Result<Self, String> {
+        match name {
+            "auto" => Ok(Device::Auto),
+            "cpu" => Ok(Device::Cpu),
+            "reference" => Ok(Device::Reference),
+            "cuda" => Ok(Device::Cuda(0)),
+            _ => match name.strip_prefix("cuda:").map(str::parse) {
+                Some(Ok(number)) => Ok(Device::Cuda(number)),
+                _ => Err("the devices are auto, reference, cuda and cuda:N".into()),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_go_there_and_back() {
+        for name in ["auto", "cpu", "reference", "cuda:0", "cuda:3"] {
+            assert_eq!(name.parse::<Device>().unwrap().to_string(), name);
+        }
+        assert_eq!("cuda".parse(), Ok(Device::Cuda(0)));
+        for name in ["gpu", "cuda:", "cuda:x", ""] {
+            assert!(name.parse::<Device>().is_err(), "{name}");
+        }
+    }
+}
