@@ -1,8 +1,10 @@
 //! The one error type of the library: what is wrong, in which file, and what to do about it.
 
-use crate::weights::WeightsError;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::io::nifti::NiftiError;
+use crate::weights::WeightsError;
 
 /// Result of every fallible function of ichor.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -34,6 +36,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong and what to do.
         problem: String,
+    },
+    /// A NIfTI file that cannot be used.
+    #[error("{}: {source}", path.display())]
+    Nifti {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: NiftiError,
     },
     /// A network description that no back end can run.
     #[error("the network description is not usable: {0}")]

@@ -1,1 +1,4 @@
 //! Files in and out. Knows nothing of networks.
+
+pub mod atomic;
+pub mod nifti;

@@ -4,8 +4,11 @@
 //! as NIfTI has them. Voxel indices are (i, j, k) and are stored with i fastest.
 
 pub mod affine;
+pub mod orientation;
+pub mod resample;
 
 pub use affine::Affine;
+pub use orientation::Orientation;
 
 /// A voxel grid in the world: `shape` voxels along i, j and k, placed by `affine`.
 #[derive(Clone, Debug, PartialEq)]

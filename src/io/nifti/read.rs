@@ -1,0 +1,213 @@
+//! From bytes to a scan. Nothing is allocated that the file could not fill.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::Scan;
+use super::error::NiftiError;
+use super::header::{self, Header, Layout, Version};
+use crate::Error;
+use crate::volume::Volume;
+
+/// The most that deflate can compress: 258 bytes by 2 bits (RFC 1951: a length and a distance code of one bit each).
+const DEFLATE_LIMIT: u64 = 1032;
+
+/// Bytes that are read and converted at a time; a multiple of every voxel's size.
+const SLAB: usize = 1 << 20;
+
+/// Reads a scan from a .nii, .nii.gz, .hdr or .img file; the other file of a pair is looked for beside it. Whether a file is compressed
+/// is told from its content, not from its name.
+///
+/// # Errors
+/// [`Error::Nifti`], naming `path`.
+pub fn read(path: impl AsRef<Path>) -> crate::Result<Scan> {
+    let path = path.as_ref();
+    read_path(path).map_err(|source| Error::Nifti { path: path.to_path_buf(), source })
+}
+
+/// Reads a scan from the bytes of a .nii or .nii.gz file.
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub fn read_bytes(bytes: &[u8]) -> Result<Scan, NiftiError> {
+    read_single(Source::new(bytes, bytes.len() as u64)?)
+}
+
+fn read_path(path: &Path) -> Result<Scan, NiftiError> {
+    match pair(path)? {
+        None => read_single(Source::open(path)?),
+        Some((header, image)) => read_pair(Source::open(&header)?, Source::open(&image)?),
+    }
+}
+
+fn read_single(mut source: Source) -> Result<Scan, NiftiError> {
+    let (header, layout) = read_header(&mut source)?;
+    if !layout.single_file {
+        return Err(NiftiError::HeaderOnly);
+    }
+    read_voxels(source, header, layout)
+}
+
+fn read_pair(mut header: Source, image: Source) -> Result<Scan, NiftiError> {
+    let (header, layout) = read_header(&mut header)?;
+    if layout.single_file {
+        return Err(NiftiError::NotAPair);
+    }
+    read_voxels(image, header, layout)
+}
+
+/// Header and image file where the name is one of a pair's.
+fn pair(path: &Path) -> Result<Option<(PathBuf, PathBuf)>, NiftiError> {
+    let (stem, compressed) = match path.extension() {
+        Some(extension) if extension.eq_ignore_ascii_case("gz") => (path.with_extension(""), true),
+        _ => (path.to_path_buf(), false),
+    };
+    let is = |extension: &str| stem.extension().is_some_and(|own| own.eq_ignore_ascii_case(extension));
+    let other = match () {
+        _ if is("hdr") => "img",
+        _ if is("img") => "hdr",
+        _ => return Ok(None),
+    };
+    let plain = stem.with_extension(other);
+    let gzip = stem.with_extension(format!("{other}.gz"));
+    let candidates = if compressed { [gzip, plain.clone()] } else { [plain.clone(), gzip] };
+    let found = candidates.into_iter().find(|candidate| candidate.is_file());
+    match (other, found) {
+        ("img", Some(image)) => Ok(Some((path.to_path_buf(), image))),
+        (_, Some(header)) => Ok(Some((header, path.to_path_buf()))),
+        // A wrong name is told from a missing half by the file itself being there.
+        (_, None) if !path.exists() => Ok(None),
+        ("img", None) => Err(NiftiError::MissingImage(plain)),
+        (_, None) => Err(NiftiError::MissingHeader(plain)),
+    }
+}
+
+fn read_header(source: &mut Source) -> Result<(Header, Layout), NiftiError> {
+    let mut bytes = vec![0; Version::Two.header_size()];
+    let mut found = source.fill(&mut bytes[..4])?;
+    if source.stored == 0 {
+        return Err(NiftiError::Empty);
+    }
+    if found < 4 {
+        return Err(NiftiError::ShortHeader { found: found as u64 });
+    }
+    let (version, order) = header::version_and_order([bytes[0], bytes[1], bytes[2], bytes[3]])?;
+    bytes.truncate(version.header_size());
+    found += source.fill(&mut bytes[4..])?;
+    if found < bytes.len() {
+        return Err(NiftiError::ShortHeader { found: found as u64 });
+    }
+    Header::parse(bytes, version, order)
+}
+
+/// The voxels, from a source that stands behind the header, or at the start of an image file.
+fn read_voxels(mut source: Source, header: Header, layout: Layout) -> Result<Scan, NiftiError> {
+    let voxels = header.grid().len();
+    let size = layout.data_type.size();
+    let mut left = voxels * size;
+    let needed = layout.offset + left as u64;
+    source.can_hold(needed)?;
+    let mut values = Vec::new();
+    values.try_reserve_exact(voxels).map_err(|_| NiftiError::Memory { bytes: voxels as u64 * size_of::<f32>() as u64 })?;
+    let mut slab = vec![0; SLAB.min(left)];
+    let mut found = source.skip_to(layout.offset)?;
+    while left > 0 && found >= layout.offset {
+        let wanted = &mut slab[..SLAB.min(left)];
+        let read = source.fill(wanted)?;
+        found += read as u64;
+        if read < wanted.len() {
+            break;
+        }
+        layout.data_type.decode(wanted, header.order(), layout.scaling, &mut values);
+        left -= read;
+    }
+    if left > 0 {
+        return Err(NiftiError::Truncated { needed, found });
+    }
+    source.finish()?;
+    let not_finite = values.iter().filter(|value| !value.is_finite()).count();
+    let volume = Volume::new(header.grid().clone(), values);
+    Ok(Scan { volume, header, not_finite, warnings: layout.warnings })
+}
+
+/// A file or bytes in memory, decompressed where compressed.
+struct Source<'a> {
+    reader: Box<dyn Read + 'a>,
+    /// Bytes as stored.
+    stored: u64,
+    compressed: bool,
+    /// Bytes given so far.
+    position: u64,
+}
+
+impl<'a> Source<'a> {
+    fn open(path: &Path) -> Result<Source<'static>, NiftiError> {
+        // Before opening: opening a pipe would wait for its writer.
+        let metadata = fs::metadata(path).map_err(NiftiError::Read)?;
+        if !metadata.is_file() {
+            return Err(NiftiError::NotAFile);
+        }
+        let file = File::open(path).map_err(NiftiError::Read)?;
+        Source::new(BufReader::with_capacity(1 << 17, file), metadata.len())
+    }
+
+    fn new(mut reader: impl BufRead + 'a, stored: u64) -> Result<Source<'a>, NiftiError> {
+        let compressed = reader.fill_buf().map_err(NiftiError::Read)?.starts_with(&[0x1f, 0x8b]);
+        // Several members in one file are common: pigz and bgzip write them.
+        let reader: Box<dyn Read + 'a> = if compressed { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
+        Ok(Source { reader, stored, compressed, position: 0 })
+    }
+
+    /// Whether so many bytes can come out at all.
+    fn can_hold(&self, needed: u64) -> Result<(), NiftiError> {
+        if self.compressed && needed > self.stored.saturating_mul(DEFLATE_LIMIT) {
+            return Err(NiftiError::Overstated { needed, compressed: self.stored });
+        }
+        if !self.compressed && needed > self.stored {
+            return Err(NiftiError::Truncated { needed, found: self.stored });
+        }
+        Ok(())
+    }
+
+    /// Fills `buffer` as far as there are bytes and returns how many there were.
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, NiftiError> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.reader.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+                // A gzip stream that just stops: the caller knows what is missing.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(error) if self.compressed => return Err(NiftiError::Gzip(error)),
+                Err(error) => return Err(NiftiError::Read(error)),
+            }
+        }
+        self.position += filled as u64;
+        Ok(filled)
+    }
+
+    /// Reads up to byte `offset`, and returns the byte reached.
+    fn skip_to(&mut self, offset: u64) -> Result<u64, NiftiError> {
+        let mut rest = vec![0; 1 << 12];
+        while self.position < offset {
+            let step = (offset - self.position).min(rest.len() as u64) as usize;
+            if self.fill(&mut rest[..step])? < step {
+                break;
+            }
+        }
+        Ok(self.position)
+    }
+
+    /// Reads the end of a gzip stream, where its checksum is compared. Padding behind the voxels is allowed, but not followed for ever.
+    fn finish(mut self) -> Result<(), NiftiError> {
+        if self.compressed {
+            let padding = &mut self.reader.by_ref().take(1 << 16);
+            io::copy(padding, &mut io::sink()).map_err(NiftiError::Gzip)?;
+        }
+        Ok(())
+    }
+}
