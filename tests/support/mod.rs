@@ -1,6 +1,8 @@
 //! What several tests share.
 #![allow(dead_code)] // each test file uses a part
 
+pub mod raw_nifti;
+
 use std::path::PathBuf;
 
 /// The folder of reference data beside the project (or named by ICHOR_SHARED), or `None` with a printed reason.

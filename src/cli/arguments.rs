@@ -1,0 +1,281 @@
+//! The command line's arguments.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ichor::device::Device;
+use std::path::PathBuf;
+
+/// Finds intracerebral hemorrhage on a non-contrast head CT and measures its volume.
+///
+/// For research use only, not for diagnosis. The report names the weights that made a result.
+#[derive(Parser)]
+#[command(name = "ichor", version, arg_required_else_help = true, after_help = EXIT_STATUS)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub talk: Talk,
+}
+
+const EXIT_STATUS: &str = "Exit status: 0 all done; 1 something failed (in a batch the other scans are done); 2 wrong use.
+For research use only, not for diagnosis.";
+
+/// How much is said on standard error.
+#[derive(Args)]
+pub struct Talk {
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "log_level")]
+    pub quiet: bool,
+    /// What is said on standard error
+    #[arg(long, global = true, value_enum, default_value_t = LogLevel::Info, value_name = "LEVEL")]
+    pub log_level: LogLevel,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Find hemorrhage: mask, volume and report of each scan
+    Segment(Segment),
+    /// Brain extraction alone: the inside of the skull as a mask
+    Brain(Brain),
+    /// Brain extraction and rigid registration alone: the network's input
+    Register(Register),
+    /// The network alone, on a volume that is in its space already
+    Network(Network),
+    /// Look at, check or import a weights file
+    Weights {
+        #[command(subcommand)]
+        command: Weights,
+    },
+    /// Time passes of a loaded network
+    Bench(Bench),
+    /// Make a head phantom with a bleed of known volume, segment it, compare
+    Demo(Demo),
+    /// What this build and machine can run on, and why not the rest
+    Devices,
+}
+
+/// How the brain is found.
+#[derive(Args)]
+pub struct BrainSource {
+    /// Brain mask of the scan (NIfTI on the scan's grid, above 0 inside) instead of brain extraction
+    #[arg(long, value_name = "FILE", conflicts_with = "skull_stripped")]
+    pub brain_mask: Option<PathBuf>,
+    /// The scan holds the brain alone already, 0 elsewhere
+    #[arg(long)]
+    pub skull_stripped: bool,
+    /// How the brain is extracted
+    #[arg(long, value_enum, default_value_t = BrainMethod::Skull, value_name = "METHOD")]
+    pub brain_method: BrainMethod,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum BrainMethod {
+    /// Soft tissue inside the skull: the most robust
+    Skull,
+    /// BET (Smith 2002) with the CT protocol of Muschelli 2015
+    Bet,
+}
+
+/// Where the network runs.
+#[derive(Args)]
+pub struct Run {
+    /// auto, cpu, reference, cuda or cuda:N
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    pub device: Device,
+    /// Threads on the CPU; all cores if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Interpolation {
+    /// As the released DeepBleed program does
+    Linear,
+    /// As the DeepBleed paper says
+    Nearest,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Save {
+    /// NAME_brain.nii.gz: the brain mask, on the scan's grid
+    Brain,
+    /// NAME_probability.nii.gz: the network's probability, on the scan's grid
+    Probability,
+    /// NAME_template.nii.gz and NAME_template_ich.nii.gz: network input and mask in template space
+    Template,
+    /// NAME_to_template.tfm: ITK transform that takes template points to scan points
+    Transform,
+}
+
+#[derive(Args)]
+pub struct Segment {
+    /// NIfTI files (.nii, .nii.gz, .hdr) or folders of them
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<PathBuf>,
+    /// Folder for the results: NAME_ich.nii.gz, NAME_ich.json and a row in ichor.csv for each scan
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Weights file (safetensors); the built-in demonstration weights if not given
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Template (NIfTI, brain alone, HU); ichor's own if not given
+    #[arg(long, value_name = "FILE")]
+    pub template: Option<PathBuf>,
+    #[command(flatten)]
+    pub run: Run,
+    /// Probability above which a voxel is hemorrhage; the weights' own (else 0.5) if not given
+    #[arg(long, value_name = "P", value_parser = probability)]
+    pub threshold: Option<f32>,
+    #[command(flatten)]
+    pub brain: BrainSource,
+    /// Seek blood outside the brain mask too (dense network, as the released program does)
+    #[arg(long)]
+    pub outside_brain: bool,
+    /// How the scan is resampled into template space
+    #[arg(long, value_enum, default_value_t = Interpolation::Linear, value_name = "METHOD")]
+    pub interpolation: Interpolation,
+    /// Further outputs
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
+    pub save: Vec<Save>,
+    /// Segment scans again whose results are there already
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+#[derive(Args)]
+pub struct Brain {
+    /// The scan (NIfTI)
+    pub input: PathBuf,
+    /// The mask: NIfTI, uint8, on the scan's grid
+    #[arg(short, long, value_name = "MASK")]
+    pub output: PathBuf,
+    /// How the brain is extracted
+    #[arg(long, value_enum, default_value_t = BrainMethod::Skull, value_name = "METHOD")]
+    pub brain_method: BrainMethod,
+    /// Threads; all cores if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+#[derive(Args)]
+pub struct Register {
+    /// The scan (NIfTI)
+    pub input: PathBuf,
+    /// The brain in template space: the network's input
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Template (NIfTI, brain alone, HU); ichor's own if not given
+    #[arg(long, value_name = "FILE")]
+    pub template: Option<PathBuf>,
+    #[command(flatten)]
+    pub brain: BrainSource,
+    /// How the scan is resampled into template space
+    #[arg(long, value_enum, default_value_t = Interpolation::Linear, value_name = "METHOD")]
+    pub interpolation: Interpolation,
+    /// The transform as ITK text (takes template points to scan points, LPS mm)
+    #[arg(long, value_name = "FILE.tfm")]
+    pub save_transform: Option<PathBuf>,
+    /// Threads; all cores if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+#[derive(Args)]
+pub struct Network {
+    /// A volume in the network's space: HU, 0 outside the brain (NIfTI)
+    pub input: PathBuf,
+    /// The probability of hemorrhage in each voxel, f32, on the input's grid
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Weights file (safetensors); the built-in demonstration weights if not given
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Write logits instead of probabilities
+    #[arg(long)]
+    pub logits: bool,
+    #[command(flatten)]
+    pub run: Run,
+}
+
+#[derive(Subcommand)]
+pub enum Weights {
+    /// Show what a weights file holds: network, parameters, GFLOP of each block, origin, license
+    Info {
+        /// The weights file; the built-in demonstration weights if not given
+        file: Option<PathBuf>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check a weights file: sizes, names, shapes, finite values
+    Check {
+        /// The weights file
+        file: PathBuf,
+    },
+    /// Make a weights file of a TensorFlow 2 checkpoint
+    Import {
+        /// The checkpoint's path without `.index`
+        prefix: PathBuf,
+        /// The weights file to write
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        /// Where the weights come from, for the file's metadata
+        #[arg(long, default_value = "imported from a TensorFlow checkpoint", value_name = "TEXT")]
+        origin: String,
+        /// License of the weights, for the file's metadata
+        #[arg(long, default_value = "unknown", value_name = "TEXT")]
+        license: String,
+    },
+}
+
+#[derive(Args)]
+pub struct Bench {
+    /// Weights file (safetensors); the built-in demonstration weights if not given
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// The grid of a pass
+    #[arg(long, default_value = "128,128,128", value_name = "D,H,W", value_parser = grid)]
+    pub size: [usize; 3],
+    /// Brain mask (NIfTI of that size): only the answer inside it is computed
+    #[arg(long, value_name = "FILE")]
+    pub mask: Option<PathBuf>,
+    /// Number of timed passes
+    #[arg(long, default_value_t = 5, value_name = "R", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub repeat: u32,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub run: Run,
+}
+
+#[derive(Args)]
+pub struct Demo {
+    /// Keep the phantom, its true mask and the results in this folder
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub run: Run,
+}
+
+fn probability(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(p) if p > 0.0 && p < 1.0 => Ok(p),
+        _ => Err("a probability above 0 and below 1 is needed".into()),
+    }
+}
+
+fn grid(text: &str) -> Result<[usize; 3], String> {
+    let sides: Vec<usize> = text.split(',').map_while(|side| side.trim().parse().ok()).collect();
+    match sides[..] {
+        [d, h, w] if text.split(',').count() == 3 && [d, h, w].iter().all(|side| (1..=1024).contains(side)) => Ok([d, h, w]),
+        _ => Err("three sides from 1 to 1024 are needed, as in 128,128,128".into()),
+    }
+}

@@ -1,0 +1,23 @@
+//! `ichor brain`
+
+use super::{extraction, with_threads};
+use crate::cli::arguments::Brain;
+use ichor::Result;
+use ichor::io::nifti;
+use ichor::pipeline::segment::{self, BrainSource};
+use std::process::ExitCode;
+
+pub fn run(arguments: &Brain) -> Result<ExitCode> {
+    with_threads(arguments.threads, |_| {
+        let scan = nifti::read(&arguments.input)?;
+        let options = extraction::Options { method: arguments.brain_method.into(), ..Default::default() };
+        let prepared = segment::prepare(scan.volume, &BrainSource::Extract(options), &arguments.input)?;
+        for warning in &prepared.warnings {
+            log::warn!("{warning} (warning {})", warning.number());
+        }
+        let mask = orientation::from_ras(&prepared.brain, &prepared.own_grid);
+        nifti::write(&arguments.output, &mask, &scan.header)?;
+        println!("{}\t{:.1} mL", arguments.output.display(), segment::volume_ml(&mask));
+        Ok(ExitCode::SUCCESS)
+    })?
+}

@@ -1,0 +1,71 @@
+//! One file for each command.
+
+pub mod arguments;
+mod bench;
+mod brain;
+mod demo;
+mod devices;
+mod network;
+mod register;
+mod segment;
+pub mod talk;
+mod weights;
+
+use arguments::{BrainMethod, Command, Interpolation};
+use ichor::pipeline::brain as extraction;
+use ichor::pipeline::segment;
+use ichor::weights::Weights;
+use ichor::{Error, Result};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Does a command.
+///
+/// # Errors
+/// The command's failure; the caller prints it and exits with 1.
+pub fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Segment(arguments) => segment::run(&arguments),
+        Command::Brain(arguments) => brain::run(&arguments),
+        Command::Register(arguments) => register::run(&arguments),
+        Command::Network(arguments) => network::run(&arguments),
+        Command::Weights { command } => weights::run(&command),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Devices => devices::run(),
+    }
+}
+
+/// Does `work` on a pool of `threads` threads (all cores if not given), and tells it their number.
+fn with_threads<T: Send>(threads: Option<u16>, work: impl FnOnce(usize) -> T + Send) -> Result<T> {
+    let threads = threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|error| Error::Device(format!("{threads} threads cannot be started: {error}")))?;
+    Ok(pool.install(|| work(threads)))
+}
+
+/// The weights of `--weights`, or the built-in ones.
+fn load_weights(file: Option<&Path>) -> Result<Weights> {
+    match file {
+        Some(file) => Weights::open(file),
+        None => Ok(Weights::demonstration()),
+    }
+}
+
+impl From<BrainMethod> for extraction::Method {
+    fn from(method: BrainMethod) -> Self {
+        match method {
+            BrainMethod::Skull => extraction::Method::Skull,
+            BrainMethod::Bet => extraction::Method::Bet,
+        }
+    }
+}
+
+impl From<Interpolation> for segment::Interpolation {
+    fn from(method: Interpolation) -> Self {
+        match method {
+            Interpolation::Linear => segment::Interpolation::Linear,
+            Interpolation::Nearest => segment::Interpolation::Nearest,
+        }
+    }
+}

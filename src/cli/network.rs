@@ -1,0 +1,26 @@
+//! `ichor network`
+
+use super::{load_weights, with_threads};
+use crate::cli::arguments::Network;
+use ichor::Result;
+use ichor::inference::Inference;
+use ichor::io::nifti;
+use ichor::pipeline::space;
+use ichor::reference::sigmoid;
+use std::process::ExitCode;
+
+pub fn run(arguments: &Network) -> Result<ExitCode> {
+    with_threads(arguments.run.threads, |threads| {
+        let weights = load_weights(arguments.weights.as_deref())?;
+        let scan = nifti::read(&arguments.input)?;
+        let mut inference = Inference::new(&weights, arguments.run.device, threads);
+        let mut values = inference.logits(space::to_network(&scan.volume).view(), None)?;
+        if !arguments.logits {
+            values.mapv_inplace(sigmoid);
+        }
+        let volume = space::from_network(values.view(), scan.volume.grid().clone());
+        nifti::write(&arguments.output, &volume, &scan.header)?;
+        log::info!("{}, weights {}: for research use only, not for diagnosis", inference.device(), weights.name());
+        Ok(ExitCode::SUCCESS)
+    })?
+}

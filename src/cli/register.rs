@@ -1,0 +1,46 @@
+//! `ichor register`
+
+use super::{extraction, with_threads};
+use crate::cli::arguments::Register;
+use ichor::Result;
+use ichor::io::{nifti, transform};
+use ichor::pipeline::segment::{self, BrainSource};
+use ichor::pipeline::Template;
+use ichor::pipeline::{registration, warnings::Warning};
+use std::process::ExitCode;
+
+pub fn run(arguments: &Register) -> Result<ExitCode> {
+    with_threads(arguments.threads, |_| {
+        let template = Template::load(arguments.template.as_deref())?;
+        let scan = nifti::read(&arguments.input)?;
+        let source = match &arguments.brain.brain_mask {
+            Some(mask) => BrainSource::Mask(nifti::read(mask)?.volume.map(|&value| value > 0.0)),
+            None if arguments.brain.skull_stripped => BrainSource::SkullStripped,
+            None => BrainSource::Extract(extraction::Options { method: arguments.brain.brain_method.into(), ..Default::default() }),
+        };
+        let mut prepared = segment::prepare(scan.volume, &source, &arguments.input)?;
+        let result = registration::register(&prepared.masked, &template.volume, &registration::Options::default())?;
+        if result.is_poor() {
+            prepared
+                .warnings
+                .push(Warning::PoorRegistration { overlap: result.overlap, mutual_information: result.mutual_information });
+        }
+        for warning in &prepared.warnings {
+            log::warn!("{warning} (warning {})", warning.number());
+        }
+        let grid = template.volume.grid();
+        let method: segment::Interpolation = arguments.interpolation.into();
+        let moved = method.resample(&prepared.masked, grid, &result.template_to_scan)?;
+        if let Some(path) = &arguments.save_transform {
+            transform::write(path, &result.template_to_scan)?;
+        }
+        nifti::write(&arguments.output, &moved, &template.header_for(grid)?)?;
+        println!(
+            "{}\tmutual information {:.4}, overlap {:.3}",
+            arguments.output.display(),
+            result.mutual_information,
+            result.overlap
+        );
+        Ok(ExitCode::SUCCESS)
+    })?
+}

@@ -1,0 +1,91 @@
+//! `ichor segment`
+
+use super::{extraction, load_weights, talk, with_threads};
+use crate::cli::arguments::{Save, Segment};
+use ichor::inference::Inference;
+use ichor::pipeline::batch::{self, Extra, Outcome, Settings};
+use ichor::pipeline::inputs;
+use ichor::pipeline::report::{RESEARCH_USE_ONLY, Report};
+use ichor::pipeline::segment::{BrainSource, Options};
+use ichor::pipeline::Template;
+use ichor::weights::Weights;
+use ichor::{Error, Result};
+use std::process::ExitCode;
+
+pub fn run(arguments: &Segment) -> Result<ExitCode> {
+    let weights = load_weights(arguments.weights.as_deref())?;
+    let jobs = inputs::find(&arguments.inputs)?;
+    let settings = Settings {
+        output: arguments.output.clone(),
+        options: Options {
+            brain: if arguments.brain.skull_stripped {
+                BrainSource::SkullStripped
+            } else {
+                BrainSource::Extract(extraction::Options { method: arguments.brain.brain_method.into(), ..Default::default() })
+            },
+            outside_brain: arguments.outside_brain,
+            interpolation: arguments.interpolation.into(),
+            threshold: arguments.threshold,
+        },
+        brain_mask: arguments.brain.brain_mask.clone(),
+        template: Template::load(arguments.template.as_deref())?,
+        extras: arguments.save.iter().map(|&save| save.into()).collect(),
+        overwrite: arguments.overwrite,
+    };
+    introduce(&weights);
+    let bar = talk::progress(jobs.len());
+    let mut failed = 0;
+    with_threads(arguments.run.threads, |threads| {
+        let mut inference = Inference::new(&weights, arguments.run.device, threads);
+        batch::run(&jobs, &settings, &mut inference, |job, outcome| {
+            bar.set_message(job.name.clone());
+            bar.inc(1);
+            bar.suspend(|| match outcome {
+                Outcome::Done(report) => print_report(report, ""),
+                Outcome::Skipped(report) => print_report(report, "  (there already)"),
+                Outcome::Failed(error) => {
+                    failed += 1;
+                    log::error!("{}", naming(error, job));
+                }
+            });
+        })
+    })??;
+    bar.finish_and_clear();
+    if failed > 0 {
+        log::error!("{failed} of {} scans failed; each has its reason in {}", jobs.len(), settings.output.join("ichor.csv").display());
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says which weights will work and what they may be used for.
+pub fn introduce(weights: &Weights) {
+    let origin = weights.metadata().origin.as_deref().unwrap_or("unknown origin");
+    log::info!("weights {}: {origin}", weights.name());
+    log::info!("{RESEARCH_USE_ONLY}");
+}
+
+fn print_report(report: &Report, remark: &str) {
+    println!("{}\t{:.2} mL\t{} voxels{remark}", report.name, report.volume_ml, report.voxels);
+    for warning in &report.warnings {
+        log::warn!("{}: {} (warning {})", report.name, warning.text, warning.number);
+    }
+}
+
+/// The error's sentence, with the scan's file where it names none.
+fn naming(error: &Error, job: &inputs::Job) -> String {
+    let said = error.to_string();
+    let file = job.path.to_string_lossy();
+    if said.contains(&*file) { said } else { format!("{file}: {said}") }
+}
+
+impl From<Save> for Extra {
+    fn from(save: Save) -> Extra {
+        match save {
+            Save::Brain => Extra::Brain,
+            Save::Probability => Extra::Probability,
+            Save::Template => Extra::Template,
+            Save::Transform => Extra::Transform,
+        }
+    }
+}

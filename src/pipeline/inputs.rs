@@ -1,0 +1,138 @@
+//! Which scans a list of files and folders means, and what their outputs are called.
+
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A scan to be done.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Job {
+    /// What its outputs' names begin with; no two jobs have the same.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// Folders below an input folder are searched to this depth: deeper ones are a loop of links.
+const DEEPEST: usize = 16;
+
+/// The scans that `inputs` mean, in the order of the inputs, those of a folder by name. A folder stands for the NIfTI files in it and in the
+/// folders below it. A file that is named itself is a scan whatever its name is, so that its failure is told.
+///
+/// Names come from file names; those in folders below an input folder begin with the folders' names, joined by `_`.
+///
+/// # Errors
+/// [`Error::Read`] for a folder that cannot be read, [`Error::Scan`] for one without a NIfTI file and for two scans whose outputs would
+/// have the same name.
+pub fn find(inputs: &[PathBuf]) -> Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    for input in inputs {
+        if input.is_dir() {
+            let before = jobs.len();
+            search(input, "", DEEPEST, &mut jobs)?;
+            if jobs.len() == before {
+                let problem = "the folder holds no NIfTI file (.nii, .nii.gz, .hdr); give files or a folder of them".into();
+                return Err(Error::Scan { path: input.clone(), problem });
+            }
+        } else {
+            let name = input.file_name().map_or_else(|| "scan".into(), |name| name.to_string_lossy());
+            jobs.push(Job { name: stem(&name).unwrap_or(&name).to_string(), path: input.clone() });
+        }
+    }
+    let mut seen: BTreeMap<&str, &Path> = BTreeMap::new();
+    for job in &jobs {
+        if let Some(other) = seen.insert(&job.name, &job.path)
+            && other != job.path
+        {
+            let problem = format!("its outputs would have the same name as those of {}: rename one, or use two output folders", other.display());
+            return Err(Error::Scan { path: job.path.clone(), problem });
+        }
+    }
+    let mut once = std::collections::BTreeSet::new();
+    jobs.retain(|job| once.insert(job.path.clone()));
+    Ok(jobs)
+}
+
+fn search(folder: &Path, prefix: &str, depth: usize, jobs: &mut Vec<Job>) -> Result<()> {
+    let mut entries = fs::read_dir(folder)
+        .map_err(Error::read(folder))?
+        .map(|entry| entry.map(|e| e.path()).map_err(Error::read(folder)))
+        .collect::<Result<Vec<PathBuf>>>()?;
+    entries.sort();
+    for path in entries {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with('.') {
+            continue;
+        }
+        if path.is_dir() {
+            if depth > 0 {
+                search(&path, &format!("{prefix}{name}_"), depth - 1, jobs)?;
+            }
+        } else if let Some(stem) = stem(&name)
+            && !is_output(folder, stem)
+        {
+            jobs.push(Job { name: format!("{prefix}{stem}"), path });
+        }
+    }
+    Ok(())
+}
+
+/// The name of a NIfTI file without its ending; `None` for other files (the .img of a pair among them: its .hdr stands for both).
+fn stem(name: &str) -> Option<&str> {
+    let lower = name.to_ascii_lowercase();
+    [".nii.gz", ".nii", ".hdr.gz", ".hdr"].iter().find(|ending| lower.ends_with(*ending)).map(|ending| &name[..name.len() - ending.len()])
+}
+
+/// Whether a file is an output of an earlier run: it is called so, and the report of its scan lies beside it.
+fn is_output(folder: &Path, stem: &str) -> bool {
+    ["_template_ich", "_template", "_probability", "_brain", "_ich"]
+        .iter()
+        .filter_map(|ending| stem.strip_suffix(ending))
+        .any(|scan| folder.join(format!("{scan}_ich.json")).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(jobs: &[Job]) -> Vec<&str> {
+        jobs.iter().map(|job| job.name.as_str()).collect()
+    }
+
+    #[test]
+    fn folders_stand_for_their_nifti_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        fs::create_dir_all(root.join("p2/day1")).unwrap();
+        for file in ["b.nii", "a.NII.GZ", "pair.hdr", "pair.img", "notes.txt", ".hidden.nii", "p2/day1/scan.nii.gz"] {
+            fs::write(root.join(file), b"").unwrap();
+        }
+        let jobs = find(&[root.to_path_buf()]).unwrap();
+        assert_eq!(names(&jobs), ["a", "b", "p2_day1_scan", "pair"]);
+        // A file named itself is a scan whatever it is called; the same file twice is one scan.
+        let text = root.join("notes.txt");
+        let jobs = find(&[text.clone(), root.join("b.nii"), text]).unwrap();
+        assert_eq!(names(&jobs), ["notes.txt", "b"]);
+    }
+
+    #[test]
+    fn outputs_of_an_earlier_run_are_no_scans() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["a.nii.gz", "a_ich.nii.gz", "a_ich.json", "a_template_ich.nii.gz", "b_brain.nii.gz"] {
+            fs::write(folder.path().join(file), b"").unwrap();
+        }
+        assert_eq!(names(&find(&[folder.path().to_path_buf()]).unwrap()), ["a", "b_brain"]);
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let empty = find(&[folder.path().to_path_buf()]).unwrap_err().to_string();
+        assert!(empty.contains("no NIfTI file"), "{empty}");
+        fs::write(folder.path().join("a.nii"), b"").unwrap();
+        fs::write(folder.path().join("a.nii.gz"), b"").unwrap();
+        let twice = find(&[folder.path().to_path_buf()]).unwrap_err().to_string();
+        assert!(twice.contains("same name"), "{twice}");
+    }
+}

@@ -1,0 +1,405 @@
+//! One scan from HU to a hemorrhage mask in its own space.
+
+use crate::inference::Inference;
+use crate::pipeline::hu::{self, Values};
+use crate::pipeline::registration::{self, Registration};
+use crate::pipeline::report::RegistrationQuality;
+use crate::pipeline::warnings::{self, Warning};
+use crate::pipeline::{brain, inverse, space};
+use crate::reference::sigmoid;
+use crate::volume::orientation::{self, Orientation};
+use crate::volume::{Affine, Grid, Volume, resample};
+use crate::weights::InputKind;
+use crate::{Error, Result};
+use ndarray::{Array3, ArrayView3};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Slices of the 2D network have this many voxels along both sides (Sharrock et al. 2020).
+const SLICE_SIDE: usize = 512;
+
+/// How the brain of a scan is found.
+#[derive(Clone, Debug)]
+pub enum BrainSource {
+    /// By brain extraction.
+    Extract(brain::Options),
+    /// It is given, on the scan's grid.
+    Mask(Volume<bool>),
+    /// The scan holds nothing else: everything that is not 0.
+    SkullStripped,
+}
+
+/// How HU are found between voxels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Interpolation {
+    /// Linear, as the released DeepBleed program does.
+    #[default]
+    Linear,
+    /// The nearest voxel's, as the DeepBleed paper says.
+    Nearest,
+}
+
+impl Interpolation {
+    /// A scan on `grid`; `transform` takes the grid's world to the scan's. 0 outside the scan.
+    ///
+    /// # Errors
+    /// As [`resample::linear`].
+    pub fn resample(self, scan: &Volume<f32>, grid: &Grid, transform: &Affine) -> Result<Volume<f32>> {
+        match self {
+            Interpolation::Linear => resample::linear(scan, grid, transform, 0.0),
+            Interpolation::Nearest => resample::nearest(scan, grid, transform, 0.0),
+        }
+    }
+}
+
+/// What [`segment`] can be told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How the brain is found.
+    pub brain: BrainSource,
+    /// Whether blood is sought outside the brain mask too.
+    pub outside_brain: bool,
+    /// How the scan is resampled into template space.
+    pub interpolation: Interpolation,
+    /// Probability above which a voxel is hemorrhage; the weights' own (else 0.5) if `None`.
+    pub threshold: Option<f32>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            brain: BrainSource::Extract(brain::Options::default()),
+            outside_brain: false,
+            interpolation: Interpolation::Linear,
+            threshold: None,
+        }
+    }
+}
+
+/// A scan whose brain alone is left, in the order of axes nearest to RAS.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// HU inside the brain, 0 elsewhere.
+    pub masked: Volume<f32>,
+    /// The brain.
+    pub brain: Volume<bool>,
+    /// The scan's own grid, with its own order of axes.
+    pub own_grid: Grid,
+    /// What should be known before the result is trusted.
+    pub warnings: Vec<Warning>,
+    /// Seconds of each stage.
+    pub seconds: BTreeMap<String, f64>,
+}
+
+/// Network input, output and mask in the space where the network ran.
+#[derive(Clone, Debug)]
+pub struct NetworkSpace {
+    /// The network's input: HU, 0 outside the brain.
+    pub input: Volume<f32>,
+    /// Probability of hemorrhage; 0 where it was not sought.
+    pub probability: Volume<f32>,
+    /// Where it is above the threshold.
+    pub mask: Volume<bool>,
+}
+
+/// The result of [`segment`].
+#[derive(Clone, Debug)]
+pub struct Segmentation {
+    /// The hemorrhage, on the scan's own grid.
+    pub mask: Volume<bool>,
+    /// The brain, on the scan's own grid.
+    pub brain: Volume<bool>,
+    /// Probability of hemorrhage on the scan's own grid, where it was asked for.
+    pub probability: Option<Volume<f32>>,
+    /// The network's space: the template's, or the scan's slices for a 2D network.
+    pub network: NetworkSpace,
+    /// How the scan lies on the template; `None` for a network that works in the scan's own space.
+    pub registration: Option<Registration>,
+    /// The threshold that was used.
+    pub threshold: f32,
+    /// What should be known before the result is trusted.
+    pub warnings: Vec<Warning>,
+    /// Seconds of each stage.
+    pub seconds: BTreeMap<String, f64>,
+}
+
+impl Segmentation {
+    /// Number of voxels of the hemorrhage.
+    pub fn voxels(&self) -> usize {
+        count(&self.mask)
+    }
+
+    /// Volume of the hemorrhage in mL: voxels times the volume of a voxel, from the affine.
+    pub fn volume_ml(&self) -> f64 {
+        volume_ml(&self.mask)
+    }
+
+    /// How well the scan lies on the template.
+    pub fn quality(&self) -> Option<RegistrationQuality> {
+        self.registration.as_ref().map(|r| RegistrationQuality { mutual_information: r.mutual_information, overlap: r.overlap })
+    }
+}
+
+/// Number of voxels inside a mask.
+pub fn count(mask: &Volume<bool>) -> usize {
+    mask.voxels().par_iter().filter(|&&inside| inside).count()
+}
+
+/// Volume of a mask in mL.
+pub fn volume_ml(mask: &Volume<bool>) -> f64 {
+    count(mask) as f64 * mask.grid().voxel_mm3() / 1000.0
+}
+
+/// Finds the brain of a scan: axes in the order nearest to RAS, clamp, brain mask, 0 outside of it.
+///
+/// `path` is for the messages.
+///
+/// # Errors
+/// [`Error::Scan`] where the scan is empty, no brain is found, or the brain mask has another grid than the scan.
+pub fn prepare(scan: Volume<f32>, source: &BrainSource, path: &std::path::Path) -> Result<Prepared> {
+    let problem = |problem: String| Error::Scan { path: path.to_path_buf(), problem };
+    let mut seconds = BTreeMap::new();
+    let start = Instant::now();
+    let own_grid = scan.grid().clone();
+    // From here on nothing depends on the order of the axes in the file.
+    let mut scan = to_ras(scan);
+    let values: Values = hu::clamp(&mut scan);
+    let skull_stripped = matches!(source, BrainSource::SkullStripped);
+    let mut warnings = values.warnings(skull_stripped);
+    let thickest = scan.grid().spacing().into_iter().fold(0.0, f64::max);
+    if thickest > warnings::THICKEST_SLICE_MM {
+        warnings.push(Warning::ThickSlices { mm: thickest });
+    }
+
+    let brain = match source {
+        BrainSource::Extract(options) => brain::extract(&scan, options).map_err(|error| problem(error.to_string()))?.mask,
+        BrainSource::Mask(mask) if *mask.grid() == own_grid => to_ras(mask.clone()),
+        BrainSource::Mask(mask) => {
+            return Err(problem(format!(
+                "the brain mask has another grid: {:?} voxels for the scan's {:?}, or another affine",
+                mask.grid().shape,
+                own_grid.shape
+            )));
+        }
+        BrainSource::SkullStripped => brain::fill_holes(scan.map(|&hu| hu != 0.0)),
+    };
+    let brain_ml = volume_ml(&brain);
+    if brain_ml == 0.0 {
+        return Err(problem("there is no brain in it: every voxel is outside the brain mask".into()));
+    }
+    if !(warnings::BRAIN_ML[0]..=warnings::BRAIN_ML[1]).contains(&brain_ml) {
+        warnings.push(Warning::BrainVolume { ml: brain_ml });
+    }
+    if !skull_stripped {
+        warnings.extend(cut_sides(&brain));
+    }
+    warnings.extend(contrast_or_kernel(&scan, &brain));
+
+    let mut masked = scan;
+    masked.voxels_mut().par_iter_mut().zip(brain.voxels()).filter(|(_, inside)| !**inside).for_each(|(hu, _)| *hu = 0.0);
+    seconds.insert("brain".into(), start.elapsed().as_secs_f64());
+    Ok(Prepared { masked, brain, own_grid, warnings, seconds })
+}
+
+/// The volume in the order of axes nearest to RAS; as it is where it has that order.
+fn to_ras<T: Copy + Send + Sync>(volume: Volume<T>) -> Volume<T> {
+    if Orientation::of(&volume.grid().affine) == Orientation::RAS { volume } else { orientation::to_ras(&volume) }
+}
+
+/// Segments one scan: brain, registration to `template`, network, threshold, inverse transform.
+///
+/// The brain mask bounds the search in both spaces, unless `outside_brain` is asked for. The mask comes back by linear interpolation of the
+/// template-space mask, cut at one half (what ANTs calls a generic label). With `probability`, so does the network's probability.
+///
+/// # Errors
+/// As [`prepare`], [`registration::register`] and the device.
+pub fn segment(
+    scan: Volume<f32>,
+    template: &Volume<f32>,
+    options: &Options,
+    probability: bool,
+    inference: &mut Inference,
+    path: &std::path::Path,
+) -> Result<Segmentation> {
+    let Prepared { masked, brain, own_grid, mut warnings, mut seconds } = prepare(scan, &options.brain, path)?;
+    let threshold = options.threshold.or(inference.weights().metadata().threshold).unwrap_or(0.5);
+    let own_slices = inference.weights().metadata().input == InputKind::NativeSlices;
+
+    // The network's grid, and the rigid transform from its world to the scan's.
+    let start = Instant::now();
+    let registration = if own_slices { None } else { Some(registration::register(&masked, template, &registration::Options::default())?) };
+    let (grid, to_scan) = match &registration {
+        Some(registration) => {
+            if registration.is_poor() {
+                warnings.push(Warning::PoorRegistration {
+                    overlap: registration.overlap,
+                    mutual_information: registration.mutual_information,
+                });
+            }
+            (template.grid().clone(), registration.template_to_scan)
+        }
+        None => (slice_grid(masked.grid()), Affine::IDENTITY),
+    };
+    seconds.insert("registration".into(), start.elapsed().as_secs_f64());
+
+    let start = Instant::now();
+    let input = options.interpolation.resample(&masked, &grid, &to_scan)?;
+    drop(masked);
+    let sought = if options.outside_brain { None } else { Some(resample::nearest(&brain, &grid, &to_scan, false)?) };
+    seconds.insert("resampling".into(), start.elapsed().as_secs_f64());
+
+    let start = Instant::now();
+    let logits = network_logits(inference, &input, sought.as_ref())?;
+    // p > t exactly where logit > ln(t / (1 - t)); for 0.5 that is 0.
+    let limit = (f64::from(threshold) / (1.0 - f64::from(threshold))).ln() as f32;
+    let found = space::from_network(logits.mapv(|logit| logit > limit).view(), grid.clone());
+    let probabilities = space::from_network(logits.mapv(sigmoid).view(), grid);
+    seconds.insert("network".into(), start.elapsed().as_secs_f64());
+
+    let start = Instant::now();
+    let to_network = to_scan.inverse().ok_or_else(|| Error::Shape("the registration is not invertible".into()))?;
+    let within = (!options.outside_brain).then_some(&brain);
+    let own = inverse::label(&found, brain.grid(), &to_network, within);
+    let probability = if probability {
+        let mut values = resample::linear(&probabilities, brain.grid(), &to_network, 0.0)?;
+        if let Some(within) = within {
+            values.voxels_mut().par_iter_mut().zip(within.voxels()).filter(|(_, inside)| !**inside).for_each(|(p, _)| *p = 0.0);
+        }
+        Some(orientation::from_ras(&values, &own_grid))
+    } else {
+        None
+    };
+    if let Some(share) = share_on_edge(&own, &brain)
+        && share > warnings::EDGE_SHARE
+    {
+        warnings.push(Warning::OnBrainEdge { share });
+    }
+    let (mask, brain) = (orientation::from_ras(&own, &own_grid), orientation::from_ras(&brain, &own_grid));
+    seconds.insert("inverse".into(), start.elapsed().as_secs_f64());
+    warnings.sort_by_key(Warning::number);
+    let network = NetworkSpace { input, probability: probabilities, mask: found };
+    Ok(Segmentation { mask, brain, probability, network, registration, threshold, warnings, seconds })
+}
+
+/// Logits (i, j, k) of a volume in the network's space. A 2D network sees the slices along k.
+fn network_logits(inference: &mut Inference, input: &Volume<f32>, sought: Option<&Volume<bool>>) -> Result<Array3<f32>> {
+    if !inference.weights().description().is_planar() {
+        let sought = sought.map(space::to_network);
+        return inference.logits(space::to_network(input).view(), sought.as_ref().map(|s| s.view()));
+    }
+    // (i, j, k) -> (k, i, j) and back.
+    let slices = |view: ArrayView3<f32>| view.permuted_axes([2, 0, 1]).as_standard_layout().into_owned();
+    let sought = sought.map(|s| space::view(s).permuted_axes([2, 0, 1]).as_standard_layout().into_owned());
+    let logits = inference.logits(slices(space::view(input)).view(), sought.as_ref().map(|s| s.view()))?;
+    Ok(logits.permuted_axes([1, 2, 0]).as_standard_layout().into_owned())
+}
+
+/// The same slices with 512x512 voxels over the same field of view.
+fn slice_grid(grid: &Grid) -> Grid {
+    let [ni, nj, nk] = grid.shape;
+    let (si, sj) = (ni as f64 / SLICE_SIDE as f64, nj as f64 / SLICE_SIDE as f64);
+    // Voxel edges coincide: centre n of the new row lies at (n + 1/2) s - 1/2 of the old one.
+    let scale = Affine::new([[si, 0.0, 0.0], [0.0, sj, 0.0], [0.0, 0.0, 1.0]], [(si - 1.0) / 2.0, (sj - 1.0) / 2.0, 0.0]);
+    Grid { shape: [SLICE_SIDE, SLICE_SIDE, nk], affine: grid.affine.after(&scale) }
+}
+
+/// Warnings for brain in the outermost layers of a grid whose axes are in the order nearest to RAS.
+fn cut_sides(brain: &Volume<bool>) -> Vec<Warning> {
+    let [ni, nj, nk] = brain.grid().shape;
+    let spacing = brain.grid().spacing();
+    let view = space::view(brain);
+    let sides = [
+        ("left", 0, 0),
+        ("right", 0, ni - 1),
+        ("back", 1, 0),
+        ("front", 1, nj - 1),
+        ("lower", 2, 0),
+        ("upper", 2, nk - 1),
+    ];
+    let cut = sides.into_iter().map(|(side, axis, layer)| {
+        let voxels = view.index_axis(ndarray::Axis(axis), layer).iter().filter(|&&inside| inside).count();
+        let area: f64 = (0..3).filter(|&a| a != axis).map(|a| spacing[a]).product();
+        (side, voxels as f64 * area / 100.0)
+    });
+    cut.filter(|(_, cm2)| *cm2 > warnings::CUT_CM2).map(|(side, cm2)| Warning::BrainCut { side, cm2 }).collect()
+}
+
+/// Warning for a scan whose values inside the brain look like contrast agent or a bone kernel.
+fn contrast_or_kernel(scan: &Volume<f32>, brain: &Volume<bool>) -> Option<Warning> {
+    let noise = hu::noise(scan, brain)?;
+    if noise > warnings::BONE_KERNEL_HU {
+        return Some(Warning::ContrastOrKernel { reason: format!("noise of {noise:.0} HU inside the brain") });
+    }
+    let bright = scan.voxels().par_iter().zip(brain.voxels()).filter(|(hu, inside)| **inside && (110.0..400.0).contains(*hu)).count();
+    let ml = bright as f64 * scan.grid().voxel_mm3() / 1000.0;
+    (ml > warnings::CONTRAST_ML).then(|| Warning::ContrastOrKernel { reason: format!("{ml:.1} mL of 110 to 400 HU inside the brain") })
+}
+
+/// Share of a mask's surface (faces between voxels, by area) that it has in common with the edge of the brain; `None` for an empty mask.
+fn share_on_edge(mask: &Volume<bool>, brain: &Volume<bool>) -> Option<f64> {
+    let shape = mask.grid().shape;
+    let spacing = mask.grid().spacing();
+    let areas = [spacing[1] * spacing[2], spacing[0] * spacing[2], spacing[0] * spacing[1]];
+    let (mut surface, mut on_edge) = (0.0, 0.0);
+    let steps = [1, shape[0], shape[0] * shape[1]];
+    for (index, _) in mask.voxels().iter().enumerate().filter(|(_, inside)| **inside) {
+        let at = [index % shape[0], index / shape[0] % shape[1], index / steps[2]];
+        for axis in 0..3 {
+            let below = (at[axis] > 0).then(|| index - steps[axis]);
+            let above = (at[axis] + 1 < shape[axis]).then(|| index + steps[axis]);
+            for neighbour in [below, above] {
+                if neighbour.is_none_or(|n| !mask.voxels()[n]) {
+                    surface += areas[axis];
+                    if neighbour.is_none_or(|n| !brain.voxels()[n]) {
+                        on_edge += areas[axis];
+                    }
+                }
+            }
+        }
+    }
+    (surface > 0.0).then(|| on_edge / surface)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mask(shape: [usize; 3], inside: impl Fn([usize; 3]) -> bool) -> Volume<bool> {
+        let grid = Grid { shape, affine: Affine::new([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 5.0]], [0.0; 3]) };
+        let mut voxels = Vec::new();
+        for k in 0..shape[2] {
+            for j in 0..shape[1] {
+                voxels.extend((0..shape[0]).map(|i| inside([i, j, k])));
+            }
+        }
+        Volume::new(grid, voxels)
+    }
+
+    #[test]
+    fn a_cut_brain_is_told_by_its_side() {
+        // 10 x 10 voxels of 2 x 3 mm in the topmost layer: 6 cm2.
+        let brain = mask([12, 12, 4], |[i, j, k]| (1..11).contains(&i) && (1..11).contains(&j) && k > 0);
+        assert_eq!(cut_sides(&brain), [Warning::BrainCut { side: "upper", cm2: 6.0 }]);
+        let brain = mask([12, 12, 4], |[i, j, k]| i < 11 && (1..11).contains(&j) && k == 2);
+        assert!(cut_sides(&brain).is_empty(), "1.5 cm2 is less than the limit");
+    }
+
+    #[test]
+    fn the_share_on_the_edge_counts_faces_by_area() {
+        let brain = mask([4, 4, 4], |[_, _, k]| k < 3);
+        // One voxel below the brain's upper edge: of 2 (6 + 10 + 15) mm2, 6 lie on it.
+        let bleed = mask([4, 4, 4], |at| at == [1, 1, 2]);
+        assert_eq!(share_on_edge(&bleed, &brain), Some(6.0 / 62.0));
+        assert_eq!(share_on_edge(&mask([4, 4, 4], |_| false), &brain), None);
+    }
+
+    #[test]
+    fn slices_keep_their_field_of_view() {
+        let grid = mask([256, 128, 3], |_| false).grid().clone();
+        let slices = slice_grid(&grid);
+        // The outer edges of the first and last voxels stay where they were.
+        assert_eq!(slices.affine.apply([-0.5, -0.5, 0.0]), grid.affine.apply([-0.5, -0.5, 0.0]));
+        assert_eq!(slices.affine.apply([511.5, 511.5, 2.0]), grid.affine.apply([255.5, 127.5, 2.0]));
+    }
+}

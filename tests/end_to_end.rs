@@ -1,0 +1,200 @@
+//! The whole path on files, with the hand-set demonstration weights, against a simple loop that needs no network:
+//! all 48 axis orders and flips of a scan, placed by qform, sform or both, must give the same mask in the world.
+
+mod support;
+
+use ichor::device::Device;
+use ichor::inference::Inference;
+use ichor::io::nifti;
+use ichor::phantom;
+use ichor::pipeline::segment::{self, Interpolation, Options, Segmentation};
+use ichor::pipeline::template;
+use ichor::volume::{Affine, Grid, Volume, resample};
+use ichor::weights::{Weights, demonstration};
+use std::path::Path;
+use support::raw_nifti::{self, Codes};
+
+/// A coarse form of the built-in template: an eighth of the voxels, so that a pass of the network takes an eighth of the time.
+fn template() -> Volume<f32> {
+    let fine = template::built_in();
+    let affine = fine.grid().affine;
+    let twice = Affine::new([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]], [0.5; 3]);
+    let grid = Grid { shape: fine.grid().shape.map(|side| side / 2), affine: affine.after(&twice) };
+    resample::linear(&fine, &grid, &Affine::IDENTITY, 0.0).unwrap()
+}
+
+/// The phantom on a coarse grid with x to the left, as scanners store it.
+fn scan() -> phantom::Phantom {
+    let matrix = [[-3.0, 0.0, 0.0], [0.0, 3.1, 0.0], [0.0, 0.0, 4.0]];
+    phantom::head_on(Grid { shape: [64, 70, 48], affine: Affine::new(matrix, [99.0, -105.0, -104.0]) })
+}
+
+fn run(scan: Volume<f32>, template: &Volume<f32>, options: &Options) -> Segmentation {
+    let weights = Weights::demonstration();
+    let mut inference = Inference::new(&weights, Device::Cpu, 2);
+    segment::segment(scan, template, options, false, &mut inference, Path::new("scan")).unwrap()
+}
+
+/// The mask that a simple loop makes of the network's input: the rule inside the brain in template space, then each brain voxel of the scan by
+/// the eight template voxels around it.
+fn simple_loop(result: &Segmentation) -> Vec<bool> {
+    let input = &result.network.input;
+    let [ni, nj, nk] = input.grid().shape;
+    let registration = result.registration.as_ref().unwrap();
+    let to_template = input.grid().affine.inverse().unwrap().after(&registration.template_to_scan.inverse().unwrap());
+    // The rule, on the network's order of voxels (k fastest).
+    let mut network_order = Vec::new();
+    for i in 0..ni {
+        for j in 0..nj {
+            network_order.extend((0..nk).map(|k| *input.at([i, j, k])));
+        }
+    }
+    let rule = demonstration::rule(&network_order, [ni, nj, nk]);
+    let grid = result.mask.grid();
+    let scan_index = grid.affine.inverse().unwrap().after(&registration.template_to_scan).after(&input.grid().affine);
+    let in_brain = |i: usize, j: usize, k: usize| {
+        let at = scan_index.apply([i, j, k].map(|x| x as f64)).map(|x| (x + 0.5).floor());
+        (0..3).all(|a| at[a] >= 0.0 && at[a] < grid.shape[a] as f64) && *result.brain.at(at.map(|x| x as usize))
+    };
+    let label = |i: i64, j: i64, k: i64| {
+        let inside = [i, j, k].iter().zip([ni, nj, nk]).all(|(&at, side)| at >= 0 && at < side as i64);
+        inside && rule[((i as usize * nj) + j as usize) * nk + k as usize] && in_brain(i as usize, j as usize, k as usize)
+    };
+    let mut mask = Vec::new();
+    for k in 0..grid.shape[2] {
+        for j in 0..grid.shape[1] {
+            for i in 0..grid.shape[0] {
+                let p = to_template.apply(grid.affine.apply([i, j, k].map(|x| x as f64)));
+                let mut sum = 0.0;
+                for (di, dj, dk) in (0..8).map(|c| (c & 1, c >> 1 & 1, c >> 2 & 1)) {
+                    let near = |axis: usize, d: i64| {
+                        let part = p[axis] - p[axis].floor();
+                        if d == 1 { part } else { 1.0 - part }
+                    };
+                    if label(p[0].floor() as i64 + di, p[1].floor() as i64 + dj, p[2].floor() as i64 + dk) {
+                        sum += near(0, di) * near(1, dj) * near(2, dk);
+                    }
+                }
+                mask.push(sum > 0.5 && *result.brain.at([i, j, k]));
+            }
+        }
+    }
+    mask
+}
+
+#[test]
+fn the_mask_is_that_of_a_simple_loop() {
+    let phantom = scan();
+    // With the nearest voxel's HU the network's input is whole, and so its arithmetic exact.
+    let options = Options { interpolation: Interpolation::Nearest, ..Options::default() };
+    let result = run(phantom.scan, &template(), &options);
+    assert!(result.voxels() > 100, "{} voxels", result.voxels());
+    assert_eq!(result.mask.voxels(), simple_loop(&result));
+}
+
+#[test]
+fn the_bleed_of_the_phantom_is_found_where_it_is() {
+    let phantom = scan();
+    let result = run(phantom.scan.clone(), &template::built_in(), &Options::default());
+    let both = result.mask.voxels().iter().zip(phantom.bleed.voxels()).filter(|(a, b)| **a && **b).count();
+    let truth = segment::count(&phantom.bleed);
+    let dice = 2.0 * both as f64 / (result.voxels() + truth) as f64;
+    assert!(dice > 0.8, "Dice {dice}, {} mL of {}", result.volume_ml(), phantom.bleed_ml());
+    for (index, _) in result.mask.voxels().iter().enumerate().filter(|(_, inside)| **inside) {
+        let [ni, nj, _] = result.mask.grid().shape;
+        let at = [index % ni, index / ni % nj, index / ni / nj].map(|x| x as f64);
+        assert!(result.mask.grid().affine.apply(at)[0] < 5.0, "the bleed is on the patient's left");
+    }
+}
+
+/// The volume with its axes in another order and some reversed; world positions stay.
+fn turned(volume: &Volume<f32>, order: [usize; 3], flips: [bool; 3]) -> Volume<f32> {
+    let old = volume.grid();
+    let shape = order.map(|axis| old.shape[axis]);
+    let mut matrix = [[0.0; 3]; 3];
+    let mut first = [0.0; 3];
+    for (new, &axis) in order.iter().enumerate() {
+        matrix[axis][new] = if flips[new] { -1.0 } else { 1.0 };
+        first[axis] = if flips[new] { (old.shape[axis] - 1) as f64 } else { 0.0 };
+    }
+    let to_old = Affine::new(matrix, first);
+    let grid = Grid { shape, affine: old.affine.after(&to_old) };
+    let mut voxels = Vec::new();
+    for k in 0..shape[2] {
+        for j in 0..shape[1] {
+            voxels.extend((0..shape[0]).map(|i| *volume.at(to_old.apply([i, j, k].map(|x| x as f64)).map(|x| x as usize))));
+        }
+    }
+    Volume::new(grid, voxels)
+}
+
+#[test]
+fn every_orientation_gives_the_same_mask_in_the_world() {
+    let folder = tempfile::tempdir().unwrap();
+    let phantom = scan();
+    let base_grid = phantom.scan.grid().clone();
+    let to_base = base_grid.affine.inverse().unwrap();
+    let template = template();
+    let base = run(phantom.scan.clone(), &template, &Options::default());
+    assert!(base.voxels() > 100);
+    let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+    for (number, order) in orders.into_iter().enumerate() {
+        for flips in (0..8).map(|f| [f & 1 == 1, f & 2 == 2, f & 4 == 4]) {
+            // Each order and flip with one of the three placements; each placement meets every order.
+            let codes = [Codes::Qform, Codes::Sform, Codes::Both][(number + flips.iter().filter(|f| **f).count()) % 3];
+            let path = folder.path().join("scan.nii");
+            raw_nifti::write(&path, &turned(&phantom.scan, order, flips), codes);
+            let scan = nifti::read(&path).unwrap();
+            let result = run(scan.volume, &template, &Options::default());
+            let out = folder.path().join("mask.nii.gz");
+            ichor::pipeline::batch::write_mask(&out, &result.mask, &scan.header).unwrap();
+            let mask = nifti::read(&out).unwrap().volume;
+            assert_eq!(mask.grid().shape, order.map(|axis| base_grid.shape[axis]));
+            let mut differing = 0;
+            for k in 0..mask.grid().shape[2] {
+                for j in 0..mask.grid().shape[1] {
+                    for i in 0..mask.grid().shape[0] {
+                        let world = mask.grid().affine.apply([i, j, k].map(|x| x as f64));
+                        let at = to_base.apply(world).map(|x| x.round() as usize);
+                        differing += usize::from((*mask.at([i, j, k]) > 0.5) != *base.mask.at(at));
+                    }
+                }
+            }
+            // A quaternion in single precision moves the grid by some 1e-5 voxels: a voxel on the very edge may change.
+            assert!(differing <= 2, "{order:?} {flips:?} {codes:?}: {differing} of {} voxels differ", base.voxels());
+        }
+    }
+}
+
+#[test]
+fn outside_the_brain_only_when_asked_for() {
+    // A ball of blood HU in the neck, far from the brain.
+    let mut phantom = scan();
+    let grid = phantom.scan.grid().clone();
+    let [ni, nj, _] = grid.shape;
+    for (index, hu) in phantom.scan.voxels_mut().iter_mut().enumerate() {
+        let at = [index % ni, index / ni % nj, index / ni / nj].map(|x| x as f64);
+        let [x, y, z] = grid.affine.apply(at);
+        if (x - 30.0).hypot(y - 0.0).hypot(z - 0.0) < 16.0 {
+            *hu = 65.0;
+        }
+    }
+    // The brain mask leaves the ball out: only the dense answer may see it, and the network sees 0 there either way.
+    let mask = phantom.brain.clone();
+    let mut without = mask.clone();
+    for (index, inside) in without.voxels_mut().iter_mut().enumerate() {
+        let at = [index % ni, index / ni % nj, index / ni / nj].map(|x| x as f64);
+        let [x, y, z] = grid.affine.apply(at);
+        *inside &= (x - 30.0).hypot(y).hypot(z) >= 20.0;
+    }
+    let with = |brain: Volume<bool>, outside_brain| {
+        let options = Options { brain: segment::BrainSource::Mask(brain), outside_brain, ..Options::default() };
+        run(phantom.scan.clone(), &template(), &options)
+    };
+    let all = with(mask, false);
+    let bounded = with(without.clone(), false);
+    let dense = with(without.clone(), true);
+    assert!(bounded.voxels() < all.voxels(), "the ball is left out");
+    assert!(bounded.mask.voxels().iter().zip(without.voxels()).all(|(found, inside)| !found || *inside));
+    assert!(dense.voxels() >= bounded.voxels());
+}
