@@ -37,6 +37,12 @@ fn stream(name: &str, count: usize, value: impl Fn(f64) -> f64 + Sync) -> Vec<f3
         .collect()
 }
 
+/// `count` values uniform in [0, 1).
+#[cfg(test)]
+pub(super) fn uniform(name: &str, count: usize) -> Vec<f32> {
+    stream(name, count, |u| u)
+}
+
 /// One tensor: He-uniform kernels (He et al. 2015; limit `sqrt(6 / fan_in)`), biases in [-0.1, 0.1), slopes in [0, 0.5).
 fn tensor(seed: &str, spec: &TensorSpec) -> Vec<f32> {
     let TensorSpec { name, shape } = spec;

@@ -2,8 +2,10 @@
 //!
 //! - [`mod@format`]: the weights file: safetensors, checked before a byte of it is used.
 //! - [`metadata`]: what the file says about itself besides the network: origin, license, threshold, kind of input.
+//! - [`demonstration`]: weights set by hand, with which the whole path can be tested.
 //! - [`generate`]: pseudo-random weights and inputs that any language can repeat.
 
+pub mod demonstration;
 pub mod format;
 pub mod generate;
 pub mod metadata;
