@@ -2,7 +2,7 @@
 
 use crate::network::Engine;
 use crate::weights::Weights;
-use crate::{Error, Result, reference};
+use crate::{Error, Result, cpu, reference};
 use std::fmt;
 use std::str::FromStr;
 
@@ -34,7 +34,7 @@ impl Device {
     /// All devices that ichor knows and whether they can run here.
     pub fn all(threads: usize) -> Vec<Availability> {
         vec![
-            Availability { device: Device::Cpu, detail: Ok("x".into()) },
+            Availability { device: Device::Cpu, detail: Ok(cpu::describe(threads)) },
             Availability { device: Device::Reference, detail: Ok("plain loops in double precision, for checking".into()) },
             Availability { device: Device::Cuda(0), detail: Err(NO_CUDA.into()) },
         ]
@@ -46,7 +46,7 @@ impl Device {
     /// [`Error::Device`] where the device cannot run here, [`Error::Shape`] for a grid that the network cannot have.
     pub fn load<'w>(self, weights: &'w Weights, shape: [usize; 3], threads: usize) -> Result<Box<dyn Engine + Send + 'w>> {
         match self {
-            Device::Auto | Device::Cpu => Ok(Box::new(reference::Engine::new(weights, shape)?)),
+            Device::Auto | Device::Cpu => Ok(Box::new(cpu::Engine::new(weights, shape, threads)?)),
             Device::Reference => Ok(Box::new(reference::Engine::new(weights, shape)?)),
             Device::Cuda(_) => Err(Error::Device(NO_CUDA.into())),
         }

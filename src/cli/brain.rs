@@ -4,7 +4,9 @@ use super::{extraction, with_threads};
 use crate::cli::arguments::Brain;
 use ichor::Result;
 use ichor::io::nifti;
+use ichor::pipeline::batch::write_mask;
 use ichor::pipeline::segment::{self, BrainSource};
+use ichor::volume::orientation;
 use std::process::ExitCode;
 
 pub fn run(arguments: &Brain) -> Result<ExitCode> {
@@ -16,7 +18,7 @@ pub fn run(arguments: &Brain) -> Result<ExitCode> {
             log::warn!("{warning} (warning {})", warning.number());
         }
         let mask = orientation::from_ras(&prepared.brain, &prepared.own_grid);
-        nifti::write(&arguments.output, &mask, &scan.header)?;
+        write_mask(&arguments.output, &mask, &scan.header)?;
         println!("{}\t{:.1} mL", arguments.output.display(), segment::volume_ml(&mask));
         Ok(ExitCode::SUCCESS)
     })?

@@ -5,6 +5,7 @@ use crate::cli::arguments::Demo;
 use ichor::inference::Inference;
 use ichor::io::nifti;
 use ichor::phantom;
+use ichor::pipeline::batch::write_mask;
 use ichor::pipeline::segment::{self, Options};
 use ichor::pipeline::template;
 use ichor::reference::dice;
@@ -23,7 +24,7 @@ pub fn run(arguments: &Demo) -> Result<ExitCode> {
             std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
             let header = nifti::Header::for_grid(phantom.scan.grid())?;
             nifti::write(&folder.join("phantom.nii.gz"), &phantom.scan, &header)?;
-            nifti::write(&folder.join("phantom_truth.nii.gz"), &phantom.bleed, &header)?;
+            write_mask(&folder.join("phantom_truth.nii.gz"), &phantom.bleed, &header)?;
         }
         let mut inference = Inference::new(&weights, arguments.run.device, threads);
         let template = template::built_in();
@@ -34,7 +35,7 @@ pub fn run(arguments: &Demo) -> Result<ExitCode> {
             log::warn!("{warning} (warning {})", warning.number());
         }
         if let Some(folder) = &arguments.output {
-            nifti::write(&folder.join("phantom_ich.nii.gz"), &result.mask, &header)?;
+            write_mask(&folder.join("phantom_ich.nii.gz"), &result.mask, &header)?;
         }
         let found: Vec<f32> = result.mask.voxels().iter().map(|&inside| f32::from(u8::from(inside))).collect();
         let overlap = dice(&found, phantom.bleed.voxels(), 0.5, None).hard;

@@ -13,7 +13,7 @@ mod weights;
 
 use arguments::{BrainMethod, Command, Interpolation};
 use ichor::pipeline::brain as extraction;
-use ichor::pipeline::segment;
+use ichor::pipeline::segment::Interpolation as Method;
 use ichor::weights::Weights;
 use ichor::{Error, Result};
 use std::path::Path;
@@ -61,11 +61,11 @@ impl From<BrainMethod> for extraction::Method {
     }
 }
 
-impl From<Interpolation> for segment::Interpolation {
+impl From<Interpolation> for Method {
     fn from(method: Interpolation) -> Self {
         match method {
-            Interpolation::Linear => segment::Interpolation::Linear,
-            Interpolation::Nearest => segment::Interpolation::Nearest,
+            Interpolation::Linear => Method::Linear,
+            Interpolation::Nearest => Method::Nearest,
         }
     }
 }

@@ -11,7 +11,6 @@ use crate::pipeline::warnings::Warning;
 use crate::volume::Volume;
 use crate::{Error, Result};
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 

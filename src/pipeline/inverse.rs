@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 /// A label on another grid by linear interpolation of its 0 and 1, cut at one half, inside `within` only; `to_label` takes the grid's world to the
 /// label's.
-pub fn label(mask: &Volume<bool>, grid: &Grid, to_label: &Affine, within: Option<&Volume<bool>>) -> Volume<bool> {
+pub fn mask_on(mask: &Volume<bool>, grid: &Grid, to_label: &Affine, within: Option<&Volume<bool>>) -> Volume<bool> {
     let mut found = vec![false; grid.len()];
     let Some(to_index) = mask.grid().affine.inverse().map(|inverse| inverse.after(to_label).after(&grid.affine)) else {
         return Volume::new(grid.clone(), found);
@@ -60,9 +60,9 @@ mod tests {
     #[test]
     fn a_label_comes_back_through_the_identity_and_a_shift_by_a_voxel() {
         let label = made([5, 6, 7], |[i, j, k]| i * j + k == 6);
-        assert_eq!(label(&label, label.grid(), &Affine::IDENTITY, None), label);
+        assert_eq!(mask_on(&label, label.grid(), &Affine::IDENTITY, None), label);
         let shift = Affine::new(Affine::IDENTITY.matrix(), [2.0, 0.0, 0.0]);
-        let moved = label(&label, label.grid(), &shift, None);
+        let moved = mask_on(&label, label.grid(), &shift, None);
         for k in 0..7 {
             for j in 0..6 {
                 for i in 0..5 {
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn a_label_is_cut_at_one_half() {
         let label = made([4, 1, 1], |[i, _, _]| i == 1 || i == 2);
-        let shifted = |mm: f64| label(&label, label.grid(), &Affine::new(Affine::IDENTITY.matrix(), [mm, 0.0, 0.0]), None).into_voxels();
+        let shifted = |mm: f64| mask_on(&label, label.grid(), &Affine::new(Affine::IDENTITY.matrix(), [mm, 0.0, 0.0]), None).into_voxels();
         // Voxels are 2 mm: a point 0.8 mm before voxel 1 sees 0.6 of it.
         assert_eq!(shifted(1.2), [true, true, false, false]);
         assert_eq!(shifted(0.8), [false, true, true, false]);
@@ -85,6 +85,6 @@ mod tests {
     fn the_brain_bounds_a_label() {
         let label = made([4, 4, 4], |_| true);
         let brain = made([4, 4, 4], |[i, _, _]| i < 2);
-        assert_eq!(label(&label, label.grid(), &Affine::IDENTITY, Some(&brain)), brain);
+        assert_eq!(mask_on(&label, label.grid(), &Affine::IDENTITY, Some(&brain)), brain);
     }
 }

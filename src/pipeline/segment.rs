@@ -174,7 +174,7 @@ pub fn prepare(scan: Volume<f32>, source: &BrainSource, path: &std::path::Path) 
 
     let brain = match source {
         BrainSource::Extract(options) => brain::extract(&scan, options).map_err(|error| problem(error.to_string()))?.mask,
-        BrainSource::Mask(mask) if *mask.grid() == own_grid => to_ras(mask.clone()),
+        BrainSource::Mask(mask) if same_grid(mask.grid(), &own_grid) => to_ras(mask.clone()),
         BrainSource::Mask(mask) => {
             return Err(problem(format!(
                 "the brain mask has another grid: {:?} voxels for the scan's {:?}, or another affine",
@@ -200,6 +200,19 @@ pub fn prepare(scan: Volume<f32>, source: &BrainSource, path: &std::path::Path) 
     masked.voxels_mut().par_iter_mut().zip(brain.voxels()).filter(|(_, inside)| !**inside).for_each(|(hu, _)| *hu = 0.0);
     seconds.insert("brain".into(), start.elapsed().as_secs_f64());
     Ok(Prepared { masked, brain, own_grid, warnings, seconds })
+}
+
+/// Whether two grids have the same voxels: the same shape, and corners no further apart than a hundredth of a voxel (headers are in single precision).
+fn same_grid(a: &Grid, b: &Grid) -> bool {
+    let smallest = a.spacing().into_iter().fold(f64::INFINITY, f64::min);
+    let corner = |grid: &Grid, n: usize| {
+        grid.affine.apply([0, 1, 2].map(|axis| if n >> axis & 1 == 1 { grid.shape[axis] as f64 - 1.0 } else { 0.0 }))
+    };
+    let near = |n: usize| {
+        let (p, q) = (corner(a, n), corner(b, n));
+        (0..3).all(|axis| (p[axis] - q[axis]).abs() < 0.01 * smallest)
+    };
+    a.shape == b.shape && (0..8).all(near)
 }
 
 /// The volume in the order of axes nearest to RAS; as it is where it has that order.
@@ -260,7 +273,7 @@ pub fn segment(
     let start = Instant::now();
     let to_network = to_scan.inverse().ok_or_else(|| Error::Shape("the registration is not invertible".into()))?;
     let within = (!options.outside_brain).then_some(&brain);
-    let own = inverse::label(&found, brain.grid(), &to_network, within);
+    let own = inverse::mask_on(&found, brain.grid(), &to_network, within);
     let probability = if probability {
         let mut values = resample::linear(&probabilities, brain.grid(), &to_network, 0.0)?;
         if let Some(within) = within {
