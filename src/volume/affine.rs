@@ -78,3 +78,68 @@ impl Affine {
         [0, 1, 2].map(|c| self.rows.iter().map(|r| r[c] * r[c]).sum::<f64>().sqrt())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::testing::{affine, sum_of_squares};
+    use proptest::prelude::*;
+
+    /// Different entries everywhere, so that no two can be mixed up.
+    const SAMPLE: Affine = Affine { rows: [[2.0, 3.0, 5.0, 7.0], [11.0, 13.0, 17.0, 19.0], [23.0, 29.0, 37.0, 41.0]] };
+
+    #[test]
+    fn parts_and_whole() {
+        let (matrix, translation) = (SAMPLE.matrix(), SAMPLE.translation());
+        assert_eq!(matrix, [[2.0, 3.0, 5.0], [11.0, 13.0, 17.0], [23.0, 29.0, 37.0]]);
+        assert_eq!(translation, [7.0, 19.0, 41.0]);
+        assert_eq!(Affine::new(matrix, translation), SAMPLE);
+    }
+
+    #[test]
+    fn apply_is_matrix_times_point_plus_translation() {
+        assert_eq!(SAMPLE.apply([1.0, 10.0, 100.0]), [539.0, 1860.0, 4054.0]);
+        assert_eq!(Affine::IDENTITY.apply([1.0, 10.0, 100.0]), [1.0, 10.0, 100.0]);
+    }
+
+    #[test]
+    fn determinant_by_hand() {
+        // 2 (13 37 - 17 29) - 3 (11 37 - 17 23) + 5 (11 29 - 13 23) = -24 - 48 + 100
+        assert_eq!(SAMPLE.determinant(), 28.0);
+    }
+
+    #[test]
+    fn spacing_is_the_length_of_columns() {
+        let affine = Affine::new([[0.0, 3.0, 0.0], [2.0, 0.0, 6.0], [0.0, 4.0, -8.0]], [1.0, 1.0, 1.0]);
+        assert_eq!(affine.spacing(), [2.0, 5.0, 10.0]);
+    }
+
+    #[test]
+    fn what_has_no_inverse_says_so() {
+        let mut flat = SAMPLE;
+        flat.rows[2] = [13.0, 16.0, 22.0, 5.0];
+        assert_eq!(flat.determinant(), 0.0);
+        assert_eq!(flat.inverse(), None);
+        let mut endless = SAMPLE;
+        endless.rows[0][0] = f64::NAN;
+        assert_eq!(endless.inverse(), None);
+        endless.rows[0][0] = f64::INFINITY;
+        assert_eq!(endless.inverse(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn after_is_one_then_the_other(first in affine(), then in affine(), p in [-100.0..100.0, -100.0..100.0, -100.0..100.0_f64]) {
+            let (both, steps) = (then.after(&first).apply(p), then.apply(first.apply(p)));
+            prop_assert!((0..3).all(|n| (both[n] - steps[n]).abs() < 1e-8), "{both:?} {steps:?}");
+        }
+
+        #[test]
+        fn the_inverse_undoes_on_both_sides(affine in affine()) {
+            let inverse = affine.inverse().unwrap();
+            prop_assert!(sum_of_squares(&affine.after(&inverse), &Affine::IDENTITY) < 1e-18);
+            prop_assert!(sum_of_squares(&inverse.after(&affine), &Affine::IDENTITY) < 1e-18);
+            prop_assert!((affine.determinant() * inverse.determinant() - 1.0).abs() < 1e-9);
+        }
+    }
+}

@@ -97,3 +97,124 @@ impl<T> Volume<T> {
         Volume { grid: self.grid.clone(), voxels: self.voxels.iter().map(f).collect() }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Affines for the tests of volumes and files.
+
+    use super::{Affine, Orientation};
+    use proptest::prelude::*;
+
+    /// All 48 orders and directions of three axes.
+    pub(crate) fn signed_permutations() -> Vec<Orientation> {
+        let mut all = Vec::new();
+        for axis in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            for signs in 0..8 {
+                all.push(Orientation { axis, flipped: [0, 1, 2].map(|n| signs >> n & 1 == 1) });
+            }
+        }
+        all
+    }
+
+    /// Voxel-to-world affines of scans: any order and direction of axes, oblique by up to 20 degrees, sheared by a gantry's tilt.
+    pub(crate) fn affine() -> impl Strategy<Value = Affine> {
+        let angle = -0.35..0.35_f64;
+        let spacing = 0.3..6.0_f64;
+        let offset = -200.0..200.0_f64;
+        (
+            proptest::sample::select(signed_permutations()),
+            [spacing.clone(), spacing.clone(), spacing],
+            [angle.clone(), angle.clone(), angle],
+            -0.3..0.3_f64,
+            [offset.clone(), offset.clone(), offset],
+        )
+            .prop_map(|(orientation, spacing, angles, shear, offset)| {
+                let mut matrix = [[0.0; 3]; 3];
+                for voxel in 0..3 {
+                    let sign = if orientation.flipped[voxel] { -1.0 } else { 1.0 };
+                    matrix[orientation.axis[voxel]][voxel] = sign * spacing[voxel];
+                }
+                let mut affine = Affine::new(matrix, [0.0; 3]);
+                affine = Affine::new([[1.0, 0.0, 0.0], [0.0, 1.0, shear], [0.0, 0.0, 1.0]], [0.0; 3]).after(&affine);
+                for (axis, angle) in angles.into_iter().enumerate() {
+                    affine = rotation(axis, angle).after(&affine);
+                }
+                Affine::new(affine.matrix(), offset)
+            })
+    }
+
+    /// Rotation about a world axis by an angle in radians, counterclockwise seen from the axis's end.
+    pub(crate) fn rotation(axis: usize, angle: f64) -> Affine {
+        let (sine, cosine) = angle.sin_cos();
+        let (b, c) = ((axis + 1) % 3, (axis + 2) % 3);
+        let mut affine = Affine::IDENTITY;
+        affine.rows[b][b] = cosine;
+        affine.rows[c][c] = cosine;
+        affine.rows[b][c] = -sine;
+        affine.rows[c][b] = sine;
+        affine
+    }
+
+    /// Sum of the squares of the differences of all entries.
+    pub(crate) fn sum_of_squares(one: &Affine, other: &Affine) -> f64 {
+        let (one, other) = (one.rows.as_flattened(), other.rows.as_flattened());
+        one.iter().zip(other).map(|(a, b)| (a - b).powi(2)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grid() -> Grid {
+        // 0.5 x 0.25 x 2 mm voxels, left-handed.
+        let affine = Affine::new([[0.0, 0.25, 0.0], [0.3, 0.0, 0.0], [0.4, 0.0, 2.0]], [1.0, 2.0, 3.0]);
+        Grid { shape: [2, 3, 4], affine }
+    }
+
+    #[test]
+    fn a_grid_knows_its_sizes() {
+        let grid = grid();
+        assert_eq!(grid.len(), 24);
+        assert!(!grid.is_empty());
+        assert!(Grid { shape: [2, 0, 4], ..grid.clone() }.is_empty());
+        let expected = [0.5, 0.25, 2.0];
+        assert!(grid.spacing().iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{:?}", grid.spacing());
+        // Sheared: less than the product of the spacings. Left-handed: positive none the less.
+        assert!((grid.voxel_mm3() - 0.3 * 0.25 * 2.0).abs() < 1e-12);
+        assert!(grid.affine.determinant() < 0.0);
+    }
+
+    #[test]
+    fn voxels_are_stored_with_i_fastest() {
+        let volume = Volume::new(grid(), (0..24).collect());
+        assert_eq!([*volume.at([0, 0, 0]), *volume.at([1, 0, 0]), *volume.at([0, 1, 0]), *volume.at([0, 0, 1])], [0, 1, 2, 6]);
+        assert_eq!(*volume.at([1, 2, 3]), 23);
+        assert_eq!(volume.grid().index([1, 2, 3]), 23);
+    }
+
+    #[test]
+    fn values_can_be_changed_mapped_and_taken() {
+        let mut volume = Volume::new(grid(), vec![1_u8; 24]);
+        volume.voxels_mut()[5] = 7;
+        let doubled = volume.map(|&value| 2.0 * f32::from(value));
+        assert_eq!((doubled.grid(), doubled.voxels()[5], doubled.voxels()[6]), (&grid(), 14.0, 2.0));
+        assert_eq!(volume.into_voxels()[4..7], [1, 7, 1]);
+    }
+
+    #[test]
+    #[should_panic(expected = "one value for each voxel")]
+    fn a_volume_of_the_wrong_length_is_refused() {
+        Volume::new(grid(), vec![0; 23]);
+    }
+
+    #[test]
+    fn no_voxel_is_outside() {
+        let volume = Volume::new(grid(), vec![0; 24]);
+        for ijk in [[2, 0, 0], [0, 3, 0], [0, 0, 4]] {
+            // Two of these would be some other voxel's place.
+            let outcome = std::panic::catch_unwind(|| *volume.at(ijk));
+            assert!(outcome.is_err(), "{ijk:?}");
+        }
+    }
+}

@@ -62,9 +62,8 @@ pub fn to_ras<T: Copy + Send + Sync>(volume: &Volume<T>) -> Volume<T> {
             old.rows[voxel][3] = (side - 1) as f64;
         }
     }
-    let from = volume.voxels();
     let affine = grid.affine.after(&old);
-    gather(Grid { shape, affine }, |[i, j, k]| from[place(first, step, [i, j, k])])
+    gather(Grid { shape, affine }, volume.voxels(), |ijk| place(first, step, ijk))
 }
 
 /// A volume as [`to_ras`] gives it, put back on the grid it came from.
@@ -84,8 +83,7 @@ pub fn from_ras<T: Copy + Send + Sync>(volume: &Volume<T>, grid: &Grid) -> Volum
             first += (grid.shape[voxel] - 1) * stride;
         }
     }
-    let from = volume.voxels();
-    gather(grid.clone(), |ijk| from[place(first, step, ijk)])
+    gather(grid.clone(), volume.voxels(), |ijk| place(first, step, ijk))
 }
 
 /// Place of the voxel `ijk` steps away from `first`.
@@ -93,11 +91,116 @@ fn place(first: usize, step: [isize; 3], ijk: [usize; 3]) -> usize {
     (0..3).fold(first, |at, axis| at.wrapping_add_signed(step[axis] * ijk[axis] as isize))
 }
 
-/// A volume made voxel by voxel, on all threads.
-fn gather<T: Copy + Send + Sync>(grid: Grid, value: impl Fn([usize; 3]) -> T + Sync) -> Volume<T> {
-    let [ni, nj, nk] = grid.shape;
-    let value = &value;
-    let voxels =
-        (0..nk).into_par_iter().flat_map_iter(|k| (0..nj).flat_map(move |j| (0..ni).map(move |i| value([i, j, k])))).collect();
+/// A volume made of the values of `from`, at the places that `place` gives, on all threads.
+fn gather<T: Copy + Send + Sync>(grid: Grid, from: &[T], place: impl Fn([usize; 3]) -> usize + Sync) -> Volume<T> {
+    let [ni, nj, _] = grid.shape;
+    let mut voxels = from.to_vec();
+    voxels.par_chunks_mut(ni.max(1)).enumerate().for_each(|(row, voxels)| {
+        for (i, voxel) in voxels.iter_mut().enumerate() {
+            *voxel = from[place([i, row % nj, row / nj])];
+        }
+    });
     Volume::new(grid, voxels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::testing::{affine, signed_permutations, sum_of_squares};
+    use proptest::prelude::*;
+
+    #[test]
+    fn letters_say_where_the_axes_grow() {
+        let cases = [
+            ([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], "RAS"),
+            ([[-0.5, 0.0, 0.0], [0.0, -0.5, 0.0], [0.0, 0.0, 5.0]], "LPS"),
+            // Sagittal slices: i to the back, j to the bottom, k to the left.
+            ([[0.0, 0.0, -3.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]], "PIL"),
+            // Coronal slices, tilted by 20 degrees.
+            ([[1.0, 0.0, 0.0], [0.0, 0.34, -0.94], [0.0, 0.94, 0.34]], "RSP"),
+            // A gantry tilt of 40 degrees: the k axis leans to the back, and still goes to the top first.
+            ([[-0.5, 0.0, 0.0], [0.0, 0.5, -3.2], [0.0, 0.0, 3.8]], "LAS"),
+        ];
+        for (matrix, letters) in cases {
+            assert_eq!(Orientation::of(&Affine::new(matrix, [9.0, -9.0, 0.0])).letters(), letters);
+        }
+    }
+
+    #[test]
+    fn each_axis_has_its_own_world_axis() {
+        // Both i and j lean most to z; the sum of cosines decides, and thin voxels count no less than thick ones.
+        let sheared = Affine::new([[0.1, 6.0, 0.0], [0.0, 0.0, 1.0], [0.9, 7.0, 0.0]], [0.0; 3]);
+        assert_eq!(Orientation::of(&sheared), Orientation { axis: [2, 0, 1], flipped: [false; 3] });
+    }
+
+    #[test]
+    fn all_48_are_told_apart_and_turn_into_the_same_volume() {
+        let shape = [3, 4, 5];
+        let ras = Grid { shape, affine: Affine::new([[0.5, 0.0, 0.0], [0.0, 0.6, 0.0], [0.0, 0.0, 4.0]], [-7.0, 8.0, 9.0]) };
+        let original = Volume::new(ras, (0..60).collect::<Vec<i32>>());
+        assert_eq!(to_ras(&original), original);
+        let all = signed_permutations();
+        assert_eq!(all.len(), 48);
+        for orientation in all {
+            let Orientation { axis, flipped } = orientation;
+            // The same head, as a scanner of this orientation stores it.
+            let mut map = Affine::new([[0.0; 3]; 3], [0.0; 3]);
+            for voxel in 0..3 {
+                map.rows[axis[voxel]][voxel] = if flipped[voxel] { -1.0 } else { 1.0 };
+                map.rows[axis[voxel]][3] = if flipped[voxel] { (shape[axis[voxel]] - 1) as f64 } else { 0.0 };
+            }
+            let grid = Grid { shape: axis.map(|world| shape[world]), affine: original.grid().affine.after(&map) };
+            let mut voxels = vec![0; 60];
+            for (k, j, i) in (0..grid.shape[2]).flat_map(|k| {
+                let grid = &grid;
+                (0..grid.shape[1]).flat_map(move |j| (0..grid.shape[0]).map(move |i| (k, j, i)))
+            }) {
+                let old = map.apply([i as f64, j as f64, k as f64]).map(|index| index as usize);
+                voxels[grid.index([i, j, k])] = *original.at(old);
+            }
+            let stored = Volume::new(grid, voxels);
+            assert_eq!(Orientation::of(&stored.grid().affine), orientation);
+            let turned = to_ras(&stored);
+            assert_eq!(turned.voxels(), original.voxels(), "{}", orientation.letters());
+            assert_eq!(turned.grid().shape, shape);
+            let difference = sum_of_squares(&turned.grid().affine, &original.grid().affine);
+            assert!(difference < 1e-20, "{}: {difference}", orientation.letters());
+            assert_eq!(from_ras(&turned, stored.grid()), stored);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn turning_moves_no_value_in_the_world(affine in affine(), shape in [1..5_usize, 1..5, 1..5]) {
+            let grid = Grid { shape, affine };
+            // Every voxel holds its own place.
+            let mut places = Volume::new(grid.clone(), vec![[0.0; 3]; grid.len()]);
+            for k in 0..shape[2] { for j in 0..shape[1] { for i in 0..shape[0] {
+                let place = grid.index([i, j, k]);
+                places.voxels_mut()[place] = affine.apply([i, j, k].map(|index| index as f64));
+            } } }
+            let turned = to_ras(&places);
+            prop_assert_eq!(Orientation::of(&turned.grid().affine), Orientation::RAS);
+            let [ni, nj, nk] = turned.grid().shape;
+            for k in 0..nk { for j in 0..nj { for i in 0..ni {
+                let here = turned.grid().affine.apply([i, j, k].map(|index| index as f64));
+                let there = turned.at([i, j, k]);
+                prop_assert!((0..3).all(|n| (here[n] - there[n]).abs() < 1e-9), "{here:?} {there:?}");
+            } } }
+            prop_assert_eq!(from_ras(&turned, &grid), places);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "not on this grid")]
+    fn a_volume_of_another_shape_is_refused() {
+        let grid = Grid { shape: [1, 2, 3], affine: Affine::IDENTITY };
+        from_ras(&Volume::new(Grid { shape: [3, 2, 1], ..grid.clone() }, vec![0; 6]), &grid);
+    }
+
+    #[test]
+    fn an_empty_volume_stays_empty() {
+        let grid = Grid { shape: [0, 2, 3], affine: Affine::IDENTITY };
+        assert_eq!(to_ras(&Volume::<u8>::new(grid.clone(), vec![])), Volume::new(grid, vec![]));
+    }
 }
