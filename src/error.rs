@@ -56,6 +56,14 @@ pub enum Error {
         /// What is wrong with it.
         source: WeightsError,
     },
+    /// A TensorFlow checkpoint that cannot be imported.
+    #[error("{}: {source}", path.display())]
+    Checkpoint {
+        /// The index or data file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: crate::weights::CheckpointError,
+    },
     /// An input, mask or output that does not fit the network or the engine.
     #[error("{0}")]
     Shape(String),

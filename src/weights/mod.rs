@@ -4,25 +4,26 @@
 //! - [`metadata`]: what the file says about itself besides the network: origin, license, threshold, kind of input.
 //! - [`demonstration`]: weights set by hand, with which the whole path can be tested.
 //! - [`generate`]: pseudo-random weights and inputs that any language can repeat.
+//! - [`tensorflow`]: import of TensorFlow 2 checkpoints.
 
+mod bytes;
 pub mod demonstration;
 pub mod format;
 pub mod generate;
 pub mod metadata;
+pub mod tensorflow;
 
 pub use format::{Dtype, WeightsError};
 pub use metadata::{InputKind, Metadata};
+pub use tensorflow::CheckpointError;
 
 use crate::network::Description;
 use crate::{Error, Result};
-use memmap2::Mmap;
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io;
-use std::ops::Deref;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -32,36 +33,6 @@ pub struct Weights {
     bytes: Bytes,
     layout: format::Layout,
     sha256: OnceLock<String>,
-}
-
-/// Bytes of a file, mapped or held.
-pub(crate) enum Bytes {
-    Mapped(Mmap),
-    Held(Cow<'static, [u8]>),
-}
-
-impl Bytes {
-    /// Maps a regular file; anything else (a pipe would never end) is refused.
-    pub(crate) fn map(path: &Path) -> io::Result<Bytes> {
-        if !std::fs::metadata(path)?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-        }
-        let file = File::open(path)?;
-        // SAFETY: the map is read-only and seen as plain bytes, for which every value is valid. Nobody may cut the file while it is
-        // mapped, which no program can rule out; `Weights::open` says so to its users.
-        Ok(Bytes::Mapped(unsafe { Mmap::map(&file)? }))
-    }
-}
-
-impl Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Bytes::Mapped(map) => map,
-            Bytes::Held(bytes) => bytes,
-        }
-    }
 }
 
 impl Weights {
@@ -130,12 +101,7 @@ impl Weights {
     /// Tells the operating system that the file's pages in memory are not needed for now, such as after packing; reading a tensor again
     /// fetches them again.
     pub fn release(&self) {
-        #[cfg(unix)]
-        if let Bytes::Mapped(map) = &self.bytes {
-            // SAFETY: the map is a read-only map of a file, so a dropped page comes back with the same bytes when it is read.
-            // An error means that the pages stay, which does no harm.
-            let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
-        }
+        self.bytes.release();
     }
 
     /// SHA-256 of the weights file, in hex. Computed at the first call.
