@@ -227,11 +227,17 @@ pub enum Weights {
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
         /// Where the weights come from, for the file's metadata
-        #[arg(long, default_value = "imported from a TensorFlow checkpoint", value_name = "TEXT")]
-        origin: String,
+        #[arg(long, value_name = "TEXT")]
+        origin: Option<String>,
         /// License of the weights, for the file's metadata
         #[arg(long, default_value = "unknown", value_name = "TEXT")]
         license: String,
+        /// How often the shared convolutions of input_layer, down_1, .. are applied; as in the released program (1,2,3,3,3) if not given
+        #[arg(long, value_delimiter = ',', value_name = "N,N,..")]
+        convs: Vec<usize>,
+        /// The same for up_4 .. up_1; as in the released program (3,3,2,1) if not given
+        #[arg(long, value_delimiter = ',', value_name = "N,N,..")]
+        up_convs: Vec<usize>,
     },
 }
 

@@ -2,9 +2,8 @@
 
 use super::load_weights;
 use crate::cli::arguments::Weights as Command;
-use ichor::weights::{Dtype, InputKind, Metadata, Summary, Weights, format, tensorflow};
+use ichor::weights::{Metadata, Summary, Weights, tensorflow};
 use ichor::{Result, io::atomic};
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -15,7 +14,11 @@ pub fn run(command: &Command) -> Result<ExitCode> {
             let weights = Weights::open(file)?;
             println!("{}: good: {} parameters, SHA-256 {}", file.display(), weights.description().parameters(), weights.sha256());
         }
-        Command::Import { prefix, output, origin, license } => import(prefix, output, origin, license)?,
+        Command::Import { prefix, output, origin, license, convs, up_convs } => {
+            let list = |values: &Vec<usize>| (!values.is_empty()).then(|| values.clone());
+            let metadata = Metadata { origin: origin.clone(), license: Some(license.clone()), ..Metadata::default() };
+            import(prefix, output, tensorflow::Options { convs: list(convs), up_convs: list(up_convs), metadata })?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -30,14 +33,9 @@ fn info(file: Option<&Path>, json: bool) -> Result<()> {
     Ok(())
 }
 
-fn import(prefix: &Path, output: &Path, origin: &str, license: &str) -> Result<()> {
-    let (description, tensors) = tensorflow::import(prefix)?;
-    let metadata =
-        Metadata { origin: Some(origin.into()), license: Some(license.into()), input: InputKind::Template, ..Metadata::default() };
-    let bytes = format::serialize(&description, &metadata, &tensors, Dtype::F32);
-    // Read back before it is kept: what is written is what can be opened.
-    let weights = Weights::from_bytes(&output.to_string_lossy(), bytes)?;
+fn import(prefix: &Path, output: &Path, options: tensorflow::Options) -> Result<()> {
+    let weights = Weights::import_tensorflow(prefix, options)?;
     atomic::write(output, |file| file.write_all(weights.bytes()))?;
-    println!("{}: {} parameters", output.display(), description.parameters());
+    println!("{}: {} parameters, SHA-256 {}", output.display(), weights.description().parameters(), weights.sha256());
     Ok(())
 }
