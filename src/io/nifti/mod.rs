@@ -13,6 +13,8 @@ mod error;
 mod geometry;
 mod header;
 mod read;
+#[cfg(test)]
+mod tests;
 mod voxels;
 mod write;
 

@@ -1,0 +1,29 @@
+//! What the fuzzers found and what they start from, on the stable toolchain: each file of fuzz/corpus/TARGET goes through
+//! that target's entry point, which must neither panic nor hang.
+
+use std::fs;
+use std::path::Path;
+
+/// Runs `entry` over every file of a target's corpus.
+fn replay(target: &str, entry: impl Fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let mut count = 0;
+    for file in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = file.unwrap().path();
+        // Shown where the test fails: the file that did it.
+        println!("{}", path.display());
+        entry(&fs::read(&path).unwrap());
+        count += 1;
+    }
+    assert!(count > 0, "{} is empty", folder.display());
+}
+
+#[test]
+fn nifti() {
+    replay("nifti", |bytes| {
+        if let Ok(scan) = ichor::io::nifti::read_bytes(bytes) {
+            assert_eq!(scan.volume.grid(), scan.header.grid());
+            assert!(scan.volume.grid().affine.inverse().is_some());
+        }
+    });
+}
