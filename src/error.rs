@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::io::nifti::NiftiError;
-use crate::weights::WeightsError;
+use crate::weights::{CheckpointError, WeightsError};
 
 /// Result of every fallible function of ichor.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -62,7 +62,7 @@ pub enum Error {
         /// The index or data file.
         path: PathBuf,
         /// What is wrong with it.
-        source: crate::weights::CheckpointError,
+        source: CheckpointError,
     },
     /// An input, mask or output that does not fit the network or the engine.
     #[error("{0}")]

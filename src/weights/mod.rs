@@ -4,19 +4,23 @@
 //! - [`metadata`]: what the file says about itself besides the network: origin, license, threshold, kind of input.
 //! - [`demonstration`]: weights set by hand, with which the whole path can be tested.
 //! - [`generate`]: pseudo-random weights and inputs that any language can repeat.
+//! - [`info`]: a summary for people.
 //! - [`tensorflow`]: import of TensorFlow 2 checkpoints.
 
 mod bytes;
 pub mod demonstration;
 pub mod format;
 pub mod generate;
+pub mod info;
 pub mod metadata;
 pub mod tensorflow;
 
 pub use format::{Dtype, WeightsError};
+pub use info::Summary;
 pub use metadata::{InputKind, Metadata};
 pub use tensorflow::CheckpointError;
 
+use crate::io::atomic;
 use crate::network::Description;
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -107,6 +111,14 @@ impl Weights {
     /// SHA-256 of the weights file, in hex. Computed at the first call.
     pub fn sha256(&self) -> String {
         self.sha256.get_or_init(|| Sha256::digest(self.bytes()).iter().map(|byte| format!("{byte:02x}")).collect()).clone()
+    }
+
+    /// Writes the weights file: whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where it cannot be written.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+        atomic::write(path, |file| file.write_all(self.bytes()))
     }
 
     /// How the file stores a tensor.

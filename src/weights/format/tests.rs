@@ -90,7 +90,7 @@ fn values_are_aligned_and_read_in_place() {
     // A file that is mapped lies on a page's border, so a tensor is aligned if its offset is.
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("small network.v1.safetensors");
-    std::fs::write(&path, &bytes).unwrap();
+    Weights::from_bytes("x", bytes.clone()).unwrap().write(&path).unwrap();
     let weights = Weights::open(&path).unwrap();
     assert_eq!(weights.name(), "small network.v1");
     assert_eq!(weights.bytes(), bytes);
