@@ -3,43 +3,87 @@
 use crate::volume::{Affine, Grid, Volume};
 use rayon::prelude::*;
 
-/// A label on another grid by linear interpolation of its 0 and 1, cut at one half, inside `within` only; `to_label` takes the grid's world to the
-/// label's.
-pub fn mask_on(mask: &Volume<bool>, grid: &Grid, to_label: &Affine, within: Option<&Volume<bool>>) -> Volume<bool> {
+/// A mask on another grid by linear interpolation of its 0 and 1, cut at one half, inside `within` only; `to_mask` takes the grid's world to
+/// the mask's. Outside its grid a mask is 0.
+pub fn mask_on(mask: &Volume<bool>, grid: &Grid, to_mask: &Affine, within: Option<&Volume<bool>>) -> Volume<bool> {
     let mut found = vec![false; grid.len()];
-    let Some(to_index) = mask.grid().affine.inverse().map(|inverse| inverse.after(to_label).after(&grid.affine)) else {
+    let to_index = mask.grid().affine.inverse().map(|inverse| inverse.after(to_mask).after(&grid.affine));
+    let (Some(to_index), Some([low, high])) = (to_index, bounds(mask)) else {
         return Volume::new(grid.clone(), found);
     };
     let [ni, nj, _] = grid.shape;
-    let shape = mask.grid().shape;
-    // The value at an index of the label's grid; outside it is 0.
-    let value = |i: i64, j: i64, k: i64| {
-        let inside = [i, j, k].iter().zip(shape).all(|(&at, length)| at >= 0 && (at as usize) < length);
-        f64::from(u8::from(inside && mask.voxels()[mask.grid().index([i as usize, j as usize, k as usize])]))
+    let step = to_index.rows.map(|row| row[0]);
+    let (shape, voxels) = (mask.grid().shape, mask.voxels());
+    let corners: [usize; 8] =
+        std::array::from_fn(|corner| (corner & 1) + shape[0] * ((corner >> 1 & 1) + shape[1] * (corner >> 2)));
+    // The eight voxels from the one at `base` on.
+    let cube = |base: [isize; 3]| -> [bool; 8] {
+        if (0..3).all(|axis| base[axis] >= 0 && base[axis] + 1 < shape[axis] as isize) {
+            let first = mask.grid().index(base.map(|at| at as usize));
+            return corners.map(|corner| voxels[first + corner]);
+        }
+        std::array::from_fn(|corner| {
+            let at: [isize; 3] = std::array::from_fn(|axis| base[axis] + (corner >> axis & 1) as isize);
+            let inside = (0..3).all(|axis| at[axis] >= 0 && at[axis] < shape[axis] as isize);
+            inside && voxels[mask.grid().index(at.map(|x| x as usize))]
+        })
     };
-    found.par_chunks_mut(ni.max(1)).enumerate().for_each(|(row, out)| {
-        let (j, k) = (row % nj, row / nj);
-        for (i, out) in out.iter_mut().enumerate() {
+    found.par_chunks_mut(ni.max(1)).enumerate().for_each(|(row, found)| {
+        let start = to_index.apply([0.0, (row % nj) as f64, (row / nj) as f64]);
+        // Only these voxels of the row have one of the mask's among the eight around them.
+        let mut range = [0.0, ni as f64 - 1.0];
+        for axis in 0..3 {
+            narrow(&mut range, start[axis], step[axis], [low[axis] - 1.0, high[axis] + 1.0]);
+        }
+        if range[0] > range[1] {
+            return;
+        }
+        for i in range[0] as usize..=range[1] as usize {
             if within.is_some_and(|within| !within.voxels()[i + ni * row]) {
                 continue;
             }
-            let p = to_index.apply([i as f64, j as f64, k as f64]);
+            let p = [0, 1, 2].map(|axis| start[axis] + i as f64 * step[axis]);
             let base = p.map(f64::floor);
-            if (0..3).any(|axis| base[axis] < -1.0 || base[axis] >= shape[axis] as f64) {
+            let cube = cube(base.map(|at| at as isize));
+            if cube == [cube[0]; 8] {
+                found[i] = cube[0];
                 continue;
             }
-            let f = [0, 1, 2].map(|axis| p[axis] - base[axis]);
-            let b = base.map(|at| at as i64);
-            let mut sum = 0.0;
-            for corner in 0..8 {
-                let bit = [corner & 1, corner >> 1 & 1, corner >> 2 & 1];
-                let weight: f64 = (0..3).map(|axis| if bit[axis] == 1 { f[axis] } else { 1.0 - f[axis] }).product();
-                sum += weight * value(b[0] + bit[0], b[1] + bit[1], b[2] + bit[2]);
-            }
-            *out = sum > 0.5;
+            let part = [0, 1, 2].map(|axis| p[axis] - base[axis]);
+            let weight = |axis: usize, corner: usize| if corner >> axis & 1 == 1 { part[axis] } else { 1.0 - part[axis] };
+            let inside = (0..8).filter(|&corner| cube[corner]);
+            let sum: f64 = inside.map(|corner| weight(0, corner) * weight(1, corner) * weight(2, corner)).sum();
+            found[i] = sum > 0.5;
         }
     });
     Volume::new(grid.clone(), found)
+}
+
+/// The lowest and the highest index along each axis among the voxels of a mask; `None` for an empty one.
+fn bounds(mask: &Volume<bool>) -> Option<[[f64; 3]; 2]> {
+    let [ni, nj, _] = mask.grid().shape;
+    let (mut low, mut high) = ([f64::INFINITY; 3], [f64::NEG_INFINITY; 3]);
+    for (index, _) in mask.voxels().iter().enumerate().filter(|(_, inside)| **inside) {
+        for (axis, at) in [index % ni, index / ni % nj, index / (ni * nj)].into_iter().enumerate() {
+            low[axis] = low[axis].min(at as f64);
+            high[axis] = high[axis].max(at as f64);
+        }
+    }
+    (low[0] <= high[0]).then_some([low, high])
+}
+
+/// Narrows a range of whole numbers i to those with `start + i * step` within the limits, and at most one more on each side: the rounding of a
+/// division must not lose a voxel.
+fn narrow(range: &mut [f64; 2], start: f64, step: f64, limits: [f64; 2]) {
+    if step == 0.0 {
+        if !(limits[0]..=limits[1]).contains(&start) {
+            *range = [0.0, -1.0];
+        }
+        return;
+    }
+    let ends = limits.map(|limit| (limit - start) / step);
+    range[0] = range[0].max(ends[0].min(ends[1]).floor());
+    range[1] = range[1].min(ends[0].max(ends[1]).ceil());
 }
 
 #[cfg(test)]
@@ -75,7 +119,8 @@ mod tests {
     #[test]
     fn a_label_is_cut_at_one_half() {
         let label = made([4, 1, 1], |[i, _, _]| i == 1 || i == 2);
-        let shifted = |mm: f64| mask_on(&label, label.grid(), &Affine::new(Affine::IDENTITY.matrix(), [mm, 0.0, 0.0]), None).into_voxels();
+        let shifted =
+            |mm: f64| mask_on(&label, label.grid(), &Affine::new(Affine::IDENTITY.matrix(), [mm, 0.0, 0.0]), None).into_voxels();
         // Voxels are 2 mm: a point 0.8 mm before voxel 1 sees 0.6 of it.
         assert_eq!(shifted(1.2), [true, true, false, false]);
         assert_eq!(shifted(0.8), [false, true, true, false]);

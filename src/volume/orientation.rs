@@ -63,7 +63,7 @@ pub fn to_ras<T: Copy + Send + Sync>(volume: &Volume<T>) -> Volume<T> {
         }
     }
     let affine = grid.affine.after(&old);
-    gather(Grid { shape, affine }, volume.voxels(), |ijk| place(first, step, ijk))
+    gather(Grid { shape, affine }, volume.voxels(), first, step)
 }
 
 /// A volume as [`to_ras`] gives it, put back on the grid it came from.
@@ -83,7 +83,7 @@ pub fn from_ras<T: Copy + Send + Sync>(volume: &Volume<T>, grid: &Grid) -> Volum
             first += (grid.shape[voxel] - 1) * stride;
         }
     }
-    gather(grid.clone(), volume.voxels(), |ijk| place(first, step, ijk))
+    gather(grid.clone(), volume.voxels(), first, step)
 }
 
 /// Place of the voxel `ijk` steps away from `first`.
@@ -91,13 +91,17 @@ fn place(first: usize, step: [isize; 3], ijk: [usize; 3]) -> usize {
     (0..3).fold(first, |at, axis| at.wrapping_add_signed(step[axis] * ijk[axis] as isize))
 }
 
-/// A volume made of the values of `from`, at the places that `place` gives, on all threads.
-fn gather<T: Copy + Send + Sync>(grid: Grid, from: &[T], place: impl Fn([usize; 3]) -> usize + Sync) -> Volume<T> {
+/// The volume on `grid` whose voxel (i, j, k) is the value of `from` so many steps away from `first`, on all threads.
+fn gather<T: Copy + Send + Sync>(grid: Grid, from: &[T], first: usize, step: [isize; 3]) -> Volume<T> {
     let [ni, nj, _] = grid.shape;
     let mut voxels = from.to_vec();
     voxels.par_chunks_mut(ni.max(1)).enumerate().for_each(|(row, voxels)| {
-        for (i, voxel) in voxels.iter_mut().enumerate() {
-            *voxel = from[place([i, row % nj, row / nj])];
+        let start = place(first, step, [0, row % nj, row / nj]);
+        // Most scans' rows stay rows: those two cases are as fast as memory.
+        match step[0] {
+            1 => voxels.copy_from_slice(&from[start..][..ni]),
+            -1 => voxels.iter_mut().zip(from[..=start].iter().rev()).for_each(|(to, from)| *to = *from),
+            step => voxels.iter_mut().enumerate().for_each(|(i, to)| *to = from[start.wrapping_add_signed(step * i as isize)]),
         }
     });
     Volume::new(grid, voxels)
