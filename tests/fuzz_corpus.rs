@@ -1,6 +1,11 @@
 //! What the fuzzers found and what they start from, on the stable toolchain: each file of fuzz/corpus/TARGET goes through
 //! that target's entry point, which must neither panic nor hang.
 
+#[path = "../fuzz/entry/checkpoint.rs"]
+mod checkpoint;
+#[path = "../fuzz/entry/weights.rs"]
+mod weights;
+
 use std::fs;
 use std::path::Path;
 
@@ -26,4 +31,14 @@ fn nifti() {
             assert!(scan.volume.grid().affine.inverse().is_some());
         }
     });
+}
+
+#[test]
+fn weights_files() {
+    replay("weights", weights::weights);
+}
+
+#[test]
+fn checkpoints() {
+    replay("checkpoint", checkpoint::checkpoint);
 }

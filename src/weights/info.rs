@@ -153,7 +153,7 @@ mod tests {
         );
         let text = summary.to_string();
         for wanted in
-            ["origin       a test\n", "note         free text\n", "parameters   22546101\n", "5x5x5, stride 2x2x2", "2008.6"]
+            ["origin       a test\n", "note         free text\n", "parameters   22546101\n", "5x5x5, stride 2x2x2", "2008.577"]
         {
             assert!(text.contains(wanted), "{wanted:?} should be in\n{text}");
         }
