@@ -1,0 +1,3 @@
+//! Brain extraction.
+pub mod coarse;
+pub mod skull;
