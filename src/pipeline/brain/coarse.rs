@@ -9,7 +9,7 @@ const BLOCK_MM: f64 = 1.5;
 
 /// HU are clamped to this range before they are averaged, so that a little bone or air in a block does not outweigh
 /// the tissue in it.
-const HU_RANGE: (f32, f32) = (-150.0, 250.0);
+pub(super) const HU_RANGE: (f32, f32) = (-150.0, 250.0);
 
 /// Means over blocks of voxels.
 pub struct Coarse {
@@ -48,16 +48,42 @@ impl Coarse {
         Coarse { volume: Volume::new(Grid { shape, affine: block_affine(&grid.affine, factor) }, means), factor }
     }
 
-    /// The value of each voxel's block, on the grid `fine` that the blocks were made from.
-    pub fn spread<T: Copy + Send + Sync>(&self, blocks: &[T], fine: &Grid) -> Vec<T> {
-        let [ni, nj, nk] = fine.shape;
-        let shape = self.volume.grid().shape;
-        let rows = (0..nj * nk).into_par_iter().map(|row| {
-            let (j, k) = (row % nj / self.factor[1], row / nj / self.factor[2]);
-            &blocks[shape[0] * (j + shape[1] * k)..][..shape[0]]
+    /// The blocks' HU after a Gaussian of `sigma` mm along each axis, cut off at 3 sigma; at a border the kernel's inner part
+    /// weighs all.
+    pub fn smoothed(&self, sigma: f64) -> Vec<f32> {
+        let Grid { shape: [ni, nj, nk], .. } = *self.volume.grid();
+        let kernels = self.volume.grid().spacing().map(|spacing| {
+            let reach = (3.0 * sigma / spacing) as usize;
+            (0..=reach).map(|n| (-0.5 * (n as f64 * spacing / sigma).powi(2)).exp() as f32).collect::<Vec<f32>>()
         });
-        rows.flat_map_iter(|row| (0..ni).map(move |i| row[i / self.factor[0]])).collect()
+        let plane = ni * nj;
+        let mut smooth = vec![0.0f32; self.volume.voxels().len()];
+        smooth.par_chunks_mut(plane.max(1)).enumerate().for_each(|(k, out)| {
+            let mut along_k = vec![0.0f32; plane];
+            weighted(&mut along_k, &kernels[2], k, nk, |k| &self.volume.voxels()[plane * k..][..plane]);
+            let mut along_j = vec![0.0f32; plane];
+            for (j, row) in along_j.chunks_mut(ni).enumerate() {
+                weighted(row, &kernels[1], j, nj, |j| &along_k[ni * j..][..ni]);
+            }
+            for (out, row) in out.chunks_mut(ni).zip(along_j.chunks(ni)) {
+                for (i, out) in out.iter_mut().enumerate() {
+                    weighted(std::slice::from_mut(out), &kernels[0], i, ni, |i| &row[i..=i]);
+                }
+            }
+        });
+        smooth
     }
+}
+
+/// `out` becomes the mean of the lines around number `at` of `count`, weighted by the half kernel.
+fn weighted<'a>(out: &mut [f32], kernel: &[f32], at: usize, count: usize, line: impl Fn(usize) -> &'a [f32]) {
+    let mut total = 0.0;
+    for n in (at + 1).saturating_sub(kernel.len())..(at + kernel.len()).min(count) {
+        let weight = kernel[n.abs_diff(at)];
+        total += weight;
+        out.iter_mut().zip(line(n)).for_each(|(out, value)| *out += weight * value);
+    }
+    out.iter_mut().for_each(|out| *out /= total);
 }
 
 /// A voxel's HU as it is averaged.
