@@ -9,10 +9,13 @@ const BLOCK_MM: f64 = 1.5;
 
 /// HU are clamped to this range before they are averaged, so that a little bone or air in a block does not outweigh
 /// the tissue in it.
-pub(super) const HU_RANGE: (f32, f32) = (-150.0, 250.0);
+const HU_RANGE: (f32, f32) = (-150.0, 250.0);
+
+/// Mean HU from which a block counts as bone.
+pub(super) const BONE_HU: f32 = 160.0;
 
 /// Means over blocks of voxels.
-pub struct Coarse {
+pub(super) struct Coarse {
     /// Mean HU of each block, clamped to -150..250 before.
     pub volume: Volume<f32>,
     /// Voxels of the scan per block along each axis. The last block of an axis may hold fewer.
@@ -86,8 +89,8 @@ fn weighted<'a>(out: &mut [f32], kernel: &[f32], at: usize, count: usize, line: 
     out.iter_mut().for_each(|out| *out /= total);
 }
 
-/// A voxel's HU as it is averaged.
-fn clamped(hu: f32) -> f32 {
+/// A voxel's HU as it is averaged: within -150..250.
+pub(super) fn clamped(hu: f32) -> f32 {
     // A comparison with NaN is false: it becomes air.
     if hu > HU_RANGE.0 { hu.min(HU_RANGE.1) } else { HU_RANGE.0 }
 }
