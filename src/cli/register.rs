@@ -4,8 +4,8 @@ use super::{extraction, with_threads};
 use crate::cli::arguments::Register;
 use ichor::Result;
 use ichor::io::{nifti, transform};
-use ichor::pipeline::segment::{self, BrainSource};
 use ichor::pipeline::Template;
+use ichor::pipeline::segment::{self, BrainSource};
 use ichor::pipeline::{registration, warnings::Warning};
 use std::process::ExitCode;
 
@@ -16,7 +16,9 @@ pub fn run(arguments: &Register) -> Result<ExitCode> {
         let source = match &arguments.brain.brain_mask {
             Some(mask) => BrainSource::Mask(nifti::read(mask)?.volume.map(|&value| value > 0.0)),
             None if arguments.brain.skull_stripped => BrainSource::SkullStripped,
-            None => BrainSource::Extract(extraction::Options { method: arguments.brain.brain_method.into(), ..Default::default() }),
+            None => {
+                BrainSource::Extract(extraction::Options { method: arguments.brain.brain_method.into(), ..Default::default() })
+            }
         };
         let mut prepared = segment::prepare(scan.volume, &source, &arguments.input)?;
         let result = registration::register(&prepared.masked, &template.volume, &registration::Options::default())?;

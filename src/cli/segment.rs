@@ -3,11 +3,11 @@
 use super::{extraction, load_weights, talk, with_threads};
 use crate::cli::arguments::{Save, Segment};
 use ichor::inference::Inference;
+use ichor::pipeline::Template;
 use ichor::pipeline::batch::{self, Extra, Outcome, Settings};
 use ichor::pipeline::inputs;
 use ichor::pipeline::report::{RESEARCH_USE_ONLY, Report};
 use ichor::pipeline::segment::{BrainSource, Options};
-use ichor::pipeline::Template;
 use ichor::weights::Weights;
 use ichor::{Error, Result};
 use std::process::ExitCode;
@@ -52,7 +52,11 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
     })??;
     bar.finish_and_clear();
     if failed > 0 {
-        log::error!("{failed} of {} scans failed; each has its reason in {}", jobs.len(), settings.output.join("ichor.csv").display());
+        log::error!(
+            "{failed} of {} scans failed; each has its reason in {}",
+            jobs.len(),
+            settings.output.join("ichor.csv").display()
+        );
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)

@@ -2,11 +2,11 @@
 
 use crate::inference::Inference;
 use crate::io::{atomic, nifti, transform};
+use crate::pipeline::Template;
 use crate::pipeline::inputs::Job;
 use crate::pipeline::report::{RESEARCH_USE_ONLY, Report, Row, WeightsIdentity};
 use crate::pipeline::segment::{self, BrainSource, Options, Segmentation};
 use crate::pipeline::table::Table;
-use crate::pipeline::Template;
 use crate::pipeline::warnings::Warning;
 use crate::volume::Volume;
 use crate::{Error, Result};

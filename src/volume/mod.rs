@@ -4,6 +4,8 @@
 //! as NIfTI has them. Voxel indices are (i, j, k) and are stored with i fastest.
 
 pub mod affine;
+pub mod distance;
+pub mod morphology;
 pub mod orientation;
 pub mod resample;
 
