@@ -1,1 +1,27 @@
 //! The fast engine for machines without a GPU.
+//!
+//! From outside: [`Engine`], [`Options`], [`Instructions`]. Inside, in the order in which data goes through it: [`layout`](self) (channels in blocks
+//! of 16), packed layers (`input`, `down`, `up`, `direct`, `winograd`, `head`), the kernels that they call (`gemm`, `rows`,
+//! `winograd::transform`), written once over a vector type (`simd`) and compiled for each set of instructions (`kernels`).
+
+mod direct;
+mod down;
+mod engine;
+mod epilogue;
+mod gemm;
+mod head;
+mod input;
+mod kernels;
+mod layout;
+mod memory;
+mod rows;
+mod simd;
+mod threads;
+mod up;
+mod winograd;
+
+pub use engine::{Engine, Options};
+pub use kernels::Instructions;
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 
 pub mod description;
 pub mod plan;
+pub mod region;
 
 pub use description::{Activation, Description};
 pub use plan::{Buffer, BufferId, Operations, Plan, Step};

@@ -1,0 +1,136 @@
+//! Convolution of stride 1 by its definition: for kernels that Winograd's transforms are not made for.
+//!
+//! Work is shared out in rows of the output. For each block of input channels the row's surroundings are gathered with their padding, then one
+//! matrix product adds all taps.
+
+use super::epilogue::Epilogue;
+use super::gemm::{self, Gemm};
+use super::kernels::Kernels;
+use super::layout::{Blocks, Slots};
+use super::memory::Block;
+use super::rows::Finish;
+use super::simd::LANES;
+use crate::Result;
+use crate::network::region::Tiling;
+
+/// A packed layer.
+pub struct Direct {
+    kernel: [usize; 3],
+    /// For each block of input channels the packed weights of all taps.
+    weights: Block,
+    input_blocks: usize,
+    output_blocks: usize,
+    epilogue: Epilogue,
+}
+
+impl Direct {
+    /// Packs `kernel_values`, (kd, kh, kw, in, out), for inputs in `input` and outputs in `output`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] where memory runs out.
+    pub fn new(
+        kernels: &Kernels,
+        kernel: [usize; 3],
+        kernel_values: &[f32],
+        input: &Slots,
+        output: &Slots,
+        channels: [usize; 2],
+        epilogue: Epilogue,
+    ) -> Result<Direct> {
+        let taps = kernel.iter().product();
+        let (input_blocks, output_blocks) = (input.blocks(), output.blocks());
+        let len = gemm::packed_len(taps, output_blocks);
+        let mut weights = Block::new(input_blocks * len)?;
+        for (block, packed) in weights.values_mut().chunks_exact_mut(len).enumerate() {
+            gemm::pack(taps, output_blocks, kernels.panel, packed, |tap, k, n| {
+                match (input.channel(block * LANES + k), output.channel(n)) {
+                    (Some(c), Some(n)) => kernel_values[(tap * channels[0] + c) * channels[1] + n],
+                    _ => 0.0,
+                }
+            });
+        }
+        Ok(Direct { kernel, weights, input_blocks, output_blocks, epilogue })
+    }
+
+    /// What a pass over a grid is shared out in: rows.
+    pub fn tiling(shape: [usize; 3]) -> Tiling {
+        Tiling { shape, tile: [1, 1, shape[2]] }
+    }
+
+    /// f32 that a thread needs besides.
+    pub fn scratch_len(&self, shape: [usize; 3]) -> usize {
+        self.patch_len(shape) + self.output_blocks * shape[2] * LANES
+    }
+
+    fn patch_row(&self, shape: [usize; 3]) -> usize {
+        (shape[2] + self.kernel[2] - 1) * LANES
+    }
+
+    fn patch_len(&self, shape: [usize; 3]) -> usize {
+        self.kernel[0] * self.kernel[1] * self.patch_row(shape)
+    }
+
+    /// Computes one tile: a row.
+    ///
+    /// # Safety
+    /// Input, residual and output are of the grid and the blocks that the layer was made for, and nobody writes them at the same time but for other tiles.
+    pub unsafe fn tile(
+        &self,
+        kernels: &Kernels,
+        input: &Blocks,
+        residual: Option<&Blocks>,
+        output: &Blocks,
+        tile: usize,
+        scratch: &mut [f32],
+    ) {
+        let shape = input.shape;
+        let [d, h, _] = Direct::tiling(shape).position(tile);
+        let (patch, sums) = scratch.split_at_mut(self.patch_len(shape));
+        let [kd, kh, kw] = self.kernel;
+        let row_len = self.patch_row(shape);
+        let segments: Vec<usize> = (0..kd * kh).flat_map(|row| (0..kw).map(move |k| row * row_len + k * LANES)).collect();
+        let packed = gemm::packed_len(segments.len(), self.output_blocks);
+        for block in 0..self.input_blocks {
+            for (row, values) in patch.chunks_exact_mut(row_len).enumerate() {
+                values.fill(0.0);
+                let (z, y) = ((d + row / kh).wrapping_sub(kd / 2), (h + row % kh).wrapping_sub(kh / 2));
+                if z < shape[0] && y < shape[1] {
+                    // SAFETY: the row (z, y) is inside the input's grid and has `shape[2]` vectors; the patch's row has `kw - 1` more.
+                    unsafe {
+                        let from = input.at(block, [z, y, 0]).cast_const();
+                        values.as_mut_ptr().add(kw / 2 * LANES).copy_from_nonoverlapping(from, input.row());
+                    }
+                }
+            }
+            let weights = self.weights.values()[block * packed..].as_ptr();
+            // SAFETY: every segment's row lies in the patch, the packed weights were made for these segments and blocks, the sums have room for them.
+            unsafe {
+                (kernels.gemm)(&Gemm {
+                    a: patch.as_ptr(),
+                    segments: &segments,
+                    rows: shape[2],
+                    weights,
+                    blocks: self.output_blocks,
+                    c: sums.as_mut_ptr(),
+                    block_stride: shape[2] * LANES,
+                    accumulate: block > 0,
+                    next_weights: weights.wrapping_add(packed),
+                });
+            }
+        }
+        for block in 0..self.output_blocks {
+            // SAFETY: the sums hold a row for each block; the row (d, h) is inside the grid of output and residual.
+            unsafe {
+                (kernels.finish)(&Finish {
+                    sums: sums.as_ptr().add(block * shape[2] * LANES),
+                    voxels: shape[2],
+                    bias: self.epilogue.bias[block * LANES..].as_ptr(),
+                    slopes: self.epilogue.slopes[block * LANES..].as_ptr(),
+                    residual: residual.map_or(std::ptr::null(), |r| r.at(block, [d, h, 0]).cast_const()),
+                    output: output.at(block, [d, h, 0]),
+                    output_step: LANES,
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Convolution whose stride is its kernel, without padding: each output voxel sees a block of input voxels of its own.
+//!
+//! A tile's blocks are gathered tap by tap; one matrix product does the rest.
+
+use super::epilogue::Epilogue;
+use super::gemm::{self, Gemm};
+use super::kernels::Kernels;
+use super::layout::{Blocks, Slots};
+use super::memory::Block;
+use super::rows::Finish;
+use super::simd::LANES;
+use crate::Result;
+use crate::network::region::Tiling;
+
+/// Largest tile of output voxels.
+const TILE: [usize; 3] = [4, 4, 16];
+
+/// A packed layer.
+pub struct Down {
+    stride: [usize; 3],
+    weights: Block,
+    input_blocks: usize,
+    output_blocks: usize,
+    epilogue: Epilogue,
+}
+
+impl Down {
+    /// Packs `kernel_values`, (kd, kh, kw, in, out), for inputs in `input` and outputs in `output`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] where memory runs out.
+    pub fn new(
+        kernels: &Kernels,
+        stride: [usize; 3],
+        kernel_values: &[f32],
+        input: &Slots,
+        output: &Slots,
+        channels: [usize; 2],
+        epilogue: Epilogue,
+    ) -> Result<Down> {
+        let (input_blocks, output_blocks) = (input.blocks(), output.blocks());
+        let segments = stride.iter().product::<usize>() * input_blocks;
+        let mut weights = Block::new(gemm::packed_len(segments, output_blocks))?;
+        gemm::pack(segments, output_blocks, kernels.panel, weights.values_mut(), |segment, k, n| {
+            let (tap, block) = (segment / input_blocks, segment % input_blocks);
+            match (input.channel(block * LANES + k), output.channel(n)) {
+                (Some(c), Some(n)) => kernel_values[(tap * channels[0] + c) * channels[1] + n],
+                _ => 0.0,
+            }
+        });
+        Ok(Down { stride, weights, input_blocks, output_blocks, epilogue })
+    }
+
+    /// What a pass is shared out in, on the output's grid.
+    pub fn tiling(shape: [usize; 3]) -> Tiling {
+        Tiling { shape, tile: TILE }
+    }
+
+    fn segments(&self) -> usize {
+        self.stride.iter().product::<usize>() * self.input_blocks
+    }
+
+    /// f32 that a thread needs besides.
+    pub fn scratch_len(&self) -> usize {
+        (self.segments() + self.output_blocks) * TILE.iter().product::<usize>() * LANES
+    }
+
+    /// Computes one tile of the output.
+    ///
+    /// # Safety
+    /// Input and output are of the blocks that the layer was made for, the input's grid is `stride` times the output's, and nobody writes them at the
+    /// same time but for other tiles.
+    pub unsafe fn tile(&self, kernels: &Kernels, input: &Blocks, output: &Blocks, tile: usize, scratch: &mut [f32]) {
+        let [ds, hs, ws] = Down::tiling(output.shape).voxels(tile);
+        let [sd, sh, sw] = self.stride;
+        let rows = ds.len() * hs.len() * ws.len();
+        let segments: Vec<usize> = (0..self.segments()).map(|s| s * rows * LANES).collect();
+        let (gathered, sums) = scratch.split_at_mut(segments.len() * rows * LANES);
+        let mut vectors = gathered.chunks_exact_mut(LANES);
+        for tap in 0..sd * sh * sw {
+            let [i, j, k] = [tap / (sh * sw), tap / sw % sh, tap % sw];
+            for block in 0..self.input_blocks {
+                for d in ds.clone() {
+                    for h in hs.clone() {
+                        for w in ws.clone() {
+                            let from = input.at(block, [d * sd + i, h * sh + j, w * sw + k]).cast_const();
+                            let to = vectors.next().expect("one vector for each segment and voxel").as_mut_ptr();
+                            // SAFETY: the voxel is inside the input's grid; a vector is 16 f32 on both sides.
+                            unsafe { to.copy_from_nonoverlapping(from, LANES) };
+                        }
+                    }
+                }
+            }
+        }
+        // SAFETY: every segment has `rows` gathered vectors, the packed weights were made for these segments and blocks, the sums have room for them.
+        unsafe {
+            (kernels.gemm)(&Gemm {
+                a: gathered.as_ptr(),
+                segments: &segments,
+                rows,
+                weights: self.weights.values().as_ptr(),
+                blocks: self.output_blocks,
+                c: sums.as_mut_ptr(),
+                block_stride: rows * LANES,
+                accumulate: false,
+                next_weights: self.weights.values().as_ptr(),
+            });
+        }
+        let mut row = sums.as_ptr();
+        for block in 0..self.output_blocks {
+            for d in ds.clone() {
+                for h in hs.clone() {
+                    // SAFETY: the sums hold a row for each block, d and h; the row is inside the output's grid.
+                    unsafe {
+                        (kernels.finish)(&Finish {
+                            sums: row,
+                            voxels: ws.len(),
+                            bias: self.epilogue.bias[block * LANES..].as_ptr(),
+                            slopes: self.epilogue.slopes[block * LANES..].as_ptr(),
+                            residual: std::ptr::null(),
+                            output: output.at(block, [d, h, ws.start]),
+                            output_step: LANES,
+                        });
+                        row = row.add(ws.len() * LANES);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The one matrix product of the engine: rows of values in cache by a packed weight panel.
+//!
+//! `C[row, n] (+)= sum over segments s and channels k of A[offset(s) + row * 16 + k] * W[s, k, n]`
+//!
+//! A segment is a block of 16 channels of one tap; the rows of a segment follow one another. Weights are packed by [`pack`] in
+//! panels of [`Simd::PANEL`] output blocks: `[panel][segment][channel k][block in panel][16]`; the last panel may be narrower.
+
+use super::simd::{LANES, Simd};
+
+/// A matrix product. All sizes and strides are in f32.
+#[derive(Clone, Copy)]
+pub struct Gemm<'a> {
+    /// The values A.
+    pub a: *const f32,
+    /// Where the rows of each segment begin, from `a`.
+    pub segments: &'a [usize],
+    /// Number of rows.
+    pub rows: usize,
+    /// The packed weights.
+    pub weights: *const f32,
+    /// Number of blocks of 16 output channels.
+    pub blocks: usize,
+    /// The result C: block after block, each with `rows` rows of 16.
+    pub c: *mut f32,
+    /// From one block of C to the next.
+    pub block_stride: usize,
+    /// Whether to add to C instead of writing it.
+    pub accumulate: bool,
+    /// What is multiplied next: fetched into the cache during the last panel.
+    pub next_weights: *const f32,
+}
+
+/// Length of the packed weights for a number of segments and of output blocks.
+pub fn packed_len(segments: usize, blocks: usize) -> usize {
+    segments * LANES * blocks * LANES
+}
+
+/// Packs weights for panels of `panel` blocks; `weight(segment, channel, output)` gives one value, outputs counted over all blocks.
+pub fn pack(segments: usize, blocks: usize, panel: usize, packed: &mut [f32], weight: impl Fn(usize, usize, usize) -> f32) {
+    assert_eq!(packed.len(), packed_len(segments, blocks), "the packed weights' length");
+    let mut place = packed.iter_mut();
+    for first in (0..blocks).step_by(panel) {
+        for segment in 0..segments {
+            for k in 0..LANES {
+                for output in first * LANES..blocks.min(first + panel) * LANES {
+                    *place.next().expect("the length was checked") = weight(segment, k, output);
+                }
+            }
+        }
+    }
+}
+
+/// Does a matrix product.
+///
+/// # Safety
+/// Of every segment `rows` rows of 16 f32 can be read from `a`, the packed weights from `weights`, and `blocks` times `rows` rows
+/// written to `c`; the processor has the instructions of `S`.
+#[inline(always)]
+pub unsafe fn gemm<S: Simd>(g: &Gemm) {
+    let groups = g.rows.div_ceil(S::ROWS).max(1);
+    let mut weights = g.weights;
+    let mut block = 0;
+    while block < g.blocks {
+        let width = S::PANEL.min(g.blocks - block);
+        let len = g.segments.len() * LANES * width * LANES;
+        let after = weights.wrapping_add(len);
+        let next = if block + width < g.blocks { after } else { g.next_weights };
+        // Cache lines of the next panel that every segment of every group of rows asks for.
+        let ahead = (width * LANES).div_ceil(groups);
+        for group in 0..groups {
+            let (begin, end) = (g.rows * group / groups, g.rows * (group + 1) / groups);
+            let part = Part {
+                a: g.a.wrapping_add(begin * LANES),
+                segments: g.segments,
+                weights,
+                c: g.c.wrapping_add(block * g.block_stride + begin * LANES),
+                block_stride: g.block_stride,
+                accumulate: g.accumulate,
+                next: next.wrapping_add(group * g.segments.len() * ahead * LANES),
+                ahead,
+            };
+            // SAFETY: the part lies within what the caller promises.
+            unsafe { if width == 2 { by_rows::<S, 2>(end - begin, &part) } else { by_rows::<S, 1>(end - begin, &part) } }
+        }
+        weights = after;
+        block += width;
+    }
+}
+
+/// Rows and blocks of a product that fit into registers.
+struct Part<'a> {
+    a: *const f32,
+    segments: &'a [usize],
+    weights: *const f32,
+    c: *mut f32,
+    block_stride: usize,
+    accumulate: bool,
+    next: *const f32,
+    ahead: usize,
+}
+
+#[inline(always)]
+unsafe fn by_rows<S: Simd, const B: usize>(rows: usize, part: &Part) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match rows {
+            1 => micro::<S, 1, B>(part),
+            2 => micro::<S, 2, B>(part),
+            3 => micro::<S, 3, B>(part),
+            4 => micro::<S, 4, B>(part),
+            5 => micro::<S, 5, B>(part),
+            6 => micro::<S, 6, B>(part),
+            7 => micro::<S, 7, B>(part),
+            8 => micro::<S, 8, B>(part),
+            9 => micro::<S, 9, B>(part),
+            10 => micro::<S, 10, B>(part),
+            11 => micro::<S, 11, B>(part),
+            12 => micro::<S, 12, B>(part),
+            _ => {}
+        }
+    }
+}
+
+/// R rows by B blocks, all sums in registers.
+#[inline(always)]
+unsafe fn micro<S: Simd, const R: usize, const B: usize>(part: &Part) {
+    // Never reached; keeps the compiler from making code that would not fit into the registers.
+    if R > S::ROWS || B > S::PANEL {
+        return;
+    }
+    // SAFETY: the caller of `gemm` promises that all these places exist.
+    unsafe {
+        let mut sums = [[S::zero(); B]; R];
+        if part.accumulate {
+            for (r, row) in sums.iter_mut().enumerate() {
+                for (b, sum) in row.iter_mut().enumerate() {
+                    *sum = S::load(part.c.add(b * part.block_stride + r * LANES));
+                }
+            }
+        }
+        let (mut weights, mut next) = (part.weights, part.next);
+        for &segment in part.segments {
+            let a = part.a.add(segment);
+            for k in 0..LANES {
+                for line in [k, k + LANES] {
+                    if line < part.ahead {
+                        S::prefetch(next.wrapping_add(line * LANES));
+                    }
+                }
+                let mut w = [S::zero(); B];
+                for (b, w) in w.iter_mut().enumerate() {
+                    *w = S::load(weights.add((k * B + b) * LANES));
+                }
+                for (r, row) in sums.iter_mut().enumerate() {
+                    let x = S::broadcast(a.add(r * LANES + k));
+                    for (sum, &w) in row.iter_mut().zip(&w) {
+                        *sum = S::mul_add(x, w, *sum);
+                    }
+                }
+            }
+            weights = weights.add(LANES * B * LANES);
+            next = next.wrapping_add(part.ahead * LANES);
+        }
+        for (r, row) in sums.iter().enumerate() {
+            for (b, &sum) in row.iter().enumerate() {
+                S::store(part.c.add(b * part.block_stride + r * LANES), sum);
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! How the engine stores activations: channels in blocks of 16.
+//!
+//! A buffer is a list of blocks, each `[D][H][W][16]`. Channels that come from different sources (the two halves of a concatenation) begin
+//! at a block of their own, so that a skip connection is read where it lies; places without a channel hold 0 and meet weights of 0.
+
+use super::simd::LANES;
+
+/// Which channel each place of a buffer's blocks holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slots(Vec<Option<usize>>);
+
+impl Slots {
+    /// The places of channels that come in `parts` (numbers of channels).
+    pub fn new(parts: &[usize]) -> Slots {
+        let mut slots = Vec::new();
+        let mut first = 0;
+        for &channels in parts {
+            slots.extend((first..first + channels).map(Some));
+            slots.resize(slots.len().next_multiple_of(LANES), None);
+            first += channels;
+        }
+        Slots(slots)
+    }
+
+    /// Number of blocks of 16 places.
+    pub fn blocks(&self) -> usize {
+        self.0.len() / LANES
+    }
+
+    /// The channel at a place.
+    pub fn channel(&self, place: usize) -> Option<usize> {
+        self.0[place]
+    }
+
+    /// `values` (one for each channel) in the buffer's places, 0 where there is none.
+    pub fn spread(&self, values: &[f32]) -> Vec<f32> {
+        self.0.iter().map(|channel| channel.map_or(0.0, |c| values[c])).collect()
+    }
+}
+
+/// The blocks of one activation, each `[D][H][W][16]`, somewhere in the engine's memory.
+#[derive(Clone, Debug)]
+pub struct Blocks {
+    /// Grid (D, H, W).
+    pub shape: [usize; 3],
+    /// Where each block begins.
+    pub places: Vec<*mut f32>,
+}
+
+// SAFETY: the pointers are only used by the engine's kernels, whose steps write each place on one thread and read it after a barrier.
+unsafe impl Sync for Blocks {}
+// SAFETY: as above; the memory outlives the pass.
+unsafe impl Send for Blocks {}
+
+impl Blocks {
+    /// f32 from a voxel of a block to the next row.
+    pub fn row(&self) -> usize {
+        self.shape[2] * LANES
+    }
+
+    /// f32 in a block.
+    pub fn block_len(shape: [usize; 3]) -> usize {
+        shape.iter().product::<usize>() * LANES
+    }
+
+    /// Where voxel (d, h, w) of a block begins.
+    pub fn at(&self, block: usize, [d, h, w]: [usize; 3]) -> *mut f32 {
+        self.places[block].wrapping_add(((d * self.shape[1] + h) * self.shape[2] + w) * LANES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_begins_at_a_block() {
+        let slots = Slots::new(&[3, 16, 1]);
+        assert_eq!(slots.blocks(), 3);
+        let spread = slots.spread(&(1..=20).map(|c| c as f32).collect::<Vec<_>>());
+        assert_eq!(spread[..4], [1.0, 2.0, 3.0, 0.0]);
+        assert_eq!(spread[16], 4.0);
+        assert_eq!(spread[31..34], [19.0, 20.0, 0.0]);
+        assert_eq!((slots.channel(2), slots.channel(3), slots.channel(32)), (Some(2), None, Some(19)));
+    }
+}
