@@ -4,6 +4,7 @@ use crate::network::Engine;
 use crate::weights::Weights;
 use crate::{Error, Result, cpu, reference};
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 /// A device by the name that `--device` has.
@@ -34,7 +35,7 @@ impl Device {
     /// All devices that ichor knows and whether they can run here.
     pub fn all(threads: usize) -> Vec<Availability> {
         vec![
-            Availability { device: Device::Cpu, detail: Ok(cpu::describe(threads)) },
+            Availability { device: Device::Cpu, detail: Ok(format!("{threads} threads, {}", cpu::Instructions::best())) },
             Availability { device: Device::Reference, detail: Ok("plain loops in double precision, for checking".into()) },
             Availability { device: Device::Cuda(0), detail: Err(NO_CUDA.into()) },
         ]
@@ -45,8 +46,9 @@ impl Device {
     /// # Errors
     /// [`Error::Device`] where the device cannot run here, [`Error::Shape`] for a grid that the network cannot have.
     pub fn load<'w>(self, weights: &'w Weights, shape: [usize; 3], threads: usize) -> Result<Box<dyn Engine + Send + 'w>> {
+        let options = cpu::Options { threads: NonZeroUsize::new(threads), ..cpu::Options::default() };
         match self {
-            Device::Auto | Device::Cpu => Ok(Box::new(cpu::Engine::new(weights, shape, threads)?)),
+            Device::Auto | Device::Cpu => Ok(Box::new(cpu::Engine::with_options(weights, shape, &options)?)),
             Device::Reference => Ok(Box::new(reference::Engine::new(weights, shape)?)),
             Device::Cuda(_) => Err(Error::Device(NO_CUDA.into())),
         }

@@ -73,7 +73,9 @@ impl Values {
         if self.above_range > 0.02 {
             warnings.push(Warning::NotHu { reason: format!("{:.0}% of the voxels are above 3071", 100.0 * self.above_range) });
         } else if self.soft_tissue < 0.01 {
-            warnings.push(Warning::NotHu { reason: format!("only {:.1}% of the voxels can be soft tissue", 100.0 * self.soft_tissue) });
+            warnings.push(Warning::NotHu {
+                reason: format!("only {:.1}% of the voxels can be soft tissue", 100.0 * self.soft_tissue),
+            });
         } else if !skull_stripped && self.air < 0.001 {
             // Stored values without their intercept: air is 0 instead of -1000.
             warnings.push(Warning::NotHu { reason: "no voxel is air: perhaps an offset of 1024 is missing".into() });

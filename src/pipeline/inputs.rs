@@ -45,7 +45,10 @@ pub fn find(inputs: &[PathBuf]) -> Result<Vec<Job>> {
         if let Some(other) = seen.insert(&job.name, &job.path)
             && other != job.path
         {
-            let problem = format!("its outputs would have the same name as those of {}: rename one, or use two output folders", other.display());
+            let problem = format!(
+                "its outputs would have the same name as those of {}: rename one, or use two output folders",
+                other.display()
+            );
             return Err(Error::Scan { path: job.path.clone(), problem });
         }
     }
@@ -81,7 +84,10 @@ fn search(folder: &Path, prefix: &str, depth: usize, jobs: &mut Vec<Job>) -> Res
 /// The name of a NIfTI file without its ending; `None` for other files (the .img of a pair among them: its .hdr stands for both).
 fn stem(name: &str) -> Option<&str> {
     let lower = name.to_ascii_lowercase();
-    [".nii.gz", ".nii", ".hdr.gz", ".hdr"].iter().find(|ending| lower.ends_with(*ending)).map(|ending| &name[..name.len() - ending.len()])
+    [".nii.gz", ".nii", ".hdr.gz", ".hdr"]
+        .iter()
+        .find(|ending| lower.ends_with(*ending))
+        .map(|ending| &name[..name.len() - ending.len()])
 }
 
 /// Whether a file is an output of an earlier run: it is called so, and the report of its scan lies beside it.

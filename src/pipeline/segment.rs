@@ -8,7 +8,7 @@ use crate::pipeline::warnings::{self, Warning};
 use crate::pipeline::{brain, inverse, space};
 use crate::reference::sigmoid;
 use crate::volume::orientation::{self, Orientation};
-use crate::volume::{Affine, Grid, Volume, resample};
+use crate::volume::{Affine, Grid, Volume, morphology, resample};
 use crate::weights::InputKind;
 use crate::{Error, Result};
 use ndarray::{Array3, ArrayView3};
@@ -182,7 +182,7 @@ pub fn prepare(scan: Volume<f32>, source: &BrainSource, path: &std::path::Path) 
                 own_grid.shape
             )));
         }
-        BrainSource::SkullStripped => brain::fill_holes(scan.map(|&hu| hu != 0.0)),
+        BrainSource::SkullStripped => filled(scan.map(|&hu| hu != 0.0)),
     };
     let brain_ml = volume_ml(&brain);
     if brain_ml == 0.0 {
@@ -200,6 +200,13 @@ pub fn prepare(scan: Volume<f32>, source: &BrainSource, path: &std::path::Path) 
     masked.voxels_mut().par_iter_mut().zip(brain.voxels()).filter(|(_, inside)| !**inside).for_each(|(hu, _)| *hu = 0.0);
     seconds.insert("brain".into(), start.elapsed().as_secs_f64());
     Ok(Prepared { masked, brain, own_grid, warnings, seconds })
+}
+
+/// A mask with its holes filled: voxels of 0 HU inside a brain are part of it.
+fn filled(mut mask: Volume<bool>) -> Volume<bool> {
+    let shape = mask.grid().shape;
+    morphology::fill_holes(mask.voxels_mut(), shape);
+    mask
 }
 
 /// Whether two grids have the same voxels: the same shape, and corners no further apart than a hundredth of a voxel (headers are in single precision).
@@ -241,7 +248,8 @@ pub fn segment(
 
     // The network's grid, and the rigid transform from its world to the scan's.
     let start = Instant::now();
-    let registration = if own_slices { None } else { Some(registration::register(&masked, template, &registration::Options::default())?) };
+    let registration =
+        if own_slices { None } else { Some(registration::register(&masked, template, &registration::Options::default())?) };
     let (grid, to_scan) = match &registration {
         Some(registration) => {
             if registration.is_poor() {
@@ -322,14 +330,8 @@ fn cut_sides(brain: &Volume<bool>) -> Vec<Warning> {
     let [ni, nj, nk] = brain.grid().shape;
     let spacing = brain.grid().spacing();
     let view = space::view(brain);
-    let sides = [
-        ("left", 0, 0),
-        ("right", 0, ni - 1),
-        ("back", 1, 0),
-        ("front", 1, nj - 1),
-        ("lower", 2, 0),
-        ("upper", 2, nk - 1),
-    ];
+    let sides =
+        [("left", 0, 0), ("right", 0, ni - 1), ("back", 1, 0), ("front", 1, nj - 1), ("lower", 2, 0), ("upper", 2, nk - 1)];
     let cut = sides.into_iter().map(|(side, axis, layer)| {
         let voxels = view.index_axis(ndarray::Axis(axis), layer).iter().filter(|&&inside| inside).count();
         let area: f64 = (0..3).filter(|&a| a != axis).map(|a| spacing[a]).product();
@@ -344,9 +346,11 @@ fn contrast_or_kernel(scan: &Volume<f32>, brain: &Volume<bool>) -> Option<Warnin
     if noise > warnings::BONE_KERNEL_HU {
         return Some(Warning::ContrastOrKernel { reason: format!("noise of {noise:.0} HU inside the brain") });
     }
-    let bright = scan.voxels().par_iter().zip(brain.voxels()).filter(|(hu, inside)| **inside && (110.0..400.0).contains(*hu)).count();
+    let bright =
+        scan.voxels().par_iter().zip(brain.voxels()).filter(|(hu, inside)| **inside && (110.0..400.0).contains(*hu)).count();
     let ml = bright as f64 * scan.grid().voxel_mm3() / 1000.0;
-    (ml > warnings::CONTRAST_ML).then(|| Warning::ContrastOrKernel { reason: format!("{ml:.1} mL of 110 to 400 HU inside the brain") })
+    (ml > warnings::CONTRAST_ML)
+        .then(|| Warning::ContrastOrKernel { reason: format!("{ml:.1} mL of 110 to 400 HU inside the brain") })
 }
 
 /// Share of a mask's surface (faces between voxels, by area) that it has in common with the edge of the brain; `None` for an empty mask.
@@ -378,7 +382,7 @@ fn share_on_edge(mask: &Volume<bool>, brain: &Volume<bool>) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn mask(shape: [usize; 3], inside: impl Fn([usize; 3]) -> bool) -> Volume<bool> {
+    fn made(shape: [usize; 3], inside: impl Fn([usize; 3]) -> bool) -> Volume<bool> {
         let grid = Grid { shape, affine: Affine::new([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 5.0]], [0.0; 3]) };
         let mut voxels = Vec::new();
         for k in 0..shape[2] {
@@ -391,25 +395,26 @@ mod tests {
 
     #[test]
     fn a_cut_brain_is_told_by_its_side() {
-        // 10 x 10 voxels of 2 x 3 mm in the topmost layer: 6 cm2.
-        let brain = mask([12, 12, 4], |[i, j, k]| (1..11).contains(&i) && (1..11).contains(&j) && k > 0);
-        assert_eq!(cut_sides(&brain), [Warning::BrainCut { side: "upper", cm2: 6.0 }]);
-        let brain = mask([12, 12, 4], |[i, j, k]| i < 11 && (1..11).contains(&j) && k == 2);
-        assert!(cut_sides(&brain).is_empty(), "1.5 cm2 is less than the limit");
+        // 12 x 12 voxels of 2 x 3 mm in the topmost layer: 8.64 cm2.
+        let inside = |n: usize| (1..13).contains(&n);
+        let brain = made([14, 14, 4], |[i, j, k]| inside(i) && inside(j) && k > 0);
+        assert_eq!(cut_sides(&brain), [Warning::BrainCut { side: "upper", cm2: 8.64 }]);
+        let brain = made([14, 14, 4], |[i, j, k]| i < 13 && inside(j) && k > 0 && k < 3);
+        assert!(cut_sides(&brain).is_empty(), "3.6 cm2 on the left are less than the limit");
     }
 
     #[test]
     fn the_share_on_the_edge_counts_faces_by_area() {
-        let brain = mask([4, 4, 4], |[_, _, k]| k < 3);
+        let brain = made([4, 4, 4], |[_, _, k]| k < 3);
         // One voxel below the brain's upper edge: of 2 (6 + 10 + 15) mm2, 6 lie on it.
-        let bleed = mask([4, 4, 4], |at| at == [1, 1, 2]);
+        let bleed = made([4, 4, 4], |at| at == [1, 1, 2]);
         assert_eq!(share_on_edge(&bleed, &brain), Some(6.0 / 62.0));
-        assert_eq!(share_on_edge(&mask([4, 4, 4], |_| false), &brain), None);
+        assert_eq!(share_on_edge(&made([4, 4, 4], |_| false), &brain), None);
     }
 
     #[test]
     fn slices_keep_their_field_of_view() {
-        let grid = mask([256, 128, 3], |_| false).grid().clone();
+        let grid = made([256, 128, 3], |_| false).grid().clone();
         let slices = slice_grid(&grid);
         // The outer edges of the first and last voxels stay where they were.
         assert_eq!(slices.affine.apply([-0.5, -0.5, 0.0]), grid.affine.apply([-0.5, -0.5, 0.0]));

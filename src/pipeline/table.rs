@@ -57,7 +57,8 @@ impl Table {
         };
         // A kill may have cut the last line.
         text.truncate(text.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1));
-        let mut rows: Vec<Row> = csv::ReaderBuilder::new().flexible(true).from_reader(&text[..]).deserialize().flatten().collect();
+        let mut rows: Vec<Row> =
+            csv::ReaderBuilder::new().flexible(true).from_reader(&text[..]).deserialize().flatten().collect();
         let last: BTreeMap<String, usize> = rows.iter().enumerate().map(|(n, row)| (row.name.clone(), n)).collect();
         let mut number = 0;
         rows.retain(|row| {
@@ -73,7 +74,11 @@ mod tests {
     use super::*;
 
     fn row(name: &str) -> Row {
-        Row { volume_ml: Some(1.5), warnings: "4: slices, \"thick\"".into(), ..Row::failed(name, "in/a.nii", "a reason,\nof two lines") }
+        Row {
+            volume_ml: Some(1.5),
+            warnings: "4: slices, \"thick\"".into(),
+            ..Row::failed(name, "in/a.nii", "a reason,\nof two lines")
+        }
     }
 
     #[test]

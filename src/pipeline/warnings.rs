@@ -7,8 +7,8 @@ use std::fmt;
 pub const BRAIN_ML: [f64; 2] = [800.0, 2000.0];
 /// Slices thicker than this in mm make volumes uncertain.
 pub const THICKEST_SLICE_MM: f64 = 7.0;
-/// Area in cm2 of brain in the grid's outermost layer above which the brain counts as cut.
-pub const CUT_CM2: f64 = 2.0;
+/// Area in cm2 of brain in the grid's outermost layer above which the brain counts as cut; the spinal canal has up to 8.
+pub const CUT_CM2: f64 = 8.0;
 /// Share of the hemorrhage's surface on the brain's edge above which it is doubted.
 pub const EDGE_SHARE: f64 = 0.25;
 /// Noise in HU above which a bone kernel is suspected; brain kernels have 3 to 8.
@@ -92,7 +92,11 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Warning::BrainVolume { ml } => {
-                write!(f, "the brain has {ml:.0} mL, outside of {:.0} to {:.0} mL: look at the brain mask", BRAIN_ML[0], BRAIN_ML[1])
+                write!(
+                    f,
+                    "the brain has {ml:.0} mL, outside of {:.0} to {:.0} mL: look at the brain mask",
+                    BRAIN_ML[0], BRAIN_ML[1]
+                )
             }
             Warning::PoorRegistration { overlap, mutual_information } => write!(
                 f,
@@ -104,7 +108,11 @@ impl fmt::Display for Warning {
             Warning::ThickSlices { mm } => write!(f, "slices of {mm:.1} mm: the volume is less certain than with 5 mm or less"),
             Warning::NotHu { reason } => write!(f, "the values cannot be HU: {reason}"),
             Warning::OnBrainEdge { share } => {
-                write!(f, "{:.0}% of the hemorrhage's surface lies on the edge of the brain mask: look whether it is bone or cut off", 100.0 * share)
+                write!(
+                    f,
+                    "{:.0}% of the hemorrhage's surface lies on the edge of the brain mask: look whether it is bone or cut off",
+                    100.0 * share
+                )
             }
             Warning::ContrastOrKernel { reason } => write!(f, "contrast agent or a bone kernel is suspected: {reason}"),
             Warning::NotFinite { voxels } => write!(f, "{voxels} voxels are not a number or infinite and were taken for air"),
