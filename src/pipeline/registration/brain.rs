@@ -68,14 +68,14 @@ impl Brain {
         Brain { grid, tissue }
     }
 
-    /// Volume of the brain in cubic millimetres, and its centre of mass in RAS millimetres.
-    pub(crate) fn mass(&self) -> (f64, [f64; 3]) {
+    /// Centre of the brain in RAS millimetres: the mean place of its voxels, weighted by their share of brain.
+    pub(crate) fn centre(&self) -> [f64; 3] {
         let (mut sum, mut moment) = (0.0, [0.0; 3]);
         self.each(|ijk, share| {
             sum += share;
             (0..3).for_each(|axis| moment[axis] += share * ijk[axis]);
         });
-        (sum * self.grid.voxel_mm3(), self.grid.affine.apply(moment.map(|m| m / sum)))
+        self.grid.affine.apply(moment.map(|m| m / sum))
     }
 
     /// Mean distance in millimetres of the brain from the x, y and z axes through `centre`: what a rotation of one
@@ -231,7 +231,8 @@ mod tests {
         let full = Brain::new(&volume, 0.0).unwrap();
         assert_eq!(full.grid.shape, [8, 6, 7]);
         for brain in [full.clone(), Brain::new(&volume, 1.0).unwrap(), full.reduced(1.0), full.smoothed(1.5)] {
-            let (mm3, centre) = brain.mass();
+            let centre = brain.centre();
+            let mm3 = brain.tissue.iter().map(|t| f64::from(t.share)).sum::<f64>() * brain.grid.voxel_mm3();
             assert!((mm3 / want_mm3 - 1.0).abs() < 1e-5, "{mm3} in {:?}", brain.grid.shape);
             for axis in 0..3 {
                 assert!((centre[axis] - want_centre[axis]).abs() < 1e-4, "{centre:?}");
@@ -260,7 +261,8 @@ mod tests {
         let volume = Volume::new(grid.clone(), vec![f32::NAN, -5.0, 500.0, f32::INFINITY, 0.0]);
         let brain = Brain::new(&volume, 1.0).unwrap();
         assert_eq!(brain.grid.shape, [4, 3, 3]);
-        assert_eq!(brain.mass(), (2.0, [2.5, 0.0, 0.0]));
+        assert_eq!(brain.centre(), [2.5, 0.0, 0.0]);
+        assert_eq!(brain.tissue.iter().map(|t| t.share).sum::<f32>(), 2.0);
         assert_eq!(brain.tissue.iter().map(|t| t.hu).sum::<f32>(), 200.0);
         assert!(Brain::new(&Volume::new(grid, vec![0.0, -1.0, f32::NAN, -0.0, f32::NEG_INFINITY]), 1.0).is_none());
         let empty = Grid { shape: [0, 3, 3], affine: Affine::IDENTITY };

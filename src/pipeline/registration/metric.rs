@@ -32,16 +32,16 @@ pub(crate) struct Template {
 impl Template {
     /// The template as every `stride`-th voxel of `brain` along each axis, with `bins` (at most 256) bins over
     /// 0..100 HU.
-    pub(crate) fn new(brain: &Brain, stride: usize, bins: usize) -> Self {
-        let shape = brain.grid.shape.map(|n| n.div_ceil(stride));
+    pub(crate) fn new(brain: &Brain, stride: [usize; 3], bins: usize) -> Self {
+        let shape = [0, 1, 2].map(|axis| brain.grid.shape[axis].div_ceil(stride[axis]));
         let mut matrix = [[0.0; 3]; 3];
-        (0..3).for_each(|axis| matrix[axis][axis] = stride as f64);
+        (0..3).for_each(|axis| matrix[axis][axis] = stride[axis] as f64);
         let grid = Grid { shape, affine: brain.grid.affine.after(&Affine::new(matrix, [0.0; 3])) };
         let (mut bin, mut share, mut total) = (Vec::with_capacity(grid.len()), Vec::with_capacity(grid.len()), vec![0.0; bins]);
         for k in 0..shape[2] {
             for j in 0..shape[1] {
                 for i in 0..shape[0] {
-                    let tissue = brain.tissue[brain.grid.index([i, j, k].map(|n| n * stride))];
+                    let tissue = brain.tissue[brain.grid.index([i * stride[0], j * stride[1], k * stride[2]])];
                     let place = ((tissue.hu / HIGHEST_HU * bins as f32) as usize).min(bins - 1);
                     total[place] += f64::from(tissue.share);
                     bin.push(place as u8);

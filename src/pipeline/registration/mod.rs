@@ -1,4 +1,15 @@
 //! Rigid registration of a brain-extracted scan to a template.
+//!
+//! The mutual information of both brains is maximised over rotation and translation from many starting rotations,
+//! first on small and smooth copies of both, then on finer ones; each level goes on with the best few poses of the level
+//! before. There is no randomness, and sums are taken in a fixed order: the same input gives the same transform for any
+//! number of threads. The method and its figures are in `docs/registration.md`.
+//!
+//! - `brain`: copies of a brain, smaller and smoother.
+//! - `pose`: rigid motions and steps between them.
+//! - `metric`: smooth mutual information and its derivative.
+//! - `optimiser`: the climb to the nearest maximum.
+//! - `histogram`: the figures that a registration reports.
 
 mod brain;
 mod histogram;
@@ -12,16 +23,18 @@ use crate::volume::{Affine, Volume};
 use brain::Brain;
 use metric::{Metric, Template};
 use optimiser::{Limits, Summit, climb};
-use pose::Pose;
+use pose::{Lever, Pose};
 
 /// How to search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Angles in degrees about each axis at which the search starts, in all combinations.
+    /// Angles in degrees about the x, y and z axes of the world at which the search starts, in all combinations.
+    /// Every combination costs a fifth of a millisecond.
     pub starting_angles: Vec<f64>,
 }
 
 impl Default for Options {
+    /// From -45 to 45 degrees by 15.
     fn default() -> Self {
         Options { starting_angles: vec![-45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0] }
     }
@@ -32,10 +45,24 @@ impl Default for Options {
 pub struct Registration {
     /// Takes a point of the template to the point of the scan, RAS mm; rigid.
     pub template_to_scan: Affine,
-    /// Mutual information in nats.
+    /// Mutual information of the template and the linearly resampled scan in nats: 64 x 64 joint histogram, both clipped
+    /// to 0..100 HU, over the template's voxels where either is above 0.
     pub mutual_information: f64,
-    /// Dice overlap of the template's brain and the moved scan's.
+    /// Dice overlap of the template's brain and the scan's, 0 to 1: 2 |both| / (|template| + |scan|).
     pub overlap: f64,
+}
+
+impl Registration {
+    /// The mutual information below which a registration is to be looked at. `docs/registration.md` has what good and
+    /// bad registrations reach.
+    pub const POOR_MUTUAL_INFORMATION: f64 = 0.10;
+    /// The overlap below which a registration is to be looked at.
+    pub const POOR_OVERLAP: f64 = 0.65;
+
+    /// Whether a person should look at this registration before its result is used.
+    pub fn is_poor(&self) -> bool {
+        self.mutual_information < Self::POOR_MUTUAL_INFORMATION || self.overlap < Self::POOR_OVERLAP
+    }
 }
 
 /// What keeps a scan from being registered.
@@ -50,76 +77,125 @@ pub enum Error {
     /// A grid whose affine is singular or whose spacing is no spacing of a head scan.
     #[error("the {0} has voxels of no sensible size (0.01 to 100 mm): check the affine in its header")]
     Spacing(&'static str),
+    /// No angle to start from, or one that is not finite.
+    #[error("the search needs at least one starting angle, and only finite ones")]
+    StartingAngles,
 }
 
-struct Level { template: Template, scan: Brain }
+/// Both brains as one level of the search sees them, and how many of its summits go on to the next.
+struct Level {
+    template: Template,
+    scan: Brain,
+    /// Longest step of the climb in millimetres.
+    longest: f64,
+    survivors: usize,
+}
 
-/// Registers.
+/// Most rotations that are climbed from.
+const STARTS: usize = 12;
+/// Poses closer than this, in millimetres, are one start.
+const STARTS_APART: f64 = 20.0;
+/// Summits closer than this, in millimetres, are one.
+const SUMMITS_APART: f64 = 3.0;
+
+/// Finds the rigid motion that takes the template's brain to the scan's.
+///
+/// Both volumes are brains in HU, 0 outside; what is not above 0 HU, NaN included, counts as outside. The grids may have
+/// any shape, orientation and spacing. The work is done on the current rayon thread pool; its number of threads doesn't
+/// change a bit of the result.
+///
+/// # Errors
+/// Where a volume holds no brain, where a grid has no sensible voxel size, or where `options` have no starting angle.
 pub fn register(scan: &Volume<f32>, template: &Volume<f32>, options: &Options) -> Result<Registration, Error> {
     for (volume, name) in [(scan, "scan"), (template, "template")] {
-        let sensible = |s: f64| (0.01..=100.0).contains(&s);
-        if volume.grid().affine.inverse().is_none() || !volume.grid().spacing().into_iter().all(sensible) {
+        let sensible = |spacing: f64| (0.01..=100.0).contains(&spacing);
+        let affine = &volume.grid().affine;
+        if affine.inverse().is_none() || !affine.spacing().into_iter().all(sensible) {
             return Err(Error::Spacing(name));
         }
     }
-    let debug = std::env::var("REGDEBUG").is_ok();
-    let t0 = std::time::Instant::now();
-    let fine_scan = Brain::new(scan, 1.5).ok_or(Error::EmptyScan)?;
+    if options.starting_angles.is_empty() || !options.starting_angles.iter().all(|angle| angle.is_finite()) {
+        return Err(Error::StartingAngles);
+    }
     let fine_template = Brain::new(template, 1.5).ok_or(Error::EmptyTemplate)?;
-    let (_, centre) = fine_template.mass();
-    let (_, image) = fine_scan.mass();
+    let fine_scan = Brain::new(scan, 1.5).ok_or(Error::EmptyScan)?;
+    let (centre, image) = (fine_template.centre(), fine_scan.centre());
     let lever = fine_template.lever(centre);
-    let (mid_scan, mid_template) = (fine_scan.reduced(3.0), fine_template.reduced(3.0));
-    let margin = |b: &Brain, mm: f64| b.smoothed(mm);
-    let level = |sigma: f64, stride: usize, bins: usize| Level {
-        template: Template::new(&mid_template.smoothed(sigma), stride, bins),
-        scan: mid_scan.smoothed(sigma),
-    };
-    let _ = margin;
-    let coarse = level(4.0, 3, 32);
-    let middle = level(2.5, 2, 32);
-    let e = |n: &str, d: f64| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-    let sm = fine_scan.smoothed(e("FS", 1.2)); let st = fine_template.smoothed(e("FS", 1.2));
-    let third = level(e("TS",1.2), 1, e("TB",48.0) as usize);
-    let fine = Level { template: Template::new(&st, 1, e("FB",64.0) as usize), scan: sm };
-    if debug { eprintln!("prepared {:?} lever {lever:?} {:?}", t0.elapsed(), coarse.scan.grid.shape) }
+    let levels = levels(&fine_template, &fine_scan);
 
-    let metric = |level: &'static str, l: &Level| { let _ = level; let _ = l; };
-    let _ = metric;
-    let m = Metric::new(&coarse.template, &coarse.scan, lever).unwrap();
-    let a: Vec<f64> = options.starting_angles.iter().map(|a| a.to_radians()).collect();
-    let mut starts = Vec::new();
-    for &x in &a { for &y in &a { for &z in &a { starts.push(Pose::new(centre, image, [x, y, z])); } } }
-    let mut valued: Vec<Summit> = starts.par_iter().map(|p| Summit { pose: *p, value: m.value(p), curvature: None }).collect();
-    if debug { eprintln!("starts {:?}", t0.elapsed()) }
-    let pick = |v: &mut Vec<Summit>, count: usize, far: f64| {
-        v.sort_by(|a, b| b.value.total_cmp(&a.value));
-        let mut kept: Vec<Summit> = vec![];
-        for s in v.iter() {
-            if kept.len() < count && kept.iter().all(|k| k.pose.distance(&s.pose, &lever) > far) { kept.push(*s); }
-        }
-        kept
+    let mut summits = starts(&levels[0], centre, image, lever, options)?;
+    for level in &levels {
+        let metric = Metric::new(&level.template, &level.scan, lever).ok_or(Error::Spacing("scan"))?;
+        let limits = Limits { longest: level.longest, shortest: 0.01, evaluations: 60 };
+        let climbed = summits.par_iter().map(|summit| climb(summit, &lever, limits, |p| metric.value_and_gradient(p)));
+        summits = best(climbed.collect(), level.survivors, SUMMITS_APART, &lever);
+    }
+
+    let template_to_scan = summits[0].pose.affine();
+    let agreement = histogram::agreement(scan, template, &template_to_scan).ok_or(Error::Spacing("scan"))?;
+    Ok(Registration {
+        template_to_scan,
+        mutual_information: agreement.mutual_information,
+        overlap: agreement.dice,
+    })
+}
+
+/// The levels of the search, from coarse to fine.
+fn levels(fine_template: &Brain, fine_scan: &Brain) -> [Level; 5] {
+    let (template, scan) = (fine_template.reduced(3.0), fine_scan.reduced(3.0));
+    let coarse = |sigma: f64, stride: usize, bins: usize, longest: f64, survivors: usize| Level {
+        template: Template::new(&template.smoothed(sigma), [stride; 3], bins),
+        scan: scan.smoothed(sigma),
+        longest,
+        survivors,
     };
-    let mut kept = pick(&mut valued, 12, 20.0);
-    for (l, count, longest, far) in [(&coarse, 4, 10.0, 4.0), (&middle, 2, 5.0, 3.0), (&third, 1, 2.0, 3.0)] {
-        let m = Metric::new(&l.template, &l.scan, lever).unwrap();
-        let limits = Limits { longest, shortest: 0.01, evaluations: 60 };
-        let counter = std::sync::atomic::AtomicUsize::new(0);
-        let mut tops: Vec<Summit> = kept.par_iter().map(|s| climb(s, &lever, limits, |p| { counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed); m.value_and_gradient(p) })).collect();
-        kept = pick(&mut tops, count, far);
-        if debug {
-            eprintln!("level {:?} {} evaluations, {} starts", t0.elapsed(), counter.into_inner(), tops.len());
-            for t in &tops { eprintln!("   {:.5} {:.2} mm", t.value, t.pose.distance(&kept[0].pose, &lever)); }
-            for t in &kept { eprintln!("   exact {:?}", histogram::agreement(scan, template, &t.pose.affine())); }
+    // Without this much smoothing small bumps hold the last climbs up to a millimetre apart; with much more the summit
+    // itself moves.
+    const SIGMA: f64 = 1.2;
+    let (smooth_template, smooth_scan) = (fine_template.smoothed(SIGMA), fine_scan.smoothed(SIGMA));
+    let fine = |stride: [usize; 3], scan: Brain| Level {
+        template: Template::new(&smooth_template, stride, 64),
+        scan,
+        longest: 1.0,
+        survivors: 1,
+    };
+    [
+        coarse(4.0, 3, 32, 10.0, 4),
+        coarse(2.5, 2, 32, 5.0, 2),
+        coarse(1.2, 1, 48, 2.0, 1),
+        fine([2, 1, 1], smooth_scan.clone()),
+        fine([1, 1, 1], smooth_scan),
+    ]
+}
+
+/// The best starting rotations, each with the centre of the template's brain on that of the scan's.
+fn starts(
+    level: &Level,
+    centre: [f64; 3],
+    image: [f64; 3],
+    lever: Lever,
+    options: &Options,
+) -> Result<Vec<Summit>, Error> {
+    let metric = Metric::new(&level.template, &level.scan, lever).ok_or(Error::Spacing("scan"))?;
+    let angles: Vec<f64> = options.starting_angles.iter().map(|angle| angle.to_radians()).collect();
+    let count = angles.len();
+    let poses = (0..count.pow(3)).into_par_iter().map(|n| {
+        let turn = [angles[n % count], angles[n / count % count], angles[n / (count * count)]];
+        let pose = Pose::new(centre, image, turn);
+        Summit { pose, value: metric.value(&pose), curvature: None }
+    });
+    Ok(best(poses.collect(), STARTS, STARTS_APART, &lever))
+}
+
+/// The best `count` of `summits`, best first, without those closer than `apart` millimetres to a better one.
+fn best(mut summits: Vec<Summit>, count: usize, apart: f64, lever: &Lever) -> Vec<Summit> {
+    // The sort is stable, so summits of equal value stay in their order.
+    summits.sort_by(|a, b| b.value.total_cmp(&a.value));
+    let mut kept: Vec<Summit> = Vec::with_capacity(count);
+    for summit in summits {
+        if kept.len() < count && kept.iter().all(|better| better.pose.distance(&summit.pose, lever) > apart) {
+            kept.push(summit);
         }
     }
-    let mf = Metric::new(&fine.template, &fine.scan, lever).unwrap();
-    for n in 0..e("SN", 2.0) as usize {
-        let p = optimiser::settle(&kept[0].pose, &lever, e("SR", 1.0), |p| mf.value_and_gradient(p));
-        if debug { eprintln!("settled {:?} by {:.3} mm", t0.elapsed(), p.distance(&kept[0].pose, &lever)); }
-        kept[0].pose = p; let _ = n;
-    }
-    let template_to_scan = kept[0].pose.affine();
-    let agreement = histogram::agreement(scan, template, &template_to_scan).unwrap();
-    Ok(Registration { template_to_scan, mutual_information: agreement.mutual_information, overlap: agreement.dice })
+    kept
 }

@@ -84,63 +84,6 @@ pub(crate) fn climb(
     Summit { pose, value, curvature: learnt }
 }
 
-/// One Newton step to the top of the function as it looks from `reach` millimetres around, where small bumps average
-/// out: the gradient is the mean over `pose` and the twelve poses at plus and minus `reach` along each component, the
-/// Hessian the differences between opposite ones. `pose` itself where the function has no top within `reach` that way.
-pub(crate) fn settle(
-    pose: &Pose,
-    lever: &Lever,
-    reach: f64,
-    value_and_gradient: impl Fn(&Pose) -> (f64, Step) + Sync,
-) -> Pose {
-    let gradient = |component: usize, length: f64| {
-        let mut step = [0.0; 6];
-        step[component] = length;
-        value_and_gradient(&pose.moved(&step, lever)).1
-    };
-    let mut mean = gradient(0, 0.0);
-    let mut curvature = [[0.0; 6]; 6];
-    for component in 0..6 {
-        let (ahead, behind) = (gradient(component, reach), gradient(component, -reach));
-        for n in 0..6 {
-            mean[n] += ahead[n] + behind[n];
-            let slope = (behind[n] - ahead[n]) / (4.0 * reach);
-            curvature[n][component] += slope;
-            curvature[component][n] += slope;
-        }
-    }
-    let mean = mean.map(|g| g / 13.0);
-    match solve(curvature, mean) {
-        Some(step) if norm(&step) <= 6.0_f64.sqrt() * reach => pose.moved(&step, lever),
-        _ => *pose,
-    }
-}
-
-/// Solves `matrix x = right` by Cholesky's factors; `None` where the symmetric matrix is not positive definite.
-fn solve(matrix: [Step; 6], right: Step) -> Option<Step> {
-    let mut factor = [[0.0; 6]; 6];
-    for r in 0..6 {
-        for c in 0..=r {
-            let rest = matrix[r][c] - (0..c).map(|n| factor[r][n] * factor[c][n]).sum::<f64>();
-            if r > c {
-                factor[r][c] = rest / factor[c][c];
-            } else if rest > 0.0 {
-                factor[r][r] = rest.sqrt();
-            } else {
-                return None;
-            }
-        }
-    }
-    let mut x = right;
-    for r in 0..6 {
-        x[r] = (x[r] - (0..r).map(|n| factor[r][n] * x[n]).sum::<f64>()) / factor[r][r];
-    }
-    for r in (0..6).rev() {
-        x[r] = (x[r] - (r + 1..6).map(|n| factor[n][r] * x[n]).sum::<f64>()) / factor[r][r];
-    }
-    Some(x)
-}
-
 fn scaled_identity(scale: f64) -> [Step; 6] {
     std::array::from_fn(|r| std::array::from_fn(|c| if r == c { scale } else { 0.0 }))
 }
