@@ -67,7 +67,7 @@ impl Registration {
 
 /// What keeps a scan from being registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum RegistrationError {
     /// The scan has no voxel above 0 HU.
     #[error("the brain-extracted scan is empty: no voxel is above 0 HU; check the brain mask")]
     EmptyScan,
@@ -106,33 +106,33 @@ const SUMMITS_APART: f64 = 3.0;
 ///
 /// # Errors
 /// Where a volume holds no brain, where a grid has no sensible voxel size, or where `options` have no starting angle.
-pub fn register(scan: &Volume<f32>, template: &Volume<f32>, options: &Options) -> Result<Registration, Error> {
+pub fn register(scan: &Volume<f32>, template: &Volume<f32>, options: &Options) -> Result<Registration, RegistrationError> {
     for (volume, name) in [(scan, "scan"), (template, "template")] {
         let sensible = |spacing: f64| (0.01..=100.0).contains(&spacing);
         let affine = &volume.grid().affine;
         if affine.inverse().is_none() || !affine.spacing().into_iter().all(sensible) {
-            return Err(Error::Spacing(name));
+            return Err(RegistrationError::Spacing(name));
         }
     }
     if options.starting_angles.is_empty() || !options.starting_angles.iter().all(|angle| angle.is_finite()) {
-        return Err(Error::StartingAngles);
+        return Err(RegistrationError::StartingAngles);
     }
-    let fine_template = Brain::new(template, 1.5).ok_or(Error::EmptyTemplate)?;
-    let fine_scan = Brain::new(scan, 1.5).ok_or(Error::EmptyScan)?;
+    let fine_template = Brain::new(template, 1.5).ok_or(RegistrationError::EmptyTemplate)?;
+    let fine_scan = Brain::new(scan, 1.5).ok_or(RegistrationError::EmptyScan)?;
     let (centre, image) = (fine_template.centre(), fine_scan.centre());
     let lever = fine_template.lever(centre);
     let levels = levels(&fine_template, &fine_scan);
 
     let mut summits = starts(&levels[0], centre, image, lever, options)?;
     for level in &levels {
-        let metric = Metric::new(&level.template, &level.scan, lever).ok_or(Error::Spacing("scan"))?;
+        let metric = Metric::new(&level.template, &level.scan, lever).ok_or(RegistrationError::Spacing("scan"))?;
         let limits = Limits { longest: level.longest, shortest: 0.01, evaluations: 60 };
         let climbed = summits.par_iter().map(|summit| climb(summit, &lever, limits, |p| metric.value_and_gradient(p)));
         summits = best(climbed.collect(), level.survivors, SUMMITS_APART, &lever);
     }
 
     let template_to_scan = summits[0].pose.affine();
-    let agreement = histogram::agreement(scan, template, &template_to_scan).ok_or(Error::Spacing("scan"))?;
+    let agreement = histogram::agreement(scan, template, &template_to_scan).ok_or(RegistrationError::Spacing("scan"))?;
     Ok(Registration {
         template_to_scan,
         mutual_information: agreement.mutual_information,
@@ -175,8 +175,8 @@ fn starts(
     image: [f64; 3],
     lever: Lever,
     options: &Options,
-) -> Result<Vec<Summit>, Error> {
-    let metric = Metric::new(&level.template, &level.scan, lever).ok_or(Error::Spacing("scan"))?;
+) -> Result<Vec<Summit>, RegistrationError> {
+    let metric = Metric::new(&level.template, &level.scan, lever).ok_or(RegistrationError::Spacing("scan"))?;
     let angles: Vec<f64> = options.starting_angles.iter().map(|angle| angle.to_radians()).collect();
     let count = angles.len();
     let poses = (0..count.pow(3)).into_par_iter().map(|n| {
