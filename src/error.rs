@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::io::nifti::NiftiError;
+use crate::io::transform::TransformError;
+use crate::pipeline::registration::RegistrationError;
 use crate::weights::{CheckpointError, WeightsError};
 
 /// Result of every fallible function of ichor.
@@ -64,6 +66,17 @@ pub enum Error {
         /// What is wrong with it.
         source: CheckpointError,
     },
+    /// A file of a transform that cannot be used.
+    #[error("{}: {source}", path.display())]
+    Transform {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: TransformError,
+    },
+    /// A scan that cannot be registered to its template.
+    #[error("{0}")]
+    Registration(#[from] RegistrationError),
     /// An input, mask or output that does not fit the network or the engine.
     #[error("{0}")]
     Shape(String),

@@ -1,0 +1,201 @@
+//! Rigid registration of a brain-extracted scan to a template.
+//!
+//! The mutual information of both brains is maximised over rotation and translation from many starting rotations,
+//! first on small and smooth copies of both, then on finer ones; each level goes on with the best few poses of the level
+//! before. There is no randomness, and sums are taken in a fixed order: the same input gives the same transform for any
+//! number of threads. The method and its figures are in `docs/registration.md`.
+//!
+//! - `brain`: copies of a brain, smaller and smoother.
+//! - `pose`: rigid motions and steps between them.
+//! - `metric`: smooth mutual information and its derivative.
+//! - `optimiser`: the climb to the nearest maximum.
+//! - `histogram`: the figures that a registration reports.
+
+mod brain;
+mod histogram;
+mod metric;
+mod optimiser;
+mod pose;
+
+use rayon::prelude::*;
+
+use crate::volume::{Affine, Volume};
+use brain::Brain;
+use metric::{Metric, Template};
+use optimiser::{Limits, Summit, climb};
+use pose::{Lever, Pose};
+
+/// How to search.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Angles in degrees about the x, y and z axes of the world at which the search starts, in all combinations.
+    /// Every combination costs a fifth of a millisecond.
+    pub starting_angles: Vec<f64>,
+}
+
+impl Default for Options {
+    /// From -45 to 45 degrees by 15.
+    fn default() -> Self {
+        Options { starting_angles: vec![-45.0, -30.0, -15.0, 0.0, 15.0, 30.0, 45.0] }
+    }
+}
+
+/// Where the scan lies on the template, and how well the two agree there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Registration {
+    /// Takes a point of the template to the point of the scan, RAS mm; rigid.
+    pub template_to_scan: Affine,
+    /// Mutual information of the template and the linearly resampled scan in nats: 64 x 64 joint histogram, both clipped
+    /// to 0..100 HU, over the template's voxels where either is above 0.
+    pub mutual_information: f64,
+    /// Dice overlap of the template's brain and the scan's, 0 to 1: 2 |both| / (|template| + |scan|).
+    pub overlap: f64,
+}
+
+impl Registration {
+    /// The mutual information below which a registration is to be looked at. `docs/registration.md` has what good and
+    /// bad registrations reach.
+    pub const POOR_MUTUAL_INFORMATION: f64 = 0.10;
+    /// The overlap below which a registration is to be looked at.
+    pub const POOR_OVERLAP: f64 = 0.65;
+
+    /// Whether a person should look at this registration before its result is used.
+    pub fn is_poor(&self) -> bool {
+        self.mutual_information < Self::POOR_MUTUAL_INFORMATION || self.overlap < Self::POOR_OVERLAP
+    }
+}
+
+/// What keeps a scan from being registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistrationError {
+    /// The scan has no voxel above 0 HU.
+    #[error("the brain-extracted scan is empty: no voxel is above 0 HU; check the brain mask")]
+    EmptyScan,
+    /// The template has no voxel above 0 HU.
+    #[error("the template is empty: no voxel is above 0 HU; choose another template")]
+    EmptyTemplate,
+    /// A grid whose affine is singular or whose spacing is no spacing of a head scan.
+    #[error("the {0} has voxels of no sensible size (0.01 to 100 mm): check the affine in its header")]
+    Spacing(&'static str),
+    /// No angle to start from, or one that is not finite.
+    #[error("the search needs at least one starting angle, and only finite ones")]
+    StartingAngles,
+}
+
+/// Both brains as one level of the search sees them, and how many of its summits go on to the next.
+struct Level {
+    template: Template,
+    scan: Brain,
+    /// Longest step of the climb in millimetres.
+    longest: f64,
+    survivors: usize,
+}
+
+/// Most rotations that are climbed from.
+const STARTS: usize = 12;
+/// Poses closer than this, in millimetres, are one start.
+const STARTS_APART: f64 = 20.0;
+/// Summits closer than this, in millimetres, are one.
+const SUMMITS_APART: f64 = 3.0;
+
+/// Finds the rigid motion that takes the template's brain to the scan's.
+///
+/// Both volumes are brains in HU, 0 outside; what is not above 0 HU, NaN included, counts as outside. The grids may have
+/// any shape, orientation and spacing. The work is done on the current rayon thread pool; its number of threads doesn't
+/// change a bit of the result.
+///
+/// # Errors
+/// Where a volume holds no brain, where a grid has no sensible voxel size, or where `options` have no starting angle.
+pub fn register(scan: &Volume<f32>, template: &Volume<f32>, options: &Options) -> Result<Registration, RegistrationError> {
+    for (volume, name) in [(scan, "scan"), (template, "template")] {
+        let sensible = |spacing: f64| (0.01..=100.0).contains(&spacing);
+        let affine = &volume.grid().affine;
+        if affine.inverse().is_none() || !affine.spacing().into_iter().all(sensible) {
+            return Err(RegistrationError::Spacing(name));
+        }
+    }
+    if options.starting_angles.is_empty() || !options.starting_angles.iter().all(|angle| angle.is_finite()) {
+        return Err(RegistrationError::StartingAngles);
+    }
+    let fine_template = Brain::new(template, 1.5).ok_or(RegistrationError::EmptyTemplate)?;
+    let fine_scan = Brain::new(scan, 1.5).ok_or(RegistrationError::EmptyScan)?;
+    let (centre, image) = (fine_template.centre(), fine_scan.centre());
+    let lever = fine_template.lever(centre);
+    let levels = levels(&fine_template, &fine_scan);
+
+    let mut summits = starts(&levels[0], centre, image, lever, options)?;
+    for level in &levels {
+        let metric = Metric::new(&level.template, &level.scan, lever).ok_or(RegistrationError::Spacing("scan"))?;
+        let limits = Limits { longest: level.longest, shortest: 0.01, evaluations: 60 };
+        let climbed = summits.par_iter().map(|summit| climb(summit, &lever, limits, |p| metric.value_and_gradient(p)));
+        summits = best(climbed.collect(), level.survivors, SUMMITS_APART, &lever);
+    }
+
+    let template_to_scan = summits[0].pose.affine();
+    let agreement = histogram::agreement(scan, template, &template_to_scan).ok_or(RegistrationError::Spacing("scan"))?;
+    Ok(Registration {
+        template_to_scan,
+        mutual_information: agreement.mutual_information,
+        overlap: agreement.dice,
+    })
+}
+
+/// The levels of the search, from coarse to fine.
+fn levels(fine_template: &Brain, fine_scan: &Brain) -> [Level; 5] {
+    let (template, scan) = (fine_template.reduced(3.0), fine_scan.reduced(3.0));
+    let coarse = |sigma: f64, stride: usize, bins: usize, longest: f64, survivors: usize| Level {
+        template: Template::new(&template.smoothed(sigma), [stride; 3], bins),
+        scan: scan.smoothed(sigma),
+        longest,
+        survivors,
+    };
+    // Without this much smoothing small bumps hold the last climbs up to a millimetre apart; with much more the summit
+    // itself moves.
+    const SIGMA: f64 = 1.2;
+    let (smooth_template, smooth_scan) = (fine_template.smoothed(SIGMA), fine_scan.smoothed(SIGMA));
+    let fine = |stride: [usize; 3], scan: Brain| Level {
+        template: Template::new(&smooth_template, stride, 64),
+        scan,
+        longest: 1.0,
+        survivors: 1,
+    };
+    [
+        coarse(4.0, 3, 32, 10.0, 4),
+        coarse(2.5, 2, 32, 5.0, 2),
+        coarse(1.2, 1, 48, 2.0, 1),
+        fine([2, 1, 1], smooth_scan.clone()),
+        fine([1, 1, 1], smooth_scan),
+    ]
+}
+
+/// The best starting rotations, each with the centre of the template's brain on that of the scan's.
+fn starts(
+    level: &Level,
+    centre: [f64; 3],
+    image: [f64; 3],
+    lever: Lever,
+    options: &Options,
+) -> Result<Vec<Summit>, RegistrationError> {
+    let metric = Metric::new(&level.template, &level.scan, lever).ok_or(RegistrationError::Spacing("scan"))?;
+    let angles: Vec<f64> = options.starting_angles.iter().map(|angle| angle.to_radians()).collect();
+    let count = angles.len();
+    let poses = (0..count.pow(3)).into_par_iter().map(|n| {
+        let turn = [angles[n % count], angles[n / count % count], angles[n / (count * count)]];
+        let pose = Pose::new(centre, image, turn);
+        Summit { pose, value: metric.value(&pose), curvature: None }
+    });
+    Ok(best(poses.collect(), STARTS, STARTS_APART, &lever))
+}
+
+/// The best `count` of `summits`, best first, without those closer than `apart` millimetres to a better one.
+fn best(mut summits: Vec<Summit>, count: usize, apart: f64, lever: &Lever) -> Vec<Summit> {
+    // The sort is stable, so summits of equal value stay in their order.
+    summits.sort_by(|a, b| b.value.total_cmp(&a.value));
+    let mut kept: Vec<Summit> = Vec::with_capacity(count);
+    for summit in summits {
+        if kept.len() < count && kept.iter().all(|better| better.pose.distance(&summit.pose, lever) > apart) {
+            kept.push(summit);
+        }
+    }
+    kept
+}
