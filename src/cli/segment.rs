@@ -51,15 +51,14 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
         })
     })??;
     bar.finish_and_clear();
-    if failed > 0 {
+    if failed > 0 && jobs.len() > 1 {
         log::error!(
             "{failed} of {} scans failed; each has its reason in {}",
             jobs.len(),
             settings.output.join("ichor.csv").display()
         );
-        return Ok(ExitCode::FAILURE);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Says which weights will work and what they may be used for.
