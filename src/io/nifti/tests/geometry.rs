@@ -13,11 +13,16 @@ fn the_sform_wins_where_both_are_set() {
     assert!(matches!(scan.warnings[..], [Warning::FormsDisagree { mm }] if (mm - expected).abs() < 1e-9), "{:?}", scan.warnings);
     let sentence = scan.warnings[0].to_string();
     assert_eq!(sentence, format!("qform and sform of the header are {expected:.1} mm apart: the sform is taken"));
-    // No word about two worlds, nor about less than a millimetre, nor about a form that is not set.
+    // 2 m apart, in a header in metres.
+    let mut metres = File { units: 1, qform_code: 1, qoffset: [0.0, 2.0, 0.0], ..File::small(Version::Two) };
+    metres.pixdim[1..4].copy_from_slice(&[0.5; 3]);
+    metres.srow = [[0.5, 0.0, 0.0, 0.0], [0.0, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.0]];
+    assert_eq!(metres.read().unwrap().warnings, [Warning::FormsDisagree { mm: 2000.0 }]);
+    // No word about two worlds, nor about a millimetre, nor about a form that is not set.
     let quiet = [
         File { qform_code: 2, ..file.clone() },
         File { qform_code: 0, ..file.clone() },
-        File { qform_code: 1, qoffset: [-7.0, 8.0, 9.9], ..File::small(Version::Two) },
+        File { qform_code: 1, qoffset: [-7.0, 8.0, 10.0], ..File::small(Version::Two) },
     ];
     for file in quiet {
         assert_eq!(file.read().unwrap().warnings, []);
