@@ -91,13 +91,14 @@ fn a_qform_is_a_rotation_after_spacing() {
 
 #[test]
 fn half_a_turn_survives_the_rounding_of_its_quaternion() {
-    for (scale, tolerance) in [(1.0 + 4e-3, 1e-12), (1.0 - 4e-8, 1e-12)] {
-        let quatern = [0.6 * scale, 0.8 * scale, 0.0];
+    let axis = [0.48, 0.6, 0.64];
+    // Half a turn about a unit vector: 2 axis axis' - 1.
+    let matrix = [0, 1, 2].map(|row| [0, 1, 2].map(|n| 2.0 * axis[row] * axis[n] - f64::from(u8::from(row == n))));
+    for scale in [1.0 + 4e-3, 1.0, 1.0 - 4e-8] {
         let pixdim = [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0];
-        let file = File { sform_code: 0, qform_code: 1, quatern, pixdim, ..File::small(Version::Two) };
+        let file = File { sform_code: 0, qform_code: 1, quatern: axis.map(|a| a * scale), pixdim, ..File::small(Version::Two) };
         let found = file.read().unwrap().volume.grid().affine;
-        let expected = Affine::new([[-0.28, 0.96, 0.0], [0.96, 0.28, 0.0], [0.0, 0.0, -1.0]], [0.0; 3]);
-        assert!(sum_of_squares(&found, &expected) < tolerance, "{scale}: {found:?}");
+        assert!(sum_of_squares(&found, &Affine::new(matrix, [0.0; 3])) < 1e-12, "{scale}: {found:?}");
     }
     for quatern in [[1.0, 0.2, 0.0], [f64::NAN, 0.0, 0.0], [0.0, 0.0, f64::INFINITY]] {
         let error = File { sform_code: 0, qform_code: 1, quatern, ..File::small(Version::One) }.error();
