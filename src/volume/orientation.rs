@@ -138,6 +138,16 @@ mod tests {
     }
 
     #[test]
+    fn a_tie_goes_to_the_earlier_order_and_to_the_worlds_direction() {
+        // Turned by 45 degrees about z: i is as near to x as to y.
+        let between = Affine::new([[1.0, -1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [0.0; 3]);
+        assert_eq!(Orientation::of(&between).letters(), "RAS");
+        // Flat: j has no part in y at all.
+        let flat = Affine::new([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]], [0.0; 3]);
+        assert_eq!(Orientation::of(&flat).letters(), "RAS");
+    }
+
+    #[test]
     fn all_48_are_told_apart_and_turn_into_the_same_volume() {
         let shape = [3, 4, 5];
         let ras = Grid { shape, affine: Affine::new([[0.5, 0.0, 0.0], [0.0, 0.6, 0.0], [0.0, 0.0, 4.0]], [-7.0, 8.0, 9.0]) };

@@ -18,9 +18,9 @@ use crate::{Error, Result};
 pub fn linear(volume: &Volume<f32>, grid: &Grid, transform: &Affine, outside: f32) -> Result<Volume<f32>> {
     let (from, shape) = (volume.voxels(), volume.grid().shape);
     let [ni, nj, _] = shape;
-    // Neighbours below and above, and how far the point is between them, along one axis.
+    // Neighbours below and above, and how far the point is between them, along one axis. Beyond the last centre both are the last sample.
     let neighbours = |index: f64, side: usize| {
-        let index = index.clamp(0.0, (side - 1) as f64);
+        let index = index.max(0.0);
         let below = index as usize;
         (below, (below + 1).min(side - 1), (index - below as f64) as f32)
     };

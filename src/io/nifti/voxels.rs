@@ -5,17 +5,26 @@ use super::header::ByteOrder;
 
 /// A type of voxels that ichor reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
 pub enum DataType {
+    /// Unsigned integers of 8 bits.
     U8,
+    /// Signed integers of 8 bits.
     I8,
+    /// Unsigned integers of 16 bits.
     U16,
+    /// Signed integers of 16 bits.
     I16,
+    /// Unsigned integers of 32 bits.
     U32,
+    /// Signed integers of 32 bits.
     I32,
+    /// Unsigned integers of 64 bits.
     U64,
+    /// Signed integers of 64 bits.
     I64,
+    /// Floating-point numbers of 32 bits.
     F32,
+    /// Floating-point numbers of 64 bits.
     F64,
 }
 

@@ -13,11 +13,16 @@ fn the_sform_wins_where_both_are_set() {
     assert!(matches!(scan.warnings[..], [Warning::FormsDisagree { mm }] if (mm - expected).abs() < 1e-9), "{:?}", scan.warnings);
     let sentence = scan.warnings[0].to_string();
     assert_eq!(sentence, format!("qform and sform of the header are {expected:.1} mm apart: the sform is taken"));
-    // No word about two worlds, nor about less than a millimetre, nor about a form that is not set.
+    // 2 m apart, in a header in metres.
+    let mut metres = File { units: 1, qform_code: 1, qoffset: [0.0, 2.0, 0.0], ..File::small(Version::Two) };
+    metres.pixdim[1..4].copy_from_slice(&[0.5; 3]);
+    metres.srow = [[0.5, 0.0, 0.0, 0.0], [0.0, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.0]];
+    assert_eq!(metres.read().unwrap().warnings, [Warning::FormsDisagree { mm: 2000.0 }]);
+    // No word about two worlds, nor about a millimetre, nor about a form that is not set.
     let quiet = [
         File { qform_code: 2, ..file.clone() },
         File { qform_code: 0, ..file.clone() },
-        File { qform_code: 1, qoffset: [-7.0, 8.0, 9.9], ..File::small(Version::Two) },
+        File { qform_code: 1, qoffset: [-7.0, 8.0, 10.0], ..File::small(Version::Two) },
     ];
     for file in quiet {
         assert_eq!(file.read().unwrap().warnings, []);
@@ -86,13 +91,14 @@ fn a_qform_is_a_rotation_after_spacing() {
 
 #[test]
 fn half_a_turn_survives_the_rounding_of_its_quaternion() {
-    for (scale, tolerance) in [(1.0 + 4e-3, 1e-12), (1.0 - 4e-8, 1e-12)] {
-        let quatern = [0.6 * scale, 0.8 * scale, 0.0];
+    let axis = [0.48, 0.6, 0.64];
+    // Half a turn about a unit vector: 2 axis axis' - 1.
+    let matrix = [0, 1, 2].map(|row| [0, 1, 2].map(|n| 2.0 * axis[row] * axis[n] - f64::from(u8::from(row == n))));
+    for scale in [1.0 + 4e-3, 1.0, 1.0 - 4e-8] {
         let pixdim = [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0];
-        let file = File { sform_code: 0, qform_code: 1, quatern, pixdim, ..File::small(Version::Two) };
+        let file = File { sform_code: 0, qform_code: 1, quatern: axis.map(|a| a * scale), pixdim, ..File::small(Version::Two) };
         let found = file.read().unwrap().volume.grid().affine;
-        let expected = Affine::new([[-0.28, 0.96, 0.0], [0.96, 0.28, 0.0], [0.0, 0.0, -1.0]], [0.0; 3]);
-        assert!(sum_of_squares(&found, &expected) < tolerance, "{scale}: {found:?}");
+        assert!(sum_of_squares(&found, &Affine::new(matrix, [0.0; 3])) < 1e-12, "{scale}: {found:?}");
     }
     for quatern in [[1.0, 0.2, 0.0], [f64::NAN, 0.0, 0.0], [0.0, 0.0, f64::INFINITY]] {
         let error = File { sform_code: 0, qform_code: 1, quatern, ..File::small(Version::One) }.error();
