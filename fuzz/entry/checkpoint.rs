@@ -1,7 +1,9 @@
-//! Any bytes as a TensorFlow checkpoint with one data file: weights or an error, no panic, no memory that the bytes do not account for.
+//! Any bytes as a TensorFlow checkpoint with one data file: weights or an error, no panic, no memory that the bytes do
+//! not account for.
 //!
-//! The first two bytes are a length n, little-endian. n < 65535: n bytes that become the contents of the index's only block, around which
-//! a whole table with right checksums is built (by chance they would never be right), then the data file. n = 65535: the rest is the index as it is.
+//! The first two bytes are a length n, little-endian. n < 65535: n bytes that become the contents of the index's only
+//! block, around which a whole table with right checksums is built (by chance they would never be right), then the data
+//! file. n = 65535: the rest is the index as it is.
 
 use ichor::weights::Weights;
 use ichor::weights::tensorflow::Options;

@@ -20,8 +20,8 @@ impl Bytes {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
         let file = File::open(path)?;
-        // SAFETY: the map is read-only and seen as plain bytes, for which every value is valid. Nobody may cut the file while it is
-        // mapped, which no program can rule out; `Weights::open` says so to its users.
+        // SAFETY: the map is read-only and seen as plain bytes, for which every value is valid. Nobody may cut the file
+        // while it is mapped, which no program can rule out; `Weights::open` says so to its users.
         Ok(Bytes::Mapped(unsafe { Mmap::map(&file)? }))
     }
 

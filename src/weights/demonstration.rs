@@ -13,8 +13,9 @@
 //!               logit = h0 - 2 h1 - 8  =  max(min(S - L, U - S) / 128, -8 or lower)
 //! ```
 //!
-//! a tent over S that is above 0 exactly where L < S < U. For whole HU, S is never L or U, and every value of the network is a multiple of
-//! 1/256 below 2^16, so f32 arithmetic is exact in any order: the mask is the rule's, bit for bit.
+//! a tent over S that is above 0 exactly where L < S < U. For whole HU, S is never L or U, and every value of the
+//! network is a multiple of 1/256 below 2^16, so f32 arithmetic is exact in any order: the mask is the rule's, bit for
+//! bit.
 
 use super::{Metadata, Weights};
 use crate::network::{Activation, Description};
@@ -64,7 +65,8 @@ impl Weights {
         set("outblock/binary/bias", vec![-DEPTH]);
         let metadata = Metadata {
             origin: Some(format!(
-                "hand-set demonstration weights: not trained, finds voxels whose 5x5x5 mean is between {} and {} HU; not a hemorrhage detector",
+                "hand-set demonstration weights: not trained, finds voxels whose 5x5x5 mean is between {} and {} HU; \
+                 not a hemorrhage detector",
                 BAND[0], BAND[1]
             )),
             license: Some("MIT OR Apache-2.0".into()),
@@ -77,11 +79,11 @@ impl Weights {
     }
 }
 
-/// What the network with the demonstration weights answers, by a simple loop: true where the mean of the 5x5x5 voxels around a voxel, with
-/// 0 HU outside the grid, lies in [`BAND`].
+/// What the network with the demonstration weights answers, by a simple loop: true where the mean of the 5x5x5 voxels
+/// around a voxel, with 0 HU outside the grid, lies in [`BAND`].
 ///
-/// `input` has the D*H*W values of `shape` (D, H, W) in HU, W fastest. For whole HU the network's mask is exactly this; for others it may differ where
-/// the sum is within rounding of a limit.
+/// `input` has the D*H*W values of `shape` (D, H, W) in HU, W fastest. For whole HU the network's mask is exactly this;
+/// for others it may differ where the sum is within rounding of a limit.
 ///
 /// # Panics
 /// Where `input` has another length than `shape`.

@@ -7,9 +7,9 @@
 //! the tensors' values, C order, little-endian, without gaps
 //! ```
 //!
-//! The container is read and written here and not by the `safetensors` crate (the tests compare the two), because that crate adds up
-//! a file's claims unchecked at the end, lets a header have 100 MB, does not name the tensor whose size is wrong, and writes metadata in a
-//! random order: the same weights would give different bytes each time.
+//! The container is read and written here and not by the `safetensors` crate (the tests compare the two), because that
+//! crate adds up a file's claims unchecked at the end, lets a header have 100 MB, does not name the tensor whose size
+//! is wrong, and writes metadata in a random order: the same weights would give different bytes each time.
 
 use super::Metadata;
 use crate::network::Description;
@@ -213,7 +213,8 @@ impl fmt::Display for Dtype {
     }
 }
 
-/// Index of the first value of N bytes for which `found` holds. Whole blocks are looked at without a branch: that way it is vectorised.
+/// Index of the first value of N bytes for which `found` holds. Whole blocks are looked at without a branch: that way
+/// it is vectorised.
 fn first_where<const N: usize>(bytes: &[u8], found: impl Fn([u8; N]) -> bool) -> Option<usize> {
     const BLOCK: usize = 4096;
     let (values, _) = bytes.as_chunks::<N>();
@@ -352,12 +353,12 @@ fn check_values(bytes: &[u8], entries: &BTreeMap<String, Entry>) -> Result<(), W
 
 /// The bytes of a weights file. The same weights give the same bytes.
 ///
-/// `tensors` has the values of every tensor of [`Description::tensors`] in C order; `dtype` is how the file stores them, rounded to the
-/// nearest.
+/// `tensors` has the values of every tensor of [`Description::tensors`] in C order; `dtype` is how the file stores
+/// them, rounded to the nearest.
 ///
 /// # Errors
-/// [`WeightsError::MissingTensor`], [`WeightsError::UnknownTensor`] and [`WeightsError::Values`] where the tensors are not those of the
-/// description. Everything else is checked when the bytes are opened.
+/// [`WeightsError::MissingTensor`], [`WeightsError::UnknownTensor`] and [`WeightsError::Values`] where the tensors are
+/// not those of the description. Everything else is checked when the bytes are opened.
 pub fn serialize(
     description: &Description,
     metadata: &Metadata,

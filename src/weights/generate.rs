@@ -114,7 +114,8 @@ mod tests {
         hex(hash.finalize())
     }
 
-    /// The networks whose reference outputs the design names, with fingerprints of their weights as numpy makes them by the same formula.
+    /// The networks whose reference outputs the design names, with fingerprints of their weights as numpy makes them by
+    /// the same formula.
     #[test]
     fn weights_are_those_of_the_reference_generator() {
         let narrow = Description { widths: vec![16, 8, 8, 12, 20], up_widths: vec![24, 16, 16, 32], ..Description::deepbleed() };

@@ -6,7 +6,8 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Everything about a weights file that a person wants to know before using it. `Display` gives lines of text, serde the same as data.
+/// Everything about a weights file that a person wants to know before using it. `Display` gives lines of text, serde
+/// the same as data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
     /// The weights' name.
@@ -51,7 +52,8 @@ impl Summary {
             InputKind::TemplatePatches { patch } => [patch; 3],
             InputKind::NativeSlices => [1, 512, 512],
         };
-        // Strides are at most 2 and there are at most 7 levels, so 128 fits every network; patches and planar networks are checked at opening.
+        // Strides are at most 2 and there are at most 7 levels, so 128 fits every network; patches and planar networks
+        // are checked at opening.
         let plan = Plan::new(&network, shape).expect("the weights' input fits their network");
         let outputs = plan.blocks.iter().map(|(_, id)| (plan.buffers[*id].channels, plan.buffers[*id].shape));
         let blocks = plan

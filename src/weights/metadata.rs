@@ -42,8 +42,8 @@ impl Metadata {
     /// Reads the entries left after `format` and `network` have been taken out.
     ///
     /// # Errors
-    /// [`WeightsError::Metadata`] for an entry that cannot be understood, [`WeightsError::Input`] for an input that the network cannot
-    /// take.
+    /// [`WeightsError::Metadata`] for an entry that cannot be understood, [`WeightsError::Input`] for an input that the
+    /// network cannot take.
     pub(super) fn parse(mut entries: BTreeMap<String, String>, description: &Description) -> Result<Metadata, WeightsError> {
         let input = Self::parse_input(&mut entries)?;
         let metadata = Metadata {

@@ -102,8 +102,8 @@ impl Weights {
         &self.bytes
     }
 
-    /// Tells the operating system that the file's pages in memory are not needed for now, such as after packing; reading a tensor again
-    /// fetches them again.
+    /// Tells the operating system that the file's pages in memory are not needed for now, such as after packing;
+    /// reading a tensor again fetches them again.
     pub fn release(&self) {
         self.bytes.release();
     }

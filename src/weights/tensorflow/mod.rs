@@ -5,9 +5,9 @@
 //! - `slices`: large variables may have been saved in slices.
 //! - here: which of them are the network's, and what the network is.
 //!
-//! A variable's key is its path through the model's objects: `down_1/convolution/kernel/.ATTRIBUTES/VARIABLE_VALUE`. The model of the
-//! released DeepBleed weights has the names that ichor uses, so the path is the tensor's name. The state of an optimizer and
-//! TensorFlow's own entries are left out.
+//! A variable's key is its path through the model's objects: `down_1/convolution/kernel/.ATTRIBUTES/VARIABLE_VALUE`.
+//! The model of the released DeepBleed weights has the names that ichor uses, so the path is the tensor's name. The
+//! state of an optimizer and TensorFlow's own entries are left out.
 
 mod bundle;
 mod reader;
@@ -136,8 +136,8 @@ type Checked<T> = std::result::Result<T, CheckpointError>;
 /// What an import needs to know besides the checkpoint.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// How often the convolution of `input_layer`, `down_1` .. `down_L` is applied, which a checkpoint with shared convolutions does not
-    /// say. `None`: as in the released program, 1, 2, 3, 3, ..
+    /// How often the convolution of `input_layer`, `down_1` .. `down_L` is applied, which a checkpoint with shared
+    /// convolutions does not say. `None`: as in the released program, 1, 2, 3, 3, ..
     pub convs: Option<Vec<usize>>,
     /// The same for `up_L` .. `up_1`. `None`: as in the released program, .., 3, 3, 2, 1.
     pub up_convs: Option<Vec<usize>>,
@@ -148,13 +148,13 @@ pub struct Options {
 impl Weights {
     /// Imports a TensorFlow 2 checkpoint of a V-Net whose variables have the names of the released DeepBleed weights.
     ///
-    /// `prefix` is the checkpoint's path without `.index`; with it is understood, too. Separate convolutions of a block are expected
-    /// as `convolution_0`, `convolution_1`, .., slopes of a PReLU as `alpha` beside them, as in ichor's own files; slopes may have sides of 1 before
-    /// the channels, as TensorFlow keeps them.
+    /// `prefix` is the checkpoint's path without `.index`; with it is understood, too. Separate convolutions of a block
+    /// are expected as `convolution_0`, `convolution_1`, .., slopes of a PReLU as `alpha` beside them, as in ichor's
+    /// own files; slopes may have sides of 1 before the channels, as TensorFlow keeps them.
     ///
     /// # Errors
-    /// [`Error::Read`] for an index or data file that cannot be read, [`Error::Checkpoint`] where anything in them is wrong or they hold
-    /// another network, [`Error::Weights`] for values that are not finite.
+    /// [`Error::Read`] for an index or data file that cannot be read, [`Error::Checkpoint`] where anything in them is
+    /// wrong or they hold another network, [`Error::Weights`] for values that are not finite.
     pub fn import_tensorflow(prefix: impl AsRef<Path>, options: Options) -> Result<Weights> {
         let mut prefix = prefix.as_ref().to_path_buf();
         if prefix.extension().is_some_and(|extension| extension == "index") {

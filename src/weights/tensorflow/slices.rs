@@ -1,6 +1,6 @@
-//! Variables that TensorFlow has saved in slices (a partitioner cuts large ones): the variable's own entry has no values, but lists its slices;
-//! each slice has an entry of its own, whose key is the variable's and the slice's extents in an encoding that sorts
-//! (TensorFlow's `saved_tensor_slice_util.cc` and `ordered_code.cc`).
+//! Variables that TensorFlow has saved in slices (a partitioner cuts large ones): the variable's own entry has no
+//! values, but lists its slices; each slice has an entry of its own, whose key is the variable's and the slice's
+//! extents in an encoding that sorts (TensorFlow's `saved_tensor_slice_util.cc` and `ordered_code.cc`).
 
 use super::{Checked, CheckpointError};
 
@@ -28,7 +28,8 @@ pub(super) fn key(variable: &str, slice: &Slice) -> Vec<u8> {
     bytes
 }
 
-/// A number n in as many bytes as its leading bits tell: `10` + 6 bits for n below 64, `110` + 13 bits below 2^13, ..; -1 is `01` + ones.
+/// A number n in as many bytes as its leading bits tell: `10` + 6 bits for n below 64, `110` + 13 bits below 2^13, ..;
+/// -1 is `01` + ones.
 fn push_number(bytes: &mut Vec<u8>, number: i64) {
     if (-64..64).contains(&number) {
         bytes.push(0x80 ^ number as u8);
@@ -95,7 +96,8 @@ mod tests {
             push_number(&mut bytes, number);
             bytes
         };
-        // ordered_code.cc: one byte for -64..64, two for -2^13..2^13, three for -2^20..2^20; the order of the bytes is that of the numbers.
+        // ordered_code.cc: one byte for -64..64, two for -2^13..2^13, three for -2^20..2^20; the order of the bytes is
+        // that of the numbers.
         let cases: [(i64, &[u8]); 9] = [
             (-1, &[0x7f]),
             (0, &[0x80]),
