@@ -186,3 +186,192 @@ fn fill_face(mask: &mut [bool], [na, nb]: [usize; 2], index: impl Fn(usize, usiz
     pieces.paint(&mut face, true, |piece| !open[piece]);
     (0..na * nb).for_each(|n| mask[index(n % na, n / na)] = face[n]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SPACING: [f64; 3] = [1.0, 2.0, 0.5];
+
+    /// `#` is foreground; rows along i, blocks of rows along k.
+    fn mask(planes: &[&[&str]]) -> (Vec<bool>, [usize; 3]) {
+        let shape = [planes[0][0].len(), planes[0].len(), planes.len()];
+        (planes.iter().flat_map(|plane| plane.iter().flat_map(|row| row.bytes().map(|b| b == b'#'))).collect(), shape)
+    }
+
+    fn random(shape: [usize; 3], seed: u64, percent: u64) -> Vec<bool> {
+        let mut state = seed;
+        let next = |state: &mut u64| {
+            *state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (*state >> 33) % 100 < percent
+        };
+        (0..shape.iter().product()).map(|_| next(&mut state)).collect()
+    }
+
+    /// Pieces by flooding, one number per voxel, 0 where the mask is not `value`.
+    fn flooded(mask: &[bool], [ni, nj, nk]: [usize; 3], value: bool) -> (Vec<usize>, usize) {
+        let mut labels = vec![0; mask.len()];
+        let mut count = 0;
+        for seed in 0..mask.len() {
+            if mask[seed] != value || labels[seed] != 0 {
+                continue;
+            }
+            count += 1;
+            let mut stack = vec![seed];
+            while let Some(n) = stack.pop() {
+                if mask[n] != value || labels[n] != 0 {
+                    continue;
+                }
+                labels[n] = count;
+                let (i, j, k) = (n % ni, n / ni % nj, n / ni / nj);
+                let mut visit = |inside: bool, m: usize| inside.then(|| stack.push(m));
+                visit(i > 0, n.wrapping_sub(1));
+                visit(i + 1 < ni, n + 1);
+                visit(j > 0, n.wrapping_sub(ni));
+                visit(j + 1 < nj, n + ni);
+                visit(k > 0, n.wrapping_sub(ni * nj));
+                visit(k + 1 < nk, n + ni * nj);
+            }
+        }
+        (labels, count)
+    }
+
+    #[test]
+    fn a_ball_grows_and_shrinks_by_its_radius() {
+        let (shape, spacing) = ([21, 21, 21], [1.0; 3]);
+        let radius = |n: usize| [n % 21, n / 21 % 21, n / 441].map(|x| (x as f64 - 10.0).powi(2)).iter().sum::<f64>().sqrt();
+        let mut point = vec![false; 9261];
+        point[10 + 21 * (10 + 21 * 10)] = true;
+        let grown = dilate(&point, shape, spacing, 6.0);
+        assert!((0..9261).all(|n| grown[n] == (radius(n) <= 6.0)));
+        assert_eq!(erode(&grown, shape, spacing, 6.0), point, "what the ball of the radius fits into is its centre");
+        assert_eq!(open(&grown, shape, spacing, 5.0), dilate(&erode(&grown, shape, spacing, 5.0), shape, spacing, 5.0));
+        assert!(!open(&grown, shape, spacing, 7.0).contains(&true));
+    }
+
+    #[test]
+    fn radii_are_millimetres_and_reach_their_own_length() {
+        let (line, shape) = mask(&[&[".........", "....#....", "........."]]);
+        let count = |r: f64| dilate(&line, shape, SPACING, r).iter().filter(|v| **v).count();
+        // Steps of 1 mm along i and of 2 mm along j.
+        assert_eq!([0.9, 1.0, 1.9, 2.0].map(count), [1, 3, 3, 7]);
+    }
+
+    #[test]
+    fn the_border_of_the_grid_does_not_erode() {
+        let full = vec![true; 5 * 4 * 3];
+        assert_eq!(erode(&full, [5, 4, 3], SPACING, 10.0), full);
+        assert!(!dilate(&vec![false; 60], [5, 4, 3], SPACING, 10.0).contains(&true));
+    }
+
+    #[test]
+    fn closing_bridges_a_gap_that_opening_widens() {
+        let (gap, shape) = mask(&[&["####.####"]]);
+        assert!(close(&gap, shape, SPACING, 1.0).iter().all(|v| *v));
+        assert_eq!(open(&gap, shape, SPACING, 1.0), gap);
+        assert_eq!(close(&gap, shape, SPACING, 0.5), gap);
+    }
+
+    #[test]
+    fn pieces_meet_over_faces_only() {
+        let (diagonal, shape) = mask(&[&["#.#", ".#."], &["..#", "#.."]]);
+        let pieces = Pieces::of(&diagonal, shape, true);
+        assert_eq!(pieces.sizes, [1, 2, 1, 1]);
+        assert_eq!(pieces.largest(), Some(1));
+        let mut largest = diagonal.clone();
+        keep_largest(&mut largest, shape);
+        assert_eq!(largest, mask(&[&["..#", "..."], &["..#", "..."]]).0);
+    }
+
+    #[test]
+    fn of_equal_pieces_the_first_is_kept() {
+        let (mut two, shape) = mask(&[&["##.##"]]);
+        keep_largest(&mut two, shape);
+        assert_eq!(two, mask(&[&["##..."]]).0);
+        let mut none = vec![false; 5];
+        keep_largest(&mut none, shape);
+        assert!(!none.contains(&true));
+        assert_eq!(Pieces::of(&none, shape, true).largest(), None);
+        assert!(Pieces::of(&[], [0, 2, 2], true).sizes.is_empty());
+    }
+
+    #[test]
+    fn enclosed_background_is_filled_and_open_background_is_not() {
+        let shell = &[".....", ".###.", ".###.", ".###.", "....."];
+        let ring = &[".....", ".###.", ".#.#.", ".###.", "....."];
+        let empty = &[".....", ".....", ".....", ".....", "....."];
+        let (mut closed, shape) = mask(&[empty, shell, ring, shell, empty]);
+        fill_holes(&mut closed, shape);
+        assert_eq!(closed, mask(&[empty, shell, shell, shell, empty]).0);
+        let (mut tunnel, shape) = mask(&[empty, ring, ring, empty]);
+        let before = tunnel.clone();
+        fill_holes(&mut tunnel, shape);
+        assert_eq!(tunnel, before, "a tunnel that ends within the grid is open");
+    }
+
+    #[test]
+    fn a_hole_that_the_field_of_view_cuts_is_filled_on_every_face() {
+        let shell = &[".....", ".###.", ".###.", ".###.", "....."];
+        let ring = &[".....", ".###.", ".#.#.", ".###.", "....."];
+        let empty = &[".....", ".....", ".....", ".....", "....."];
+        let (cup, shape) = mask(&[ring, ring, shell, empty, empty]);
+        let (full, _) = mask(&[shell, shell, shell, empty, empty]);
+        for axis in 0..3 {
+            for backward in [false, true] {
+                // The cup's mouth on each of the six faces of the cube.
+                let turned = |mask: &[bool]| -> Vec<bool> {
+                    (0..125)
+                        .map(|n| {
+                            let mut place = [n % 5, n / 5 % 5, n / 25];
+                            place.swap(axis, 2);
+                            place[2] = if backward { 4 - place[2] } else { place[2] };
+                            mask[place[0] + 5 * (place[1] + 5 * place[2])]
+                        })
+                        .collect()
+                };
+                let mut filled = turned(&cup);
+                fill_holes(&mut filled, shape);
+                assert_eq!(filled, turned(&full), "axis {axis}, backward {backward}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        #[test]
+        fn pieces_are_those_of_flooding(shape in prop::array::uniform3(1usize..8), seed in any::<u64>(), percent in 5u64..95, value in any::<bool>()) {
+            let mask = random(shape, seed, percent);
+            let pieces = Pieces::of(&mask, shape, value);
+            let (labels, count) = flooded(&mask, shape, value);
+            prop_assert_eq!(pieces.sizes.len(), count);
+            for (piece, size) in pieces.sizes.iter().enumerate() {
+                // Flooding numbers pieces by their first voxels too.
+                prop_assert_eq!(*size, labels.iter().filter(|label| **label == piece + 1).count());
+                let mut painted = vec![false; mask.len()];
+                pieces.paint(&mut painted, true, |other| other == piece);
+                prop_assert!(painted.iter().zip(&labels).all(|(painted, label)| *painted == (*label == piece + 1)));
+            }
+        }
+
+        #[test]
+        fn filling_leaves_only_background_that_reaches_a_face(shape in prop::array::uniform3(1usize..8), seed in any::<u64>(), percent in 40u64..95) {
+            let before = random(shape, seed, percent);
+            let mut after = before.clone();
+            fill_holes(&mut after, shape);
+            prop_assert!(before.iter().zip(&after).all(|(before, after)| !before || *after));
+            let (labels, count) = flooded(&after, shape, false);
+            for label in 1..=count {
+                let on_a_face = |n: usize| {
+                    let place = [n % shape[0], n / shape[0] % shape[1], n / shape[0] / shape[1]];
+                    (0..3).any(|a| place[a] == 0 || place[a] + 1 == shape[a])
+                };
+                prop_assert!((0..labels.len()).any(|n| labels[n] == label && on_a_face(n)));
+            }
+            let again = after.clone();
+            fill_holes(&mut after, shape);
+            prop_assert_eq!(after, again);
+        }
+    }
+}

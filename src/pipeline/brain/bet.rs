@@ -3,6 +3,7 @@
 //! NeuroImage 2015).
 
 use super::coarse::Coarse;
+use super::defect;
 use super::icosphere::{Icosphere, add, cross, dot, norm, scale, sub, unit};
 use super::rasterise::rasterise;
 use crate::volume::morphology::{close, fill_holes, keep_largest};
@@ -58,6 +59,7 @@ pub(super) fn region(coarse: &Coarse) -> Option<Vec<bool>> {
     mask.iter_mut().zip(coarse.volume.voxels()).for_each(|(inside, hu)| *inside &= TISSUE_HU.contains(hu));
     mask = close(&mask, grid.shape, grid.spacing(), CLOSING_MM);
     fill_holes(&mut mask, grid.shape);
+    defect::trim(&mut mask, coarse);
     keep_largest(&mut mask, grid.shape);
     mask.contains(&true).then_some(mask)
 }
@@ -68,7 +70,7 @@ fn prepare(coarse: &Coarse) -> Volume<f32> {
     let tissue = coarse.volume.map(kept);
     let mut inside: Vec<bool> = tissue.voxels().iter().map(|hu| *hu > 0.0).collect();
     fill_holes(&mut inside, tissue.grid().shape);
-    let smooth = Coarse { volume: tissue, factor: coarse.factor }.smoothed(SIGMA_MM);
+    let smooth = Coarse { volume: tissue, axes: coarse.axes }.smoothed(SIGMA_MM);
     let masked = smooth.iter().zip(&inside).map(|(hu, inside)| if *inside { *hu } else { 0.0 }).collect();
     Volume::new(coarse.volume.grid().clone(), masked)
 }
@@ -115,7 +117,7 @@ impl Thresholds {
         let radius = (0.75 * count as f64 * grid.voxel_mm3() / std::f64::consts::PI).cbrt();
         let mut within = Vec::new();
         for_each_voxel(image, |place, value| {
-            if value > t2 && value < t98 && norm(sub(place, centre)) < radius {
+            if value > t2 && value <= t98 && norm(sub(place, centre)) < radius {
                 within.push(value);
             }
         });
@@ -307,4 +309,125 @@ fn centre_of_gravity(image: &Volume<f32>, sphere: &Icosphere, surface: &[[f64; 3
         n += 1;
     });
     (weights > 0.0).then(|| scale(sum, 1.0 / weights))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THRESHOLDS: Thresholds = Thresholds { t2: 10.0, t: 14.0, tm: 40.0, start: Start { centre: [0.0; 3], radius: 50.0 } };
+
+    fn close_to(a: [f64; 3], b: [f64; 3], tolerance: f64) -> bool {
+        norm(sub(a, b)) < tolerance
+    }
+
+    /// A grid of 2 x 2 x 3 mm around 0, its first axis to the left.
+    fn grid() -> Grid {
+        let affine = Affine::new([[-2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 3.0]], [69.3, -70.1, -67.2]);
+        Grid { shape: [70, 70, 46], affine }
+    }
+
+    fn ball(centre: [f64; 3], radius: f64, value: f32) -> Volume<f32> {
+        let mut image = Volume::new(grid(), vec![0.0; grid().len()]);
+        let mut inside = Vec::new();
+        for_each_voxel(&image, |place, _| inside.push(norm(sub(place, centre)) < radius));
+        image.voxels_mut().iter_mut().zip(inside).for_each(|(v, inside)| *v = if inside { value } else { 0.0 });
+        image
+    }
+
+    #[test]
+    fn two_percent_lie_beyond_each_end_of_the_robust_range() {
+        let values: Vec<f32> = (0..=10_000).map(|n| n as f32 / 10.0).collect();
+        let (t2, t98) = robust_range(&values).unwrap();
+        assert!((t2 - 20.0).abs() <= 1.0 && (t98 - 980.0).abs() <= 1.0, "{t2} {t98}");
+        assert_eq!(robust_range(&[3.0; 10]), None);
+    }
+
+    #[test]
+    fn the_start_is_the_centre_and_the_radius_of_a_ball() {
+        let (centre, radius) = ([6.0, -4.0, 9.0], 40.0);
+        let found = Thresholds::of(&ball(centre, radius, 50.0)).unwrap();
+        assert!(close_to(found.start.centre, centre, 0.3), "{found:?}");
+        assert!((found.start.radius / radius - 1.0).abs() < 0.01, "{found:?}");
+        assert_eq!(found.t2, 0.0);
+        assert!((found.t / 5.0 - 1.0).abs() < 0.01 && found.tm == 50.0, "{found:?}");
+        assert_eq!(Thresholds::of(&ball(centre, 0.0, 50.0)), None);
+    }
+
+    #[test]
+    fn a_vertex_moves_by_the_three_terms() {
+        let normal = [0.0, 0.0, 1.0];
+        let step = |smoothness, stiffness| Step { thresholds: &THRESHOLDS, edge: 4.0, smoothness, stiffness };
+        // Tangential part alone: half of it.
+        assert!(close_to(step(1.0, 1.0).update([3.0, -1.0, 0.0], normal, None), [1.5, -0.5, 0.0], 1e-12));
+        // Normal part of 0.8 inward: curvature 2 * 0.8 / 16 = 0.1, the gentle radius of 10 mm, where the weight is
+        // (1 + tanh(-3)) / 2; of 2.4 inward: 0.3, close to the sharp one of 3.33 mm, where it is (1 + tanh(3)) / 2.
+        let weight = |s: f64| step(1.0, 1.0).update([0.0, 0.0, -s], normal, None)[2] / -s;
+        assert!((weight(0.8) - 0.5 * (1.0 + (-3.0f64).tanh())).abs() < 1e-9, "{}", weight(0.8));
+        assert!((weight(8.0 / 3.33) - 0.5 * (1.0 + 3.0f64.tanh())).abs() < 1e-9);
+        // Twice the smoothness: the radii are 6.66 and 20, so half the curvature gives the same weight.
+        assert!((step(2.0, 1.0).update([0.0, 0.0, -0.4], normal, None)[2] / -0.4 - weight(0.8)).abs() < 1e-9);
+        // Stiffness multiplies hollows only, up to 1.
+        assert_eq!(step(1.0, 100.0).update([0.0, 0.0, -0.8], normal, None)[2], -0.8 * weight(0.8));
+        assert!((step(1.0, 100.0).update([0.0, 0.0, 0.8], normal, None)[2] - 0.8 * 100.0 * weight(0.8)).abs() < 1e-9);
+        assert_eq!(step(1.0, 1e6).update([0.0, 0.0, 0.8], normal, None)[2], 0.8);
+        // Intensity: least 30, greatest 38: local threshold 10 + 0.01^0.275 * 28 = 17.89, pull 2 * 12.11 / 28.
+        let local = 10.0 + 0.01f64.powf(0.275) * 28.0;
+        let moved = step(1.0, 1.0).update([0.0; 3], normal, Some((30.0, 38.0)));
+        assert!(close_to(moved, [0.0, 0.0, 0.05 * 4.0 * 2.0 * (30.0 - local) / 28.0], 1e-12));
+        assert!(step(1.0, 1.0).update([0.0; 3], normal, Some((12.0, 38.0)))[2] < 0.0, "below the threshold it draws back");
+        assert_eq!(step(1.0, 1.0).pull(10.0, 10.0), 0.0, "no contrast, no division by 0");
+    }
+
+    #[test]
+    fn depths_are_looked_for_inward_within_their_reach() {
+        // A line of 20 voxels of 1 mm: 20 up to the eighth, then 18, 19, .. 29.
+        let affine = Affine::IDENTITY;
+        let line: Vec<f32> = (0..20).map(|k| if k < 8 { 20.0 } else { 10.0 + k as f32 }).collect();
+        let image = Volume::new(Grid { shape: [1, 1, 20], affine }, line);
+        let to_voxels = image.grid().affine.inverse().unwrap();
+        let wide = Thresholds { t2: 0.0, t: 0.0, tm: 1000.0, ..THRESHOLDS };
+        let at = |z: f64, thresholds: Thresholds| depths(&image, &to_voxels, [0.0, 0.0, z], [0.0, 0.0, 1.0], &thresholds);
+        // From 19: 28, 27, .. 22 at 1 to 7 mm; the greatest is that of 1 mm.
+        assert_eq!(at(19.0, wide), Some((22.0, 28.0)));
+        // From 14: 23, 22, 21, 20, 19, 18, then 20.
+        assert_eq!(at(14.0, wide), Some((18.0, 23.0)));
+        // Never above the median, never below t2.
+        assert_eq!(at(19.0, Thresholds { tm: 25.0, ..wide }), Some((22.0, 25.0)));
+        assert_eq!(at(14.0, Thresholds { t2: 19.5, ..wide }), Some((19.5, 23.0)));
+        assert_eq!(at(6.0, wide), None, "7 mm below the vertex lie outside the image");
+    }
+
+    #[test]
+    fn a_sphere_does_not_cut_itself_and_a_folded_one_does() {
+        let sphere = Icosphere::new(4);
+        let first: Vec<[f64; 3]> = sphere.vertices.iter().map(|v| scale(*v, 30.0)).collect();
+        assert_eq!(self_intersection(&sphere, &first, &first), 0.0);
+        let larger: Vec<[f64; 3]> = first.iter().map(|v| scale(*v, 2.0)).collect();
+        assert_eq!(self_intersection(&sphere, &larger, &first), 0.0);
+        // The upper half pressed down onto the lower one: opposite vertices come close.
+        let folded: Vec<[f64; 3]> = first.iter().map(|v| [v[0], v[1], -v[2].abs()]).collect();
+        assert!(self_intersection(&sphere, &folded, &first) > MAX_INTERSECTION);
+    }
+
+    #[test]
+    fn normals_of_a_sphere_point_outward() {
+        let sphere = Icosphere::new(3);
+        let surface: Vec<[f64; 3]> = sphere.vertices.iter().map(|v| add([5.0, 6.0, 7.0], scale(*v, 30.0))).collect();
+        assert!(normals(&sphere, &surface).iter().zip(&sphere.vertices).all(|(n, v)| close_to(*n, *v, 0.03)));
+    }
+
+    #[test]
+    fn the_surface_settles_on_a_ball() {
+        let (centre, radius) = ([3.0, -5.0, 2.0], 45.0);
+        let image = ball(centre, radius, 50.0);
+        let sphere = Icosphere::new(3);
+        let thresholds = Thresholds::of(&image).unwrap();
+        let surface = settle(&image, &sphere, &thresholds, thresholds.start, 1.0).unwrap();
+        let distances = surface.iter().map(|v| norm(sub(*v, centre)));
+        let (least, most) = distances.fold((f64::INFINITY, 0.0f64), |(l, m), d| (l.min(d), m.max(d)));
+        assert!(least > radius - 4.0 && most < radius + 4.0, "{least} {most}");
+        let found = centre_of_gravity(&image, &sphere, &surface).unwrap();
+        assert!(close_to(found, centre, 0.5), "{found:?}");
+    }
 }

@@ -27,10 +27,9 @@ pub(super) fn refine(scan: &Volume<f32>, coarse: &Coarse, region: &[bool]) -> Ve
     let mut mask = vec![false; scan.grid().len()];
     mask.par_chunks_mut(ni).enumerate().for_each(|(row, mask)| {
         let (j, k) = (row % nj, row / nj);
-        let first = blocks.index([0, j / coarse.factor[1], k / coarse.factor[2]]);
+        let first = blocks.index([0, coarse.axes[1].block(j), coarse.axes[2].block(k)]);
         for block in (0..blocks.shape[0]).filter(|block| region[first + block]) {
-            let from = block * coarse.factor[0];
-            for i in from..(from + coarse.factor[0]).min(ni) {
+            for i in coarse.axes[0].voxels(block) {
                 mask[i] = deep[first + block] || BORDER_HU.contains(&local_mean(scan, [i, j, k], neighbours));
             }
         }

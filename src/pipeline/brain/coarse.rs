@@ -7,6 +7,9 @@ use rayon::prelude::*;
 /// 4 mm radius), coarse enough to be fast and to average noise away.
 const BLOCK_MM: f64 = 1.5;
 
+/// Most voxels of a block along an axis.
+const MOST_PER_BLOCK: usize = 16;
+
 /// HU are clamped to this range before they are averaged, so that a little bone or air in a block does not outweigh
 /// the tissue in it.
 const HU_RANGE: (f32, f32) = (-150.0, 250.0);
@@ -18,37 +21,74 @@ pub(super) const BONE_HU: f32 = 160.0;
 pub(super) struct Coarse {
     /// Mean HU of each block, clamped to -150..250 before.
     pub volume: Volume<f32>,
-    /// Voxels of the scan per block along each axis. The last block of an axis may hold fewer.
-    pub factor: [usize; 3],
+    /// The blocks along i, j and k.
+    pub axes: [Blocks; 3],
+}
+
+/// Blocks along one axis of a scan.
+///
+/// They are counted from the end that lies towards left, back or bottom in the world, so that a flipped scan has the same blocks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Blocks {
+    /// Voxels per block. The last block in the world's direction may hold fewer.
+    size: usize,
+    /// Voxels that the first block along the axis lacks.
+    lacking: usize,
+    /// Voxels along the axis.
+    voxels: usize,
+}
+
+impl Blocks {
+    /// Blocks of about 1.5 mm along `axis` of a grid.
+    fn along(grid: &Grid, axis: usize) -> Blocks {
+        let step = grid.affine.matrix().map(|row| row[axis]);
+        let length = grid.spacing()[axis];
+        let size = ((BLOCK_MM / length).round() as usize).clamp(1, MOST_PER_BLOCK);
+        let main = step.into_iter().fold(0.0f64, |main, x| if x.abs() > main.abs() { x } else { main });
+        let voxels = grid.shape[axis];
+        let lacking = if main < 0.0 { voxels.next_multiple_of(size) - voxels } else { 0 };
+        Blocks { size, lacking, voxels }
+    }
+
+    /// Number of blocks.
+    fn count(&self) -> usize {
+        (self.voxels + self.lacking).div_ceil(self.size)
+    }
+
+    /// The block that a voxel is in.
+    pub(super) fn block(&self, voxel: usize) -> usize {
+        (voxel + self.lacking) / self.size
+    }
+
+    /// The voxels of a block.
+    pub(super) fn voxels(&self, block: usize) -> std::ops::Range<usize> {
+        (block * self.size).saturating_sub(self.lacking)..((block + 1) * self.size - self.lacking).min(self.voxels)
+    }
 }
 
 impl Coarse {
     /// Blocks of `scan` (HU; what is not a number counts as air).
     pub fn of(scan: &Volume<f32>) -> Coarse {
         let grid = scan.grid();
-        let factor = grid.spacing().map(|s| ((BLOCK_MM / s).round() as usize).clamp(1, 16));
-        let [ni, nj, nk] = grid.shape;
-        let shape = [0, 1, 2].map(|a| grid.shape[a].div_ceil(factor[a]));
+        let axes = [0, 1, 2].map(|axis| Blocks::along(grid, axis));
+        let shape = axes.map(|axis| axis.count());
         let mut means = vec![0.0f32; shape.iter().product()];
-        means.par_chunks_mut((shape[0] * shape[1]).max(1)).enumerate().for_each(|(k, plane)| {
-            let slices = k * factor[2]..((k + 1) * factor[2]).min(nk);
-            let mut sums = vec![0.0f32; shape[0]];
+        means.par_chunks_mut(shape[0] * shape[1]).enumerate().for_each(|(k, plane)| {
+            let slices = axes[2].voxels(k);
             for (j, row) in plane.chunks_mut(shape[0]).enumerate() {
-                let rows = j * factor[1]..((j + 1) * factor[1]).min(nj);
-                sums.fill(0.0);
+                let rows = axes[1].voxels(j);
                 for (fine_k, fine_j) in slices.clone().flat_map(|k| rows.clone().map(move |j| (k, j))) {
-                    let voxels = &scan.voxels()[ni * (fine_j + nj * fine_k)..][..ni];
-                    for (sum, block) in sums.iter_mut().zip(voxels.chunks(factor[0])) {
-                        *sum += block.iter().map(|&hu| clamped(hu)).sum::<f32>();
+                    let voxels = &scan.voxels()[grid.index([0, fine_j, fine_k])..][..grid.shape[0]];
+                    for (i, sum) in row.iter_mut().enumerate() {
+                        *sum += voxels[axes[0].voxels(i)].iter().map(|&hu| clamped(hu)).sum::<f32>();
                     }
                 }
-                for (i, (mean, sum)) in row.iter_mut().zip(&sums).enumerate() {
-                    let width = factor[0].min(ni - i * factor[0]);
-                    *mean = sum / (width * rows.len() * slices.len()) as f32;
+                for (i, sum) in row.iter_mut().enumerate() {
+                    *sum /= (axes[0].voxels(i).len() * rows.len() * slices.len()) as f32;
                 }
             }
         });
-        Coarse { volume: Volume::new(Grid { shape, affine: block_affine(&grid.affine, factor) }, means), factor }
+        Coarse { volume: Volume::new(Grid { shape, affine: block_affine(&grid.affine, axes) }, means), axes }
     }
 
     /// The blocks' HU after a Gaussian of `sigma` mm along each axis, cut off at 3 sigma; at a border the kernel's inner part
@@ -95,9 +135,68 @@ pub(super) fn clamped(hu: f32) -> f32 {
     if hu > HU_RANGE.0 { hu.min(HU_RANGE.1) } else { HU_RANGE.0 }
 }
 
-/// The affine of blocks of `factor` voxels: their centres are those of their voxels' joint extent.
-fn block_affine(fine: &Affine, factor: [usize; 3]) -> Affine {
-    let scale = |a: usize| factor[a] as f64;
-    let matrix = [[scale(0), 0.0, 0.0], [0.0, scale(1), 0.0], [0.0, 0.0, scale(2)]];
-    fine.after(&Affine::new(matrix, [0, 1, 2].map(|a| (scale(a) - 1.0) / 2.0)))
+/// The affine of blocks: a whole block's centre is that of its voxels' joint extent.
+fn block_affine(fine: &Affine, axes: [Blocks; 3]) -> Affine {
+    let mut matrix = [[0.0; 3]; 3];
+    (0..3).for_each(|a| matrix[a][a] = axes[a].size as f64);
+    fine.after(&Affine::new(matrix, axes.map(|axis| (axis.size as f64 - 1.0) / 2.0 - axis.lacking as f64)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A grid of 0.5 mm along i (to the left), 1.5 mm along j (up) and 5 mm along k (to the front).
+    fn grid(shape: [usize; 3]) -> Grid {
+        let matrix = [[-0.5, 0.0, 0.0], [0.0, 0.0, 5.0], [0.0, 1.5, 0.0]];
+        Grid { shape, affine: Affine::new(matrix, [10.0, 20.0, 30.0]) }
+    }
+
+    #[test]
+    fn blocks_are_means_of_clamped_hu() {
+        let scan = Volume::new(grid([6, 2, 1]), vec![0., 30., 60., 3000., -1024., f32::NAN, 1., 2., 3., 4., 5., 6.]);
+        let coarse = Coarse::of(&scan);
+        assert_eq!(coarse.volume.grid().shape, [2, 2, 1]);
+        assert_eq!(coarse.volume.voxels(), [30.0, (250.0 - 150.0 - 150.0) / 3.0, 2.0, 5.0]);
+        // The first block's centre is voxel 1.
+        assert_eq!(coarse.volume.grid().affine.apply([0.0; 3]), scan.grid().affine.apply([1.0, 0.0, 0.0]));
+        assert_eq!(coarse.volume.grid().affine.apply([1.0, 1.0, 0.0]), scan.grid().affine.apply([4.0, 1.0, 0.0]));
+    }
+
+    #[test]
+    fn a_flipped_scan_has_the_same_blocks() {
+        let values: Vec<f32> = (0..8 * 2).map(|n| (n * n % 37) as f32).collect();
+        let scan = Volume::new(grid([8, 2, 1]), values.clone());
+        let flipped: Vec<f32> = values.chunks(8).flat_map(|row| row.iter().rev().copied()).collect();
+        let mut other = grid([8, 2, 1]);
+        other.affine = scan.grid().affine.after(&Affine::new([[-1., 0., 0.], [0., 1., 0.], [0., 0., 1.]], [7.0, 0.0, 0.0]));
+        let (a, b) = (Coarse::of(&scan), Coarse::of(&Volume::new(other, flipped)));
+        // Along the axis to the left the incomplete block comes first: 2, 3, 3 voxels.
+        assert_eq!([0, 1, 2].map(|block| a.axes[0].voxels(block)), [0..2, 2..5, 5..8]);
+        assert_eq!([0, 1, 2].map(|block| b.axes[0].voxels(block)), [0..3, 3..6, 6..8]);
+        assert_eq!([0, 1, 2, 4, 5, 7].map(|voxel| a.axes[0].block(voxel)), [0, 0, 1, 1, 2, 2]);
+        for (block, row) in [(0, 0), (1, 0), (2, 1)] {
+            assert_eq!(a.volume.at([block, row, 0]), b.volume.at([2 - block, row, 0]));
+            let place = |c: &Coarse, i: usize| c.volume.grid().affine.apply([i as f64, row as f64, 0.0]);
+            assert_eq!(place(&a, block), place(&b, 2 - block));
+        }
+    }
+
+    #[test]
+    fn the_gaussian_keeps_constants_and_falls_by_the_formula() {
+        let axes = [Blocks { size: 1, lacking: 0, voxels: 9 }; 3];
+        let of = |values: Vec<f32>| {
+            let affine = Affine::new([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 4.0]], [0.0; 3]);
+            Coarse { volume: Volume::new(Grid { shape: [9, 9, 9], affine }, values), axes }
+        };
+        assert!(of(vec![7.0; 729]).smoothed(2.0).iter().all(|v| (v - 7.0).abs() < 1e-5));
+        let mut point = vec![0.0; 729];
+        point[4 + 9 * (4 + 9 * 4)] = 1.0;
+        let smooth = of(point).smoothed(2.0);
+        let at = |i: usize, j: usize, k: usize| smooth[i + 9 * (j + 9 * k)] / smooth[4 + 9 * (4 + 9 * 4)];
+        assert!((at(4, 5, 4) - (-0.5f32).exp()).abs() < 1e-5, "2 mm are one sigma");
+        assert!((at(4, 4, 3) - (-2.0f32).exp()).abs() < 1e-5, "4 mm are two sigma");
+        // Near a border the weights are those that remain, so the first axis is compared at equal reach.
+        assert!((at(3, 4, 4) / at(5, 4, 4) - 1.0).abs() < 1e-5);
+    }
 }

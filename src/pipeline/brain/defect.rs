@@ -27,7 +27,7 @@ const STEP_MM: f64 = 0.75;
 /// Longest ray in mm: no head is larger.
 const RAY_MM: f64 = 200.0;
 
-/// Times that each free direction takes the mean of its neighbours: enough to cross the largest hole (about 30 directions) .
+/// Times that each free direction takes the mean of its neighbours: enough to cross a large hole (about 30 directions).
 const SWEEPS: usize = 400;
 
 /// Cosine of the angle (3 degrees) up to which a direction stands for those around it; neighbours are 4.3 degrees apart.
@@ -129,4 +129,91 @@ fn centre(mask: &[bool], grid: &Grid) -> Option<[f64; 3]> {
         sum = add(sum, [n % ni, n / ni % nj, n / ni / nj].map(|x| x as f64));
     }
     (count > 0).then(|| grid.affine.apply(scale(sum, 1.0 / count as f64)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::synthetic::{BRAIN, SKULL, ellipsoid, grid, places, scan, tissue};
+    use super::*;
+
+    const HOLE: [f64; 3] = [-55.0, 10.0, 40.0];
+
+    fn in_hole(p: [f64; 3]) -> bool {
+        norm(sub(p, HOLE)) < 25.0
+    }
+
+    /// A head whose skull has a hole, filled with soft tissue `thick` mm beyond the brain, and a region that leaks into it.
+    fn leaking(thick: f64) -> (Coarse, Vec<bool>) {
+        let leak = |p: [f64; 3]| in_hole(p) && ellipsoid(p, BRAIN.map(|a| a + thick)) < 1.0;
+        let head = scan(&grid(), |p| match tissue(p) {
+            _ if leak(p) => 35.0,
+            1000.0 if in_hole(p) => -1000.0,
+            hu => hu,
+        });
+        let region = places(&grid()).map(|p| ellipsoid(p, BRAIN) < 1.0 || leak(p)).collect();
+        (Coarse::of(&head), region)
+    }
+
+    /// Voxels of a region that lie beyond the brain enlarged by `thick` mm.
+    fn beyond(region: &[bool], thick: f64) -> usize {
+        let far = |p: [f64; 3]| ellipsoid(p, BRAIN.map(|a| a + thick)) > 1.0;
+        places(&grid()).zip(region).filter(|(p, inside)| **inside && far(*p)).count()
+    }
+
+    fn brain_kept(region: &[bool]) -> f64 {
+        let inside = |p: [f64; 3]| ellipsoid(p, BRAIN) < 1.0;
+        let kept = places(&grid()).zip(region).filter(|(p, v)| inside(*p) && **v).count();
+        kept as f64 / places(&grid()).filter(|p| inside(*p)).count() as f64
+    }
+
+    #[test]
+    fn scalp_in_a_hole_is_cut_and_the_brain_is_not() {
+        let (coarse, mut region) = leaking(SKULL);
+        let before = beyond(&region, 4.0);
+        trim(&mut region, &coarse);
+        assert!(before > 400, "{before}");
+        assert!(beyond(&region, 4.0) * 20 < before, "{} of {before}", beyond(&region, 4.0));
+        assert!(brain_kept(&region) > 0.999, "{}", brain_kept(&region));
+    }
+
+    #[test]
+    fn a_bulging_brain_loses_its_cover_only() {
+        let (coarse, mut region) = leaking(20.0);
+        let kept = |region: &[bool]| beyond(region, 4.0) - beyond(region, 9.0);
+        let (before, far) = (kept(&region), beyond(&region, 15.0));
+        trim(&mut region, &coarse);
+        assert!(kept(&region) * 4 > before * 3, "{} of {before}", kept(&region));
+        assert!(beyond(&region, 15.0) * 5 < far, "{} of {far}", beyond(&region, 15.0));
+    }
+
+    #[test]
+    fn a_whole_skull_and_no_skull_leave_the_region_as_it_is() {
+        let whole = Coarse::of(&scan(&grid(), tissue));
+        let none = Coarse::of(&scan(&grid(), |p| if ellipsoid(p, BRAIN) < 1.0 { 35.0 } else { -1000.0 }));
+        let region: Vec<bool> = places(&grid()).map(|p| ellipsoid(p, BRAIN) < 1.0).collect();
+        for coarse in [whole, none] {
+            let mut trimmed = region.clone();
+            trim(&mut trimmed, &coarse);
+            assert!(trimmed == region);
+        }
+        let mut empty = vec![false; region.len()];
+        trim(&mut empty, &Coarse::of(&scan(&grid(), tissue)));
+        assert!(!empty.contains(&true));
+    }
+
+    #[test]
+    fn distances_are_carried_on_over_a_hole() {
+        // Bone at 50 + 10 z, but for a hole around the x axis.
+        let sphere = Icosphere::new(4);
+        let ends: Vec<(f64, End)> = sphere
+            .vertices
+            .iter()
+            .map(|v| if v[0] > 0.8 { (90.0, End::Hole) } else { (50.0 + 10.0 * v[2], End::Bone) })
+            .collect();
+        let radii = carried_on(&sphere, &ends, 50.0);
+        for (radius, v) in radii.iter().zip(&sphere.vertices) {
+            // z is no solution of Laplace's equation on the sphere (its Laplacian is -2 z), but close to one over this cap.
+            assert!((radius - (50.0 + 10.0 * v[2])).abs() < 1.0, "{radius} at {v:?}");
+        }
+    }
 }

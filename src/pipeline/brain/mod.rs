@@ -12,6 +12,8 @@ mod defect;
 mod icosphere;
 mod rasterise;
 mod skull;
+#[cfg(test)]
+mod synthetic;
 
 use crate::volume::{Grid, Volume};
 use coarse::Coarse;
@@ -51,10 +53,10 @@ pub struct Extraction {
 /// Why no brain was found.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum BrainError {
-    /// No place holds enough soft tissue.
+    /// Nothing in the scan is like a brain.
     #[error(
-        "no brain was found: nowhere is there a ball of 6 mm radius of soft tissue (0 to 100 HU); check that the scan is a head \
-         CT in Hounsfield units, or bring a brain mask"
+        "no brain was found: the scan shows no soft tissue (0 to 100 HU) as wide as a brain; check that it is a head CT in \
+         Hounsfield units, or bring a brain mask"
     )]
     NoSoftTissue,
     /// What was found is too small to be a brain.
@@ -65,8 +67,10 @@ pub enum BrainError {
         /// Volume of what was found, in mL.
         volume_ml: f64,
     },
-    /// The scan's affine cannot place its voxels.
-    #[error("no brain can be sought: the scan's affine is singular or not finite; repair its header")]
+    /// The scan's affine cannot place its voxels, or no scanner makes such voxels.
+    #[error(
+        "no brain can be sought: the scan's affine has no inverse, or a voxel side outside 0.01 to 100 mm; repair its header"
+    )]
     Affine,
 }
 
@@ -84,7 +88,7 @@ const LEAST_ML: f64 = 20.0;
 /// [`BrainError`] when the scan shows no brain or its affine has no inverse.
 pub fn extract(scan: &Volume<f32>, options: &Options) -> Result<Extraction, BrainError> {
     let grid = scan.grid();
-    if grid.affine.inverse().is_none() || !grid.spacing().iter().all(|s| s.is_finite() && *s > 0.0) {
+    if grid.affine.inverse().is_none() || !grid.spacing().iter().all(|s| (0.01..=100.0).contains(s)) {
         return Err(BrainError::Affine);
     }
     if grid.is_empty() {
@@ -124,4 +128,211 @@ fn cut_areas(mask: &Volume<bool>) -> [[f64; 2]; 3] {
             count as f64 * voxel_mm2 / 100.0
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::synthetic::{BRAIN, SKULL, dice, ellipsoid, grid, places, scan, tissue};
+    use super::*;
+    use crate::volume::Affine;
+
+    const METHODS: [Method; 2] = [Method::Skull, Method::Bet];
+
+    fn brain(p: [f64; 3]) -> bool {
+        ellipsoid(p, BRAIN) < 1.0
+    }
+
+    fn find(scan: &Volume<f32>, method: Method) -> Extraction {
+        extract(scan, &Options { method }).unwrap()
+    }
+
+    fn distance(p: [f64; 3], q: [f64; 3]) -> f64 {
+        icosphere::norm(icosphere::sub(p, q))
+    }
+
+    /// A piece of bone that is missing on the left, where the skull has soft tissue instead.
+    fn operated(p: [f64; 3]) -> f32 {
+        let hu = tissue(p);
+        if hu == 1000.0 && distance(p, [-55.0, 10.0, 40.0]) < 25.0 { 35.0 } else { hu }
+    }
+
+    #[test]
+    fn finds_the_brain() {
+        let ellipsoid_ml = 4.0 / 3.0 * std::f64::consts::PI * BRAIN.iter().product::<f64>() / 1000.0;
+        for method in METHODS {
+            let found = find(&scan(&grid(), tissue), method);
+            assert!(dice(&found.mask, brain) > 0.98, "{method:?} {}", dice(&found.mask, brain));
+            assert!((found.volume_ml / ellipsoid_ml - 1.0).abs() < 0.03, "{method:?} {}", found.volume_ml);
+            assert!(found.bone_cover > 0.95, "{}", found.bone_cover);
+            assert_eq!(found.cut_cm2, [[0.0; 2]; 3]);
+            let lowest = places(found.mask.grid()).zip(found.mask.voxels()).filter(|(_, v)| **v).map(|(p, _)| p[2]);
+            assert!(lowest.fold(0.0, f64::min) > -95.0, "the neck is cut");
+        }
+    }
+
+    /// The hole is on the left only, so a mirrored mask would differ.
+    #[test]
+    fn all_48_axis_orders_and_directions_give_the_same_mask() {
+        let mut grid = grid();
+        grid.shape = [59, 72, 48];
+        grid.affine = grid.affine.after(&Affine::new([[1.5, 0.0, 0.0], [0.0, 1.5, 0.0], [0.0, 0.0, 4.0 / 3.0]], [0.0; 3]));
+        let upright = scan(&grid, operated);
+        let expected = find(&upright, Method::Skull).mask;
+        let shape = upright.grid().shape;
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            for flips in 0..8usize {
+                let back = |n: usize| flips >> n & 1 == 1;
+                let turned_shape = order.map(|axis| shape[axis]);
+                // Axis n of the turned scan runs along axis order[n] of the upright one, backward where its bit is set.
+                let (mut matrix, mut offset) = ([[0.0; 3]; 3], [0.0; 3]);
+                for n in 0..3 {
+                    matrix[order[n]][n] = if back(n) { -1.0 } else { 1.0 };
+                    offset[order[n]] = if back(n) { shape[order[n]] as f64 - 1.0 } else { 0.0 };
+                }
+                let to_upright = Affine::new(matrix, offset);
+                let turned = Grid { shape: turned_shape, affine: upright.grid().affine.after(&to_upright) };
+                let voxels: Vec<usize> = (0..turned.len())
+                    .map(|v| {
+                        let ijk =
+                            [v % turned_shape[0], v / turned_shape[0] % turned_shape[1], v / turned_shape[0] / turned_shape[1]];
+                        upright.grid().index(to_upright.apply(ijk.map(|x| x as f64)).map(|x| x as usize))
+                    })
+                    .collect();
+                let found = find(&Volume::new(turned, voxels.iter().map(|v| upright.voxels()[*v]).collect()), Method::Skull).mask;
+                let differ = voxels.iter().zip(found.voxels()).filter(|(v, found)| expected.voxels()[**v] != **found).count();
+                assert_eq!(differ, 0, "axes {order:?}, directions {flips:03b}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same() {
+        let head = scan(&grid(), operated);
+        for method in METHODS {
+            let with = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| find(&head, method))
+            };
+            assert_eq!(with(1), with(3), "{method:?}");
+        }
+    }
+
+    #[test]
+    fn blood_at_the_bone_calcification_and_metal_stay_inside() {
+        let bleed = |p: [f64; 3]| brain(p) && distance(p, [-60.0, 0.0, 10.0]) < 30.0;
+        let clip = |p: [f64; 3]| distance(p, [20.0, 10.0, -5.0]) < 4.0;
+        let head = scan(&grid(), |p| {
+            if clip(p) {
+                2500.0
+            } else if bleed(p) {
+                85.0
+            } else {
+                tissue(p)
+            }
+        });
+        let found = find(&head, Method::Skull).mask;
+        let kept = |part: &dyn Fn([f64; 3]) -> bool| {
+            let inside = places(found.grid()).zip(found.voxels()).filter(|(p, _)| part(*p));
+            let (kept, all) = inside.fold((0, 0), |(kept, all), (_, v)| (kept + *v as usize, all + 1));
+            kept as f64 / all as f64
+        };
+        assert!(kept(&bleed) > 0.98, "{}", kept(&bleed));
+        assert_eq!(kept(&clip), 1.0);
+        assert!(dice(&found, brain) > 0.98, "{}", dice(&found, brain));
+    }
+
+    #[test]
+    fn scalp_is_cut_where_bone_is_missing() {
+        for method in METHODS {
+            let found = find(&scan(&grid(), operated), method);
+            assert!(dice(&found.mask, brain) > 0.98, "{method:?} {}", dice(&found.mask, brain));
+            let outside = |p: [f64; 3]| ellipsoid(p, BRAIN.map(|a| a + SKULL)) > 1.0 && p[2] > 0.0;
+            assert!(places(&grid()).zip(found.mask.voxels()).all(|(p, v)| !(*v && outside(p))), "{method:?}");
+            assert!(found.bone_cover < 0.98 && found.bone_cover > 0.8, "{}", found.bone_cover);
+        }
+    }
+
+    #[test]
+    fn brain_cut_by_the_field_of_view_is_measured_and_kept() {
+        let mut cut = grid();
+        cut.shape[2] = 25;
+        cut.affine.rows[2][3] = -31.0;
+        let found = find(&scan(&cut, tissue), Method::Skull);
+        assert!(dice(&found.mask, brain) > 0.98);
+        // The cross-section of the ellipsoid at the first slice's height and at the last one's.
+        let area = |z: f64| std::f64::consts::PI * BRAIN[0] * BRAIN[1] * (1.0 - (z / BRAIN[2]).powi(2)) / 100.0;
+        let [first, last] = found.cut_cm2[2];
+        assert!((first / area(-31.0) - 1.0).abs() < 0.02 && (last / area(41.0) - 1.0).abs() < 0.05, "{first} {last}");
+        assert_eq!(found.cut_cm2[..2], [[0.0; 2]; 2]);
+    }
+
+    #[test]
+    fn areas_of_cut_are_those_of_the_faces() {
+        let affine = Affine::new([[0.0, -2.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 5.0]], [0.0; 3]);
+        let mut mask = Volume::new(Grid { shape: [3, 4, 2], affine }, vec![false; 24]);
+        mask.voxels_mut()[..4].fill(true);
+        // Voxels (0..3, 0, 0) and (0, 1, 0); faces of 10, 5 and 2 mm².
+        assert_eq!(cut_areas(&mask), [[0.2, 0.1], [0.15, 0.0], [0.08, 0.0]]);
+    }
+
+    /// Air at 0 HU joins everything outside the skull to a piece far larger than the brain.
+    #[test]
+    fn the_piece_that_bone_encloses_is_taken_not_the_largest() {
+        let head = scan(&grid(), |p| tissue(p).max(0.0));
+        assert!(dice(&find(&head, Method::Skull).mask, brain) > 0.98);
+    }
+
+    #[test]
+    fn a_brain_without_a_skull_is_found_without_bone_cover() {
+        let head = scan(&grid(), |p| if brain(p) { 35.0 } else { -1000.0 });
+        let found = find(&head, Method::Skull);
+        assert!(dice(&found.mask, brain) > 0.98);
+        assert_eq!(found.bone_cover, 0.0);
+    }
+
+    #[test]
+    fn scans_without_a_brain_are_errors() {
+        let fails = |scan: &Volume<f32>, method| extract(scan, &Options { method }).unwrap_err();
+        for method in METHODS {
+            assert_eq!(fails(&scan(&grid(), |_| -1000.0), method), BrainError::NoSoftTissue);
+            assert_eq!(fails(&scan(&grid(), |_| f32::NAN), method), BrainError::NoSoftTissue);
+            let empty = Grid { shape: [0, 4, 4], ..grid() };
+            assert_eq!(fails(&Volume::new(empty, Vec::new()), method), BrainError::NoSoftTissue);
+        }
+        let ball = scan(&grid(), |p| if distance(p, [0.0; 3]) < 14.0 { 35.0 } else { -1000.0 });
+        let error = fails(&ball, Method::Skull);
+        assert!(matches!(error, BrainError::TooSmall { volume_ml } if volume_ml > 1.0 && volume_ml < 20.0), "{error:?}");
+    }
+
+    #[test]
+    fn grids_that_no_scanner_makes_are_errors() {
+        for side in [0.0, f64::NAN, f64::INFINITY, 0.009, 101.0] {
+            let affine = Affine::new([[side, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [0.0; 3]);
+            let scan = Volume::new(Grid { shape: [4, 4, 4], affine }, vec![35.0; 64]);
+            assert_eq!(extract(&scan, &Options::default()).unwrap_err(), BrainError::Affine, "{side}");
+        }
+        let flat = Affine::new([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [0.0; 3]);
+        let scan = Volume::new(Grid { shape: [4, 4, 4], affine: flat }, vec![35.0; 64]);
+        assert_eq!(extract(&scan, &Options::default()).unwrap_err(), BrainError::Affine);
+    }
+
+    #[test]
+    fn a_real_head() {
+        let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared");
+        let shared = std::env::var("ICHOR_SHARED").unwrap_or_else(|_| beside.to_string());
+        let folder = std::path::Path::new(&shared).join("data/ge_tilt");
+        if !folder.is_dir() {
+            println!("skipped: {} is not there", folder.display());
+            return;
+        }
+        let head = crate::io::nifti::read(folder.join("dcm2niix/ge_tilt_eq.nii.gz")).unwrap().volume;
+        let truth = crate::io::nifti::read(folder.join("brain.nii.gz")).unwrap().volume;
+        for method in METHODS {
+            let found = find(&head, method);
+            let both = found.mask.voxels().iter().zip(truth.voxels()).filter(|(a, b)| **a && **b > 0.5).count();
+            let sum = found.mask.voxels().iter().filter(|v| **v).count() + truth.voxels().iter().filter(|v| **v > 0.5).count();
+            let dice = 2.0 * both as f64 / sum as f64;
+            assert!(dice > 0.985, "{method:?} {dice}");
+        }
+    }
 }

@@ -79,19 +79,25 @@ fn keep_enclosed(mask: &mut [bool], coarse: &Coarse, eroded: f64) -> Option<()> 
     Some(())
 }
 
-/// Share of bone in the layer around a piece that `eroded` mm were taken from.
+/// Share of bone in the layer around a piece that `eroded` mm were taken from. Where the field of view cuts the piece, the
+/// layer beyond counts as no bone: air reaches far, a brain is cut on a few slices.
 fn bone_around(pieces: &Pieces, piece: usize, coarse: &Coarse, eroded: f64) -> f64 {
     let grid = coarse.volume.grid();
+    let (shape, spacing) = (grid.shape, grid.spacing());
     let mut alone = vec![false; grid.len()];
     pieces.paint(&mut alone, true, |other| other == piece);
-    let inner = dilate(&alone, grid.shape, grid.spacing(), eroded);
-    let outer = dilate(&alone, grid.shape, grid.spacing(), eroded + LAYER_MM);
-    let (mut bone, mut all) = (0usize, 0usize);
-    for ((hu, outer), inner) in coarse.volume.voxels().iter().zip(&outer).zip(&inner) {
-        if *outer && !inner {
-            all += 1;
-            bone += (*hu >= BONE_HU) as usize;
+    let inner = dilate(&alone, shape, spacing, eroded);
+    let outer = dilate(&alone, shape, spacing, eroded + LAYER_MM);
+    let (mut bone, mut all) = (0.0, 0.0);
+    for (n, hu) in coarse.volume.voxels().iter().enumerate() {
+        if inner[n] {
+            let place = [n % shape[0], n / shape[0] % shape[1], n / shape[0] / shape[1]];
+            let cut = (0..3).filter(|&axis| place[axis] == 0 || place[axis] + 1 == shape[axis]);
+            all += cut.map(|axis| LAYER_MM / spacing[axis]).sum::<f64>();
+        } else if outer[n] {
+            all += 1.0;
+            bone += (*hu >= BONE_HU) as u8 as f64;
         }
     }
-    bone as f64 / all.max(1) as f64
+    if all > 0.0 { bone / all } else { 0.0 }
 }
