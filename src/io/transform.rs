@@ -5,7 +5,7 @@
 //! points of the input's (the scan): `antsApplyTransforms -i scan -r template -t NAME_to_template.tfm`.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use crate::io::atomic;
