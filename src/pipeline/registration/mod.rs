@@ -133,11 +133,7 @@ pub fn register(scan: &Volume<f32>, template: &Volume<f32>, options: &Options) -
 
     let template_to_scan = summits[0].pose.affine();
     let agreement = histogram::agreement(scan, template, &template_to_scan).ok_or(RegistrationError::Spacing("scan"))?;
-    Ok(Registration {
-        template_to_scan,
-        mutual_information: agreement.mutual_information,
-        overlap: agreement.dice,
-    })
+    Ok(Registration { template_to_scan, mutual_information: agreement.mutual_information, overlap: agreement.dice })
 }
 
 /// The levels of the search, from coarse to fine.
@@ -286,7 +282,8 @@ mod tests {
     #[test]
     fn one_that_does_not_fit_is_poor() {
         // A bar of tissue is no brain.
-        let grid = Grid { shape: [40, 40, 40], affine: Affine::new([[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 3.0]], [0.0; 3]) };
+        let grid =
+            Grid { shape: [40, 40, 40], affine: Affine::new([[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 3.0]], [0.0; 3]) };
         let voxels = (0..grid.len()).map(|n| if n / 40 % 40 < 12 { 30.0 + (n % 7) as f32 } else { 0.0 }).collect();
         let found = register(&Volume::new(grid, voxels), &template::built_in(), &Options::default()).unwrap();
         assert!(found.is_poor(), "{found:?}");

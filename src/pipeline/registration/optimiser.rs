@@ -27,12 +27,7 @@ pub(crate) struct Summit {
 /// `start` brings. Steps are taken in the tangent space of the current pose; the curvature is carried from one pose to
 /// the next unchanged, which for the small rotations between two steps loses nothing that the next update doesn't
 /// learn again.
-pub(crate) fn climb(
-    start: &Summit,
-    lever: &Lever,
-    limits: Limits,
-    value_and_gradient: impl Fn(&Pose) -> (f64, Step),
-) -> Summit {
+pub(crate) fn climb(start: &Summit, lever: &Lever, limits: Limits, value_and_gradient: impl Fn(&Pose) -> (f64, Step)) -> Summit {
     /// Share of the gain promised by the gradient that a step must bring.
     const SUFFICIENT: f64 = 1e-4;
 
