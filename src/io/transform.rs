@@ -5,7 +5,7 @@
 //! points of the input's (the scan): `antsApplyTransforms -i scan -r template -t NAME_to_template.tfm`.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use crate::io::atomic;
@@ -33,9 +33,7 @@ pub enum TransformError {
     #[error("has more than one line \"{0}:\": only files with a single transform can be read")]
     Several(&'static str),
     /// A transform that is not affine, or in single precision.
-    #[error(
-        "holds a {0}: only AffineTransform, MatrixOffsetTransformBase and Euler3DTransform (double_3_3) can be read"
-    )]
+    #[error("holds a {0}: only AffineTransform, MatrixOffsetTransformBase and Euler3DTransform (double_3_3) can be read")]
     Kind(String),
     /// A parameter that is no finite number.
     #[error("\"{0}\" is no finite number")]
@@ -235,7 +233,10 @@ mod tests {
         assert_eq!(error(format!("{HEADER}\nTransform: {affine}\n")), TransformError::Missing("FixedParameters"));
         let twice = text(affine, good, "0 0 0") + &text(affine, good, "0 0 0");
         assert_eq!(error(twice), TransformError::Several("Transform"));
-        assert_eq!(error(text("BSplineTransform_double_3_3", good, "0 0 0")), TransformError::Kind("BSplineTransform_double_3_3".into()));
+        assert_eq!(
+            error(text("BSplineTransform_double_3_3", good, "0 0 0")),
+            TransformError::Kind("BSplineTransform_double_3_3".into())
+        );
         assert_eq!(error(text(affine, "1 0 0 0 nan 0 0 0 1 0 0 0", "0 0 0")), TransformError::Number("nan".into()));
         assert_eq!(error(text(affine, "1 x", "0 0 0")), TransformError::Number("x".into()));
         let count = |name, found, wanted| TransformError::Count { name, found, wanted };

@@ -58,11 +58,11 @@ impl Ellipsoid {
 }
 
 /// One hemisphere, before its base is cut off; the other is its mirror image.
-const HEMISPHERE: Ellipsoid = Ellipsoid::new([22.0, -19.0, 13.0], [46.0, 82.0, 60.0]);
+const HEMISPHERE: Ellipsoid = Ellipsoid::new([22.0, -19.0, 14.0], [44.5, 80.5, 58.0]);
 /// Height of the cerebrum's base: the floor of the anterior fossa, and the tentorium.
 const BASE: f32 = -20.0;
-const TEMPORAL_LOBE: Ellipsoid = Ellipsoid::new([40.0, -14.0, -20.0], [24.0, 40.0, 22.0]);
-const CEREBELLUM: Ellipsoid = Ellipsoid::new([14.0, -64.0, -32.0], [39.0, 30.0, 24.0]);
+const TEMPORAL_LOBE: Ellipsoid = Ellipsoid::new([40.0, -14.0, -20.0], [23.0, 38.0, 21.0]);
+const CEREBELLUM: Ellipsoid = Ellipsoid::new([14.0, -64.0, -31.0], [37.0, 29.0, 23.0]);
 const BRAINSTEM: Ellipsoid = Ellipsoid::new([0.0, -31.0, -32.0], [15.0, 16.0, 36.0]);
 
 /// Fluid inside the brain.
@@ -105,10 +105,9 @@ fn hounsfield([x, y, z]: [f32; 3]) -> f32 {
         return 0.0;
     }
     // From the surface inward: fluid and crowns for 3 mm, the convoluted cortex down to 16 mm, white matter.
-    let own = if cerebrum >= hindbrain { cerebrum } else { hindbrain };
-    let mut hu = RIM + (GREY - RIM) * inside(own - 3.0);
-    hu += (WHITE - GREY) * inside((own - 16.0) / 4.0) * inside(cerebrum);
-    // Where cerebrum and cerebellum meet lies the tentorium with its cisterns: the fluid between two rims.
+    // Each of the two parts has a surface of its own, so that the rim between them draws the tentorium.
+    let mut hu = RIM + (GREY - RIM) * inside(depth - 3.0);
+    hu += (WHITE - GREY) * inside((depth - 16.0) / 4.0) * inside(cerebrum);
     for nucleus in &NUCLEI {
         hu += (GREY + 1.0 - hu) * inside(nucleus.depth(p));
     }
@@ -168,7 +167,7 @@ mod tests {
             let values = inside.iter().map(|p| p[axis]);
             values.clone().fold(f64::MIN, f64::max) - values.fold(f64::MAX, f64::min)
         });
-        for (got, want) in extent.iter().zip([136.0, 164.0, 141.0]) {
+        for (got, want) in extent.iter().zip([132.0, 160.0, 140.0]) {
             assert!((got - want).abs() <= 4.0, "{extent:?}");
         }
     }

@@ -46,7 +46,7 @@ pub(crate) fn agreement(scan: &Volume<f32>, template: &Volume<f32>, template_to_
 }
 
 /// Linear interpolation at voxel coordinates `p`; 0 outside the grid of voxel centres.
-fn linear(volume: &Volume<f32>, p: [f64; 3]) -> f32 {
+pub(crate) fn linear(volume: &Volume<f32>, p: [f64; 3]) -> f32 {
     let shape = volume.grid().shape;
     if (0..3).any(|axis| !(0.0..=shape[axis] as f64 - 1.0).contains(&p[axis])) {
         return 0.0;
@@ -110,5 +110,67 @@ impl Counts {
             }
         }
         sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::Grid;
+    use proptest::prelude::*;
+
+    fn line(values: &[f32], affine: Affine) -> Volume<f32> {
+        Volume::new(Grid { shape: [values.len(), 1, 1], affine }, values.to_vec())
+    }
+
+    #[test]
+    fn two_classes_that_determine_each_other_share_ln_2() {
+        let template = line(&[10.0, 10.0, 50.0, 50.0, 0.0], Affine::IDENTITY);
+        let scan = line(&[70.0, 70.0, 20.0, 20.0, 0.0], Affine::IDENTITY);
+        let got = agreement(&scan, &template, &Affine::IDENTITY).unwrap();
+        assert!((got.mutual_information - 2.0_f64.ln()).abs() < 1e-12, "{got:?}");
+        assert_eq!(got.dice, 1.0);
+    }
+
+    #[test]
+    fn independent_classes_share_nothing() {
+        let template = line(&[10.0, 10.0, 50.0, 50.0], Affine::IDENTITY);
+        let scan = line(&[70.0, 20.0, 70.0, 20.0], Affine::IDENTITY);
+        let got = agreement(&scan, &template, &Affine::IDENTITY).unwrap();
+        assert!(got.mutual_information.abs() < 1e-12, "{got:?}");
+    }
+
+    #[test]
+    fn counts_where_either_is_brain_and_interpolates_between() {
+        // Moved by half a voxel: the scan at template voxels 0..4 is 20, 20, 10, 0 and, beyond its grid, 0.
+        let template = line(&[0.0, 30.0, 30.0, 30.0, 0.0], Affine::IDENTITY);
+        let scan = line(&[20.0, 20.0, 20.0, 0.0, 0.0], Affine::IDENTITY);
+        let half = Affine::new(Affine::IDENTITY.matrix(), [0.5, 0.0, 0.0]);
+        let got = agreement(&scan, &template, &half).unwrap();
+        // Joint counts (0, 20), (30, 20), (30, 10), (30, 0): four voxels, the last is outside both.
+        let ln = |joint: f64, row: f64, column: f64| joint / 4.0 * (joint * 4.0 / (row * column)).ln();
+        let want = ln(1.0, 1.0, 2.0) + ln(1.0, 3.0, 2.0) + 2.0 * ln(1.0, 3.0, 1.0);
+        assert!((got.mutual_information - want).abs() < 1e-12, "{got:?}, wanted {want}");
+        assert_eq!(got.dice, 2.0 * 2.0 / 6.0);
+    }
+
+    #[test]
+    fn empty_volumes_agree_and_a_flat_scan_grid_is_none() {
+        let empty = line(&[0.0; 4], Affine::IDENTITY);
+        let got = agreement(&empty, &empty, &Affine::IDENTITY).unwrap();
+        assert_eq!(got, Agreement { mutual_information: 0.0, dice: 1.0 });
+        let flat = line(&[1.0; 4], Affine::new([[0.0; 3]; 3], [0.0; 3]));
+        assert_eq!(agreement(&flat, &empty, &Affine::IDENTITY), None);
+    }
+
+    proptest! {
+        #[test]
+        fn is_between_nothing_and_the_template_s_own_information(values in proptest::collection::vec((0.0_f32..120.0, 0.0_f32..120.0), 1..200)) {
+            let (a, b): (Vec<f32>, Vec<f32>) = values.into_iter().unzip();
+            let (a, b) = (line(&a, Affine::IDENTITY), line(&b, Affine::IDENTITY));
+            let shared = agreement(&a, &b, &Affine::IDENTITY).unwrap().mutual_information;
+            let own = agreement(&b, &b, &Affine::IDENTITY).unwrap().mutual_information;
+            prop_assert!(shared > -1e-12 && shared < own + 1e-12, "{shared} of {own}");
+        }
     }
 }

@@ -237,24 +237,24 @@ fn trilinear(tissue: &[Tissue], [dj, dk]: [usize; 2], t: [f32; 3]) -> (Tissue, [
     (across(value), [Tissue { hu: value[2] - value[0], share: value[3] - value[1] }, across(j), across(k)])
 }
 
-/// The indices `first..last` of a line of `count` points, `start + n step`, that lie inside a grid of `shape` voxels,
-/// its outermost centres included.
+/// The indices `first..last` of a line of `count` points, `start + n step`, that lie between the outermost voxel centres
+/// of a grid of `shape`.
 fn inside(start: [f64; 3], step: [f64; 3], shape: [usize; 3], count: usize) -> (usize, usize) {
     let (mut first, mut last) = (0.0_f64, count as f64 - 1.0);
     for axis in 0..3 {
         let high = shape[axis] as f64 - 1.0;
         if step[axis].abs() < 1e-12 {
-            if !(0.0..=high).contains(&start[axis]) {
+            if !(0.0..high).contains(&start[axis]) {
                 return (0, 0);
             }
         } else {
             let (a, b) = (-start[axis] / step[axis], (high - start[axis]) / step[axis]);
-            first = first.max(a.min(b));
-            last = last.min(a.max(b));
+            // A hair inside, so that rounding puts no point on the last centre or beyond: its cell has no far corner.
+            first = first.max(a.min(b) + 1e-3);
+            last = last.min(a.max(b) - 1e-3);
         }
     }
-    // A hair inside, so that rounding puts no point on or beyond the last centre, whose cell has no far corner.
-    let (first, last) = ((first + 1e-3).ceil(), (last - 1e-3).floor());
+    let (first, last) = (first.ceil(), last.floor());
     if first > last { (0, 0) } else { (first as usize, last as usize + 1) }
 }
 
@@ -310,5 +310,99 @@ impl Information {
             }
         }
         Information { mutual, gain: gain.into_iter().map(|g| ((g - mutual) / total) as f32).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::template;
+    use crate::volume::Volume;
+
+    /// A box of tissue whose HU changes smoothly along all axes, on a turned grid.
+    fn box_of_tissue(shape: [usize; 3], affine: Affine) -> Brain {
+        let grid = Grid { shape, affine };
+        let mut voxels = vec![0.0; grid.len()];
+        for k in 2..shape[2] - 2 {
+            for j in 2..shape[1] - 2 {
+                for i in 2..shape[0] - 2 {
+                    let p = grid.affine.apply([i as f64, j as f64, k as f64]).map(|x| x as f32);
+                    voxels[grid.index([i, j, k])] = 40.0 + 15.0 * (0.2 * p[0]).sin() + 10.0 * (0.15 * p[1] + 0.1 * p[2]).cos();
+                }
+            }
+        }
+        Brain::new(&Volume::new(grid, voxels), 0.0).unwrap()
+    }
+
+    const LEVER: Lever = [20.0, 20.0, 20.0];
+
+    #[test]
+    fn derivative_agrees_with_finite_differences() {
+        let straight = Affine::new([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]], [-30.0, -30.0, -30.0]);
+        let turned = Affine::new([[-0.0, 2.0, 0.0], [2.2, 0.0, 0.3], [0.0, -0.2, 2.5]], [-28.0, -31.0, -29.0]);
+        let template = Template::new(&box_of_tissue([31, 29, 30], straight).smoothed(2.0), [1, 2, 1], 24);
+        let scan = box_of_tissue([30, 28, 26], turned).smoothed(2.0);
+        let metric = Metric::new(&template, &scan, LEVER).unwrap();
+        let pose = Pose::new([1.0, 2.0, -1.0], [3.0, 0.0, 2.0], [0.1, -0.15, 0.2]);
+        let (value, gradient) = metric.value_and_gradient(&pose);
+        assert_eq!(value, metric.value(&pose));
+        let steepness = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+        for n in 0..6 {
+            // The sampler has kinks at cell borders; over a tenth of a voxel they average out.
+            let mut step = [0.0; 6];
+            step[n] = 0.1;
+            let ahead = metric.value(&pose.moved(&step, &LEVER));
+            step[n] = -0.1;
+            let difference = (ahead - metric.value(&pose.moved(&step, &LEVER))) / 0.2;
+            assert!((gradient[n] - difference).abs() < 0.02 * steepness, "component {n}: {} and {difference}", gradient[n]);
+        }
+    }
+
+    #[test]
+    fn is_highest_where_a_brain_lies_on_itself_and_low_far_away() {
+        let brain = Brain::new(&template::built_in(), 6.0).unwrap();
+        let template = Template::new(&brain, [1; 3], 32);
+        let centre = brain.centre();
+        let metric = Metric::new(&template, &brain, brain.lever(centre)).unwrap();
+        let here = Pose::new(centre, centre, [0.0; 3]);
+        let best = metric.value(&here);
+        for n in 0..6 {
+            for length in [-8.0, 8.0] {
+                let mut step = [0.0; 6];
+                step[n] = length;
+                let there = metric.value(&here.moved(&step, &brain.lever(centre)));
+                assert!(there < 0.9 * best, "component {n}: {there} of {best}");
+            }
+        }
+        let beyond = Pose::new(centre, [1000.0, 0.0, 0.0], [0.0; 3]);
+        let (value, gradient) = metric.value_and_gradient(&beyond);
+        assert!(value.abs() < 1e-9 && gradient == [0.0; 6], "{value} {gradient:?}");
+    }
+
+    #[test]
+    fn spline_weights_sum_to_one_and_move_with_the_value() {
+        for n in 0..=1000 {
+            let hu = n as f32 * 0.1;
+            let (first, window) = spline(hu, 32);
+            assert!((window.iter().sum::<f32>() - 1.0).abs() < 1e-6 && first + 4 <= 32 + SPLINE_MARGIN);
+            // The weights' centre is the value, one bin in.
+            let centre: f32 = window.iter().enumerate().map(|(m, w)| (first + m) as f32 * w).sum();
+            assert!((centre - 1.0 - hu * 0.32).abs() < 1e-4);
+            assert!(spline_slope(hu, 32).iter().sum::<f32>().abs() < 1e-6);
+        }
+        let (ahead, behind) = (spline(40.01, 32).1, spline(39.99, 32).1);
+        let slope = spline_slope(40.0, 32);
+        for n in 0..4 {
+            assert!((slope[n] - (ahead[n] - behind[n]) / 0.02).abs() < 1e-3);
+        }
+    }
+
+    #[test]
+    fn a_line_is_cut_where_it_leaves_the_grid() {
+        assert_eq!(inside([-2.5, 1.0, 1.0], [1.0, 0.0, 0.0], [5, 3, 3], 20), (3, 7));
+        assert_eq!(inside([6.5, 1.0, 1.0], [-1.0, 0.0, 0.0], [5, 3, 3], 20), (3, 7));
+        assert_eq!(inside([0.5, 4.0, 1.0], [1.0, 0.0, 0.0], [5, 3, 3], 20), (0, 0));
+        assert_eq!(inside([0.5, 0.5, 0.5], [0.1, 0.1, 0.2], [5, 3, 3], 4), (0, 4));
+        assert_eq!(inside([9.0, 0.5, 0.5], [1.0, 0.0, 0.0], [5, 3, 3], 4), (0, 0));
     }
 }

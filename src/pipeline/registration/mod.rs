@@ -133,11 +133,7 @@ pub fn register(scan: &Volume<f32>, template: &Volume<f32>, options: &Options) -
 
     let template_to_scan = summits[0].pose.affine();
     let agreement = histogram::agreement(scan, template, &template_to_scan).ok_or(RegistrationError::Spacing("scan"))?;
-    Ok(Registration {
-        template_to_scan,
-        mutual_information: agreement.mutual_information,
-        overlap: agreement.dice,
-    })
+    Ok(Registration { template_to_scan, mutual_information: agreement.mutual_information, overlap: agreement.dice })
 }
 
 /// The levels of the search, from coarse to fine.
@@ -198,4 +194,124 @@ fn best(mut summits: Vec<Summit>, count: usize, apart: f64, lever: &Lever) -> Ve
         }
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::template;
+    use crate::volume::Grid;
+
+    /// The built-in template's brain moved by `motion` (template to scan) and scanned on `grid`, with noise of a few HU
+    /// and a bleed of 65 HU in the right hemisphere.
+    fn scan(grid: Grid, motion: &Affine) -> Volume<f32> {
+        let template = template::built_in();
+        let to_template = template.grid().affine.inverse().unwrap().after(&motion.inverse().unwrap()).after(&grid.affine);
+        let [ni, nj, _] = grid.shape;
+        let voxels = (0..grid.len())
+            .into_par_iter()
+            .map(|n| {
+                let p = to_template.apply([n % ni, n / ni % nj, n / (ni * nj)].map(|x| x as f64));
+                let hu = histogram::linear(&template, p);
+                let bleed = (0..3).map(|axis| (p[axis] - [78.0, 70.0, 60.0][axis]).powi(2)).sum::<f64>() < 100.0;
+                // Noise of -4..4 HU from the bits of a multiplied index.
+                let noise = (n as u32).wrapping_mul(2_654_435_761) >> 16;
+                if hu > 0.0 { (if bleed { 65.0 } else { hu } + noise as f32 / 8192.0 - 4.0).max(0.1) } else { 0.0 }
+            })
+            .collect();
+        Volume::new(grid, voxels)
+    }
+
+    /// A grid of `spacing` mm that holds the moved brain, stored from left to right or the other way.
+    fn grid_around(motion: &Affine, spacing: [f64; 3], leftward: bool) -> Grid {
+        let middle = motion.apply([0.0, -20.0, 5.0]);
+        let shape = spacing.map(|s| (220.0 / s) as usize);
+        let half = [0, 1, 2].map(|axis| 0.5 * spacing[axis] * (shape[axis] - 1) as f64);
+        let sign = if leftward { -1.0 } else { 1.0 };
+        let matrix = [[sign * spacing[0], 0.0, 0.0], [0.0, spacing[1], 0.0], [0.0, 0.0, spacing[2]]];
+        let corner = [middle[0] - sign * half[0], middle[1] - half[1], middle[2] - half[2]];
+        Grid { shape, affine: Affine::new(matrix, corner) }
+    }
+
+    /// Mean distance in millimetres at which two transforms put the template's brain.
+    fn apart(a: &Affine, b: &Affine) -> f64 {
+        let template = template::built_in();
+        let brain = template.voxels().iter().enumerate().filter(|(_, v)| **v > 0.0).step_by(97);
+        let distances: Vec<f64> = brain
+            .map(|(n, _)| {
+                let p = template.grid().affine.apply([n % 128, n / 128 % 128, n / 16384].map(|x| x as f64));
+                (0..3).map(|axis| (a.apply(p)[axis] - b.apply(p)[axis]).powi(2)).sum::<f64>().sqrt()
+            })
+            .collect();
+        distances.iter().sum::<f64>() / distances.len() as f64
+    }
+
+    /// A rotation by `angles` (degrees) and a shift.
+    fn motion(angles: [f64; 3], image: [f64; 3]) -> Affine {
+        Pose::new([0.0, -20.0, 5.0], image, angles.map(f64::to_radians)).affine()
+    }
+
+    #[test]
+    fn finds_known_motions_of_a_noisy_brain_with_thick_slices() {
+        let template = template::built_in();
+        let cases = [
+            ([12.0, -5.0, 8.0], [30.0, -60.0, 900.0], [1.0, 1.0, 5.0], false),
+            ([-25.0, 20.0, -30.0], [-40.0, 10.0, 25.0], [1.9, 1.6, 2.5], true),
+        ];
+        for (angles, image, spacing, leftward) in cases {
+            let truth = motion(angles, image);
+            let found = register(&scan(grid_around(&truth, spacing, leftward), &truth), &template, &Options::default()).unwrap();
+            let error = apart(&found.template_to_scan, &truth);
+            assert!(error < 0.5, "{error} mm for {angles:?}");
+            assert!(found.overlap > 0.9 && found.mutual_information > 0.3 && !found.is_poor(), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn gives_the_same_bits_for_any_number_of_threads() {
+        let template = template::built_in();
+        let truth = motion([5.0, 10.0, -15.0], [3.0, 4.0, 5.0]);
+        let scan = scan(grid_around(&truth, [3.0, 3.0, 6.0], false), &truth);
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| register(&scan, &template, &Options::default()).unwrap())
+        };
+        assert_eq!(run(1), run(3));
+    }
+
+    #[test]
+    fn one_that_does_not_fit_is_poor() {
+        // A bar of tissue is no brain.
+        let grid =
+            Grid { shape: [40, 40, 40], affine: Affine::new([[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 3.0]], [0.0; 3]) };
+        let voxels = (0..grid.len()).map(|n| if n / 40 % 40 < 12 { 30.0 + (n % 7) as f32 } else { 0.0 }).collect();
+        let found = register(&Volume::new(grid, voxels), &template::built_in(), &Options::default()).unwrap();
+        assert!(found.is_poor(), "{found:?}");
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_registered() {
+        let template = template::built_in();
+        let options = Options::default();
+        let empty = template.map(|_| 0.0);
+        assert_eq!(register(&empty, &template, &options), Err(RegistrationError::EmptyScan));
+        assert_eq!(register(&template, &empty, &options), Err(RegistrationError::EmptyTemplate));
+        let with = |affine: Affine| Volume::new(Grid { shape: [1, 1, 1], affine }, vec![30.0]);
+        let scaled = |s: f64| with(Affine::new([[s, 0.0, 0.0], [0.0, s, 0.0], [0.0, 0.0, s]], [0.0; 3]));
+        for bad in [scaled(0.0), scaled(0.001), scaled(1000.0), scaled(f64::NAN)] {
+            assert_eq!(register(&bad, &template, &options), Err(RegistrationError::Spacing("scan")));
+            assert_eq!(register(&template, &bad, &options), Err(RegistrationError::Spacing("template")));
+        }
+        for starting_angles in [vec![], vec![0.0, f64::NAN]] {
+            assert_eq!(register(&template, &template, &Options { starting_angles }), Err(RegistrationError::StartingAngles));
+        }
+    }
+
+    #[test]
+    fn a_single_voxel_is_registered_without_fuss() {
+        let affine = Affine::new([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [7.0, 8.0, 9.0]);
+        let dot = Volume::new(Grid { shape: [1, 1, 1], affine }, vec![30.0]);
+        let found = register(&dot, &template::built_in(), &Options { starting_angles: vec![0.0] }).unwrap();
+        assert!(found.is_poor() && found.template_to_scan.rows.iter().flatten().all(|v| v.is_finite()), "{found:?}");
+    }
 }

@@ -27,12 +27,7 @@ pub(crate) struct Summit {
 /// `start` brings. Steps are taken in the tangent space of the current pose; the curvature is carried from one pose to
 /// the next unchanged, which for the small rotations between two steps loses nothing that the next update doesn't
 /// learn again.
-pub(crate) fn climb(
-    start: &Summit,
-    lever: &Lever,
-    limits: Limits,
-    value_and_gradient: impl Fn(&Pose) -> (f64, Step),
-) -> Summit {
+pub(crate) fn climb(start: &Summit, lever: &Lever, limits: Limits, value_and_gradient: impl Fn(&Pose) -> (f64, Step)) -> Summit {
     /// Share of the gain promised by the gradient that a step must bring.
     const SUFFICIENT: f64 = 1e-4;
 
@@ -113,4 +108,79 @@ fn dot(a: &Step, b: &Step) -> f64 {
 
 fn norm(a: &Step) -> f64 {
     dot(a, a).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEVER: Lever = [50.0, 40.0, 45.0];
+    const LIMITS: Limits = Limits { longest: 5.0, shortest: 1e-6, evaluations: 200 };
+
+    /// A concave function of the six components of the pose's place and turn, with its top at
+    /// `top`; its derivative is taken by differences.
+    fn hill(top: Pose) -> impl Fn(&Pose) -> (f64, Step) {
+        let value = move |pose: &Pose| {
+            let points = [[60.0, 0.0, 0.0], [0.0, 30.0, 0.0], [0.0, 0.0, 45.0], [-10.0, -20.0, -30.0]];
+            let (a, b) = (pose.affine(), top.affine());
+            let apart = points.iter().map(|&p| (0..3).map(|n| (a.apply(p)[n] - b.apply(p)[n]).powi(2)).sum::<f64>());
+            -1e-3 * apart.sum::<f64>()
+        };
+        move |pose| {
+            let slope = |n: usize| {
+                let mut step = [0.0; 6];
+                step[n] = 1e-4;
+                let ahead = value(&pose.moved(&step, &LEVER));
+                step[n] = -1e-4;
+                (ahead - value(&pose.moved(&step, &LEVER))) / 2e-4
+            };
+            (value(pose), std::array::from_fn(slope))
+        }
+    }
+
+    fn start() -> Summit {
+        Summit { pose: Pose::new([0.0; 3], [1.0, 2.0, 3.0], [0.0; 3]), value: f64::NEG_INFINITY, curvature: None }
+    }
+
+    #[test]
+    fn finds_the_top_of_a_hill_from_far_away() {
+        let top = Pose::new([0.0; 3], [20.0, -30.0, 10.0], [0.4, -0.3, 0.5]);
+        let summit = climb(&start(), &LEVER, LIMITS, hill(top));
+        assert!(summit.pose.distance(&top, &LEVER) < 1e-3, "{summit:?}");
+        assert_eq!(summit.value, hill(top)(&summit.pose).0);
+    }
+
+    #[test]
+    fn what_was_learnt_shortens_the_next_climb() {
+        let count = |start: &Summit, top: Pose| {
+            let calls = std::cell::Cell::new(0);
+            let function = hill(top);
+            let summit = climb(start, &LEVER, LIMITS, |pose| {
+                calls.set(calls.get() + 1);
+                function(pose)
+            });
+            (summit, calls.get())
+        };
+        let (summit, first) = count(&start(), Pose::new([0.0; 3], [3.0, 1.0, 2.0], [0.05, 0.02, -0.04]));
+        let next = Pose::new([0.0; 3], [3.5, 1.5, 2.0], [0.06, 0.02, -0.05]);
+        let (_, informed) = count(&summit, next);
+        let (_, ignorant) = count(&Summit { curvature: None, ..summit }, next);
+        assert!(informed < ignorant && informed < first, "{first}, {informed}, {ignorant}");
+    }
+
+    #[test]
+    fn stays_within_its_evaluations_and_on_level_ground() {
+        let calls = std::cell::Cell::new(0);
+        let function = hill(Pose::new([0.0; 3], [50.0, 50.0, 50.0], [0.0; 3]));
+        climb(&start(), &LEVER, Limits { evaluations: 5, ..LIMITS }, |pose| {
+            calls.set(calls.get() + 1);
+            function(pose)
+        });
+        assert!((2..=5).contains(&calls.get()), "{}", calls.get());
+        let summit = climb(&start(), &LEVER, LIMITS, |_| (1.0, [0.0; 6]));
+        assert_eq!((summit.pose, summit.value), (start().pose, 1.0));
+        // A slope that isn't there: every step is refused, and the climb ends where it began.
+        let summit = climb(&start(), &LEVER, LIMITS, |_| (1.0, [1.0; 6]));
+        assert_eq!(summit.pose, start().pose);
+    }
 }

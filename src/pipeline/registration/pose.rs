@@ -69,14 +69,7 @@ impl Pose {
         let rotation = self.matrix();
         let torque =
             |a: usize, b: usize| (0..3).map(|c| by_rows[b][c] * rotation[a][c] - by_rows[a][c] * rotation[b][c]).sum::<f64>();
-        [
-            torque(1, 2) / lever[0],
-            torque(2, 0) / lever[1],
-            torque(0, 1) / lever[2],
-            by_rows[0][3],
-            by_rows[1][3],
-            by_rows[2][3],
-        ]
+        [torque(1, 2) / lever[0], torque(2, 0) / lever[1], torque(0, 1) / lever[2], by_rows[0][3], by_rows[1][3], by_rows[2][3]]
     }
 
     /// Centre of the template's brain, RAS mm.
