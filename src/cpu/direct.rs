@@ -105,17 +105,20 @@ impl Direct {
             let weights = self.weights.values()[block * packed..].as_ptr();
             // SAFETY: every segment's row lies in the patch, the packed weights were made for these segments and blocks, the sums have room for them.
             unsafe {
-                (kernels.gemm)(&Gemm {
-                    a: patch.as_ptr(),
-                    segments: &segments,
-                    rows: shape[2],
-                    weights,
-                    blocks: self.output_blocks,
-                    c: sums.as_mut_ptr(),
-                    block_stride: shape[2] * LANES,
-                    accumulate: block > 0,
-                    next_weights: weights.wrapping_add(packed),
-                });
+                gemm::gemm(
+                    kernels,
+                    &Gemm {
+                        a: patch.as_ptr(),
+                        segments: &segments,
+                        rows: shape[2],
+                        weights,
+                        blocks: self.output_blocks,
+                        c: sums.as_mut_ptr(),
+                        block_stride: shape[2] * LANES,
+                        accumulate: block > 0,
+                        next_weights: weights.wrapping_add(packed),
+                    },
+                );
             }
         }
         for block in 0..self.output_blocks {

@@ -1,5 +1,6 @@
 //! A loaded network on one grid: packed layers, one block of memory for all activations, the pass.
 
+use super::convolution::{self, Convolution};
 use super::direct::Direct;
 use super::down::Down;
 use super::epilogue::Epilogue;
@@ -8,8 +9,11 @@ use super::input::Input;
 use super::kernels::{Instructions, Kernels};
 use super::layout::{Blocks, Slots};
 use super::memory::Block;
+use super::simd::LANES;
 use super::threads;
 use super::up::Up;
+use super::winograd::batch::Batch;
+use super::winograd::{Output, transform};
 use crate::network::plan::{Layer, Plan, Step};
 use crate::weights::Weights;
 use crate::{Error, Result, network};
@@ -31,13 +35,17 @@ pub struct Engine {
     instructions: Instructions,
     threads: usize,
     steps: Vec<Operation>,
-    convolutions: Vec<Direct>,
+    convolutions: Vec<Convolution>,
     /// For each buffer of the plan where it lies in `arena`.
     buffers: Vec<Blocks>,
     // Kept alive for `buffers`, which point into it.
     _arena: Block,
     scratch: Block,
     scratch_len: usize,
+    // Results between two loops of one step, which all threads read.
+    workspace: Block,
+    // A row of voxels outside of the grid.
+    zeros: Vec<f32>,
 }
 
 /// A step of the plan with its packed layer.
@@ -45,9 +53,16 @@ enum Operation {
     Input(Input),
     Down(Down),
     Up(Up),
-    /// Number of the layer: one that is applied several times is packed once.
-    Conv(usize),
-    Head(Head),
+    Conv {
+        /// Number of the layer: one that is applied several times is packed once.
+        layer: usize,
+        /// The batches of Winograd's convolution.
+        batches: Vec<Batch>,
+        /// The head, where it takes the outputs as they come.
+        head: Option<Head>,
+    },
+    /// `None` where the convolution before it does it.
+    Head(Option<Head>),
 }
 
 impl Engine {
@@ -70,7 +85,28 @@ impl Engine {
         let plan = Plan::new(weights.description(), shape)?;
         let slots = slots(&plan);
 
-        let sizes: Vec<usize> = plan.buffers.iter().zip(&slots).map(|(b, s)| s.stored * Blocks::block_len(b.shape)).collect();
+        let mut layers: Vec<&Layer> = Vec::new();
+        let mut convolutions = Vec::new();
+        // Number of the packed layer of each step that is a convolution.
+        let mut numbers = vec![None; plan.steps.len()];
+        for (step, number) in plan.steps.iter().zip(&mut numbers) {
+            let Step::Conv { layer, input, output, .. } = step else { continue };
+            *number = Some(match layers.iter().position(|known| *known == layer) {
+                Some(known) => known,
+                None => {
+                    let (shape, slots) = (plan.buffers[*output].shape, [&slots[*input].all, &slots[*output].all]);
+                    convolutions.push(Convolution::new(kernels, threads, weights, layer, shape, slots)?);
+                    layers.push(layer);
+                    layers.len() - 1
+                }
+            });
+        }
+        let fused = fused_head(&plan, |step| matches!(numbers[step].map(|n| &convolutions[n]), Some(Convolution::Winograd(_))));
+
+        let mut sizes: Vec<usize> = plan.buffers.iter().zip(&slots).map(|(b, s)| s.stored * Blocks::block_len(b.shape)).collect();
+        if let Some(id) = fused.and_then(|step| plan.steps[step].output()) {
+            sizes[id] = 0;
+        }
         let places = plan.arena(&sizes);
         let mut arena = Block::new(places.size)?;
         let base = arena.values_mut().as_mut_ptr();
@@ -85,11 +121,9 @@ impl Engine {
             buffers.push(Blocks { shape: buffer.shape, places: blocks });
         }
 
-        let mut layers: Vec<&Layer> = Vec::new();
-        let mut convolutions = Vec::new();
         let mut steps = Vec::new();
-        let mut scratch_len = 1;
-        for step in &plan.steps {
+        let (mut scratch_len, mut workspace_len) = (1, 1);
+        for (number, step) in plan.steps.iter().enumerate() {
             let values = |layer: &Layer| weights.tensor(&format!("{}/kernel", layer.convolution));
             let (operation, scratch) = match step {
                 Step::Input { layer, output } => {
@@ -115,29 +149,53 @@ impl Engine {
                     let scratch = up.scratch_len();
                     (Operation::Up(up), scratch)
                 }
-                Step::Conv { layer, input, output, .. } => {
-                    let number = match layers.iter().position(|known| *known == layer) {
-                        Some(number) => number,
-                        None => {
-                            let (from, to) = (&slots[*input].all, &slots[*output].all);
-                            let epilogue = Epilogue::new(weights, layer, to);
-                            let channels = [layer.inputs, layer.outputs];
-                            layers.push(layer);
-                            convolutions.push(Direct::new(kernels, layer.kernel, &values(layer), from, to, channels, epilogue)?);
-                            convolutions.len() - 1
+                Step::Conv { output, .. } => {
+                    let layer = numbers[number].expect("every convolution has a layer");
+                    let shape = plan.buffers[*output].shape;
+                    let (batches, scratch) = match &convolutions[layer] {
+                        Convolution::Direct(direct) => (Vec::new(), direct.scratch_len(shape)),
+                        Convolution::Winograd(winograd) => {
+                            let tiling = winograd.tiling(shape);
+                            let lengths = winograd.lengths(convolution::batch_size(winograd, &tiling));
+                            let shares = convolution::shares_points(winograd, &tiling);
+                            workspace_len = workspace_len.max(if shares { lengths.shared() } else { 0 });
+                            let scratch = if shares { lengths.own() } else { lengths.all() };
+                            (convolution::batches(winograd, shape), scratch)
                         }
                     };
-                    (Operation::Conv(number), convolutions[number].scratch_len(plan.buffers[*output].shape))
+                    let head = match plan.steps.get(number + 1) {
+                        Some(Step::Head { hidden, binary, input }) if fused == Some(number) => {
+                            Some(Head::new(weights, hidden, binary, &slots[*input].all))
+                        }
+                        _ => None,
+                    };
+                    (Operation::Conv { layer, batches, head }, scratch)
                 }
                 Step::Head { hidden, binary, input } => {
-                    (Operation::Head(Head::new(weights, hidden, binary, &slots[*input].all)), 0)
+                    let head = fused.is_none().then(|| Head::new(weights, hidden, binary, &slots[*input].all));
+                    (Operation::Head(head), 0)
                 }
             };
             steps.push(operation);
             scratch_len = scratch_len.max(scratch);
         }
         let scratch = Block::new(threads * scratch_len)?;
-        Ok(Engine { plan, kernels, instructions, threads, steps, convolutions, buffers, _arena: arena, scratch, scratch_len })
+        let workspace = Block::new(workspace_len)?;
+        let zeros = vec![0.0; (shape[2] + transform::outputs(8)) * LANES];
+        Ok(Engine {
+            plan,
+            kernels,
+            instructions,
+            threads,
+            steps,
+            convolutions,
+            buffers,
+            _arena: arena,
+            scratch,
+            scratch_len,
+            workspace,
+            zeros,
+        })
     }
 
     /// The instructions that are used.
@@ -149,6 +207,13 @@ impl Engine {
     pub fn threads(&self) -> usize {
         self.threads
     }
+}
+
+/// The convolution that can do the head as well, so that its outputs are never stored: the step before the head, where `able`.
+fn fused_head(plan: &Plan, able: impl Fn(usize) -> bool) -> Option<usize> {
+    let head = plan.steps.iter().position(|step| matches!(step, Step::Head { .. }))?;
+    let before = head.checked_sub(1)?;
+    (able(before) && plan.steps[before].output() == plan.steps[head].input()).then_some(before)
 }
 
 /// Which channels a buffer's places hold.
@@ -217,6 +282,7 @@ impl network::Engine for Engine {
             )));
         }
         let scratch = Shared(self.scratch.values_mut().as_mut_ptr());
+        let workspace = Shared(self.workspace.values_mut().as_mut_ptr());
         let result = Shared(logits.as_mut_ptr());
         let this = &*self;
         let kernels = this.kernels;
@@ -248,21 +314,52 @@ impl network::Engine for Engine {
                             unsafe { layer.tile(kernels, input, output, tile, scratch) }
                         });
                     }
-                    (Operation::Conv(number), Step::Conv { input, residual, output, .. }) => {
+                    (Operation::Conv { layer, batches, head }, Step::Conv { input, residual, output, .. }) => {
                         let (input, residual, output) = (at(*input), residual.map(at), at(*output));
-                        let layer = &this.convolutions[*number];
-                        worker.for_each(Direct::tiling(output.shape).len(), |tile| {
-                            // SAFETY: layer and buffers were made for one another; every tile is done by one thread.
-                            unsafe { layer.tile(kernels, input, residual, output, tile, scratch) }
-                        });
+                        let target = match head {
+                            Some(head) => Output::Head(head, result.get()),
+                            None => Output::Store(output),
+                        };
+                        match &this.convolutions[*layer] {
+                            Convolution::Direct(layer) => worker.for_each(Direct::tiling(output.shape).len(), |tile| {
+                                // SAFETY: layer and buffers were made for one another; every tile is done by one thread.
+                                unsafe { layer.tile(kernels, input, residual, output, tile, scratch) }
+                            }),
+                            Convolution::Winograd(layer) if convolution::shares_points(layer, &layer.tiling(output.shape)) => {
+                                for batch in batches {
+                                    let depth = workspace.get();
+                                    let sums = depth.wrapping_add(layer.lengths(batch.size).depth());
+                                    worker.for_each(layer.depth_parts(batch), |part| {
+                                        // SAFETY: layer and buffers were made for one another; every part is done by one thread.
+                                        unsafe { layer.into_depth(kernels, batch, input, &this.zeros, part, depth) }
+                                    });
+                                    worker.for_each(layer.depth_points(), |point| {
+                                        // SAFETY: all parts have been done; every point is done by one thread.
+                                        unsafe { layer.point(kernels, batch, point, depth, sums, scratch) }
+                                    });
+                                    worker.for_each(batch.runs.len(), |run| {
+                                        let run = &batch.runs[run];
+                                        // SAFETY: all points have been done; every run is done by one thread.
+                                        unsafe {
+                                            layer.finish(kernels, batch, run, output.shape, residual, target, sums, scratch)
+                                        }
+                                    });
+                                }
+                            }
+                            Convolution::Winograd(layer) => worker.for_each(batches.len(), |batch| {
+                                // SAFETY: layer and buffers were made for one another; every batch is done by one thread.
+                                unsafe { layer.batch(kernels, &batches[batch], input, residual, target, &this.zeros, scratch) }
+                            }),
+                        }
                     }
-                    (Operation::Head(head), Step::Head { input, .. }) => {
+                    (Operation::Head(Some(head)), Step::Head { input, .. }) => {
                         let input = at(*input);
                         worker.for_each(Head::tiling(input.shape).len(), |tile| {
                             // SAFETY: head and buffer were made for one another; every tile is done by one thread.
                             unsafe { head.tile(kernels, input, result.get(), tile) }
                         });
                     }
+                    (Operation::Head(None), Step::Head { .. }) => {}
                     _ => unreachable!("operations are made from the plan's steps, one for each"),
                 }
             }

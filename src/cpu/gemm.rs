@@ -3,8 +3,9 @@
 //! `C[row, n] (+)= sum over segments s and channels k of A[offset(s) + row * 16 + k] * W[s, k, n]`
 //!
 //! A segment is a block of 16 channels of one tap; the rows of a segment follow one another. Weights are packed by [`pack`] in
-//! panels of [`Simd::PANEL`] output blocks: `[panel][segment][channel k][block in panel][16]`; the last panel may be narrower.
+//! panels of [`Kernels::panel`] output blocks: `[panel][segment][channel k][block in panel][16]`; the last panel may be narrower.
 
+use super::kernels::Kernels;
 use super::simd::{LANES, Simd};
 
 /// A matrix product. All sizes and strides are in f32.
@@ -54,14 +55,13 @@ pub fn pack(segments: usize, blocks: usize, panel: usize, packed: &mut [f32], we
 ///
 /// # Safety
 /// Of every segment `rows` rows of 16 f32 can be read from `a`, the packed weights from `weights`, and `blocks` times `rows` rows
-/// written to `c`; the processor has the instructions of `S`.
-#[inline(always)]
-pub unsafe fn gemm<S: Simd>(g: &Gemm) {
-    let groups = g.rows.div_ceil(S::ROWS).max(1);
+/// written to `c`.
+pub unsafe fn gemm(kernels: &Kernels, g: &Gemm) {
+    let groups = g.rows.div_ceil(kernels.rows).max(1);
     let mut weights = g.weights;
     let mut block = 0;
     while block < g.blocks {
-        let width = S::PANEL.min(g.blocks - block);
+        let width = kernels.panel.min(g.blocks - block);
         let len = g.segments.len() * LANES * width * LANES;
         let after = weights.wrapping_add(len);
         let next = if block + width < g.blocks { after } else { g.next_weights };
@@ -69,6 +69,9 @@ pub unsafe fn gemm<S: Simd>(g: &Gemm) {
         let ahead = (width * LANES).div_ceil(groups);
         for group in 0..groups {
             let (begin, end) = (g.rows * group / groups, g.rows * (group + 1) / groups);
+            if begin == end {
+                continue;
+            }
             let part = Part {
                 a: g.a.wrapping_add(begin * LANES),
                 segments: g.segments,
@@ -79,8 +82,8 @@ pub unsafe fn gemm<S: Simd>(g: &Gemm) {
                 next: next.wrapping_add(group * g.segments.len() * ahead * LANES),
                 ahead,
             };
-            // SAFETY: the part lies within what the caller promises.
-            unsafe { if width == 2 { by_rows::<S, 2>(end - begin, &part) } else { by_rows::<S, 1>(end - begin, &part) } }
+            // SAFETY: the part lies within what the caller promises, and has at most as many rows and blocks as there are kernels for.
+            unsafe { (kernels.micro[width - 1][end - begin - 1])(&part) };
         }
         weights = after;
         block += width;
@@ -88,7 +91,7 @@ pub unsafe fn gemm<S: Simd>(g: &Gemm) {
 }
 
 /// Rows and blocks of a product that fit into registers.
-struct Part<'a> {
+pub struct Part<'a> {
     a: *const f32,
     segments: &'a [usize],
     weights: *const f32,
@@ -99,42 +102,19 @@ struct Part<'a> {
     ahead: usize,
 }
 
-#[inline(always)]
-unsafe fn by_rows<S: Simd, const B: usize>(rows: usize, part: &Part) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match rows {
-            1 => micro::<S, 1, B>(part),
-            2 => micro::<S, 2, B>(part),
-            3 => micro::<S, 3, B>(part),
-            4 => micro::<S, 4, B>(part),
-            5 => micro::<S, 5, B>(part),
-            6 => micro::<S, 6, B>(part),
-            7 => micro::<S, 7, B>(part),
-            8 => micro::<S, 8, B>(part),
-            9 => micro::<S, 9, B>(part),
-            10 => micro::<S, 10, B>(part),
-            11 => micro::<S, 11, B>(part),
-            12 => micro::<S, 12, B>(part),
-            _ => {}
-        }
-    }
-}
-
 /// R rows by B blocks, all sums in registers.
+///
+/// # Safety
+/// The places of R rows and B blocks exist as [`gemm`] asks for them; the processor has the instructions of `S`.
 #[inline(always)]
-unsafe fn micro<S: Simd, const R: usize, const B: usize>(part: &Part) {
-    // Never reached; keeps the compiler from making code that would not fit into the registers.
-    if R > S::ROWS || B > S::PANEL {
-        return;
-    }
-    // SAFETY: the caller of `gemm` promises that all these places exist.
+pub unsafe fn micro<S: Simd, const R: usize, const B: usize>(part: &Part) {
+    // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [[S::zero(); B]; R];
         if part.accumulate {
-            for (r, row) in sums.iter_mut().enumerate() {
-                for (b, sum) in row.iter_mut().enumerate() {
-                    *sum = S::load(part.c.add(b * part.block_stride + r * LANES));
+            for r in 0..R {
+                for b in 0..B {
+                    sums[r][b] = S::load(part.c.add(b * part.block_stride + r * LANES));
                 }
             }
         }
@@ -142,28 +122,29 @@ unsafe fn micro<S: Simd, const R: usize, const B: usize>(part: &Part) {
         for &segment in part.segments {
             let a = part.a.add(segment);
             for k in 0..LANES {
-                for line in [k, k + LANES] {
-                    if line < part.ahead {
-                        S::prefetch(next.wrapping_add(line * LANES));
-                    }
+                if k < part.ahead {
+                    S::prefetch(next.wrapping_add(k * LANES));
+                }
+                if k + LANES < part.ahead {
+                    S::prefetch(next.wrapping_add((k + LANES) * LANES));
                 }
                 let mut w = [S::zero(); B];
-                for (b, w) in w.iter_mut().enumerate() {
-                    *w = S::load(weights.add((k * B + b) * LANES));
+                for b in 0..B {
+                    w[b] = S::load(weights.add((k * B + b) * LANES));
                 }
-                for (r, row) in sums.iter_mut().enumerate() {
+                for r in 0..R {
                     let x = S::broadcast(a.add(r * LANES + k));
-                    for (sum, &w) in row.iter_mut().zip(&w) {
-                        *sum = S::mul_add(x, w, *sum);
+                    for b in 0..B {
+                        sums[r][b] = S::mul_add(x, w[b], sums[r][b]);
                     }
                 }
             }
             weights = weights.add(LANES * B * LANES);
             next = next.wrapping_add(part.ahead * LANES);
         }
-        for (r, row) in sums.iter().enumerate() {
-            for (b, &sum) in row.iter().enumerate() {
-                S::store(part.c.add(b * part.block_stride + r * LANES), sum);
+        for r in 0..R {
+            for b in 0..B {
+                S::store(part.c.add(b * part.block_stride + r * LANES), sums[r][b]);
             }
         }
     }

@@ -1,10 +1,11 @@
 //! The engine's kernels, compiled for each set of instructions, and the choice among them at run time.
 
-use super::gemm::{Gemm, gemm};
+use super::gemm::{Part, micro};
 use super::rows::{self, Finish, HeadRow, InputRow};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Portable, Simd};
+use super::winograd::pack::WeightLines;
 use super::winograd::transform::{self, Inverse, Lines};
 use crate::{Error, Result};
 use std::fmt;
@@ -70,20 +71,34 @@ impl FromStr for Instructions {
 pub struct Kernels {
     /// Width of a weight panel in blocks of 16 channels.
     pub panel: usize,
-    /// See [`gemm`].
-    pub gemm: unsafe fn(&Gemm),
+    /// Most rows of a matrix product that are kept in registers.
+    pub rows: usize,
+    /// See [`micro`]: for 1, 2, .. blocks those for 1, 2, .. rows.
+    pub micro: &'static [&'static [unsafe fn(&Part)]],
     /// See [`rows::finish`].
     pub finish: unsafe fn(&Finish),
     /// See [`rows::input_row`].
     pub input_row: unsafe fn(&InputRow),
     /// See [`rows::head_row`].
     pub head_row: unsafe fn(&HeadRow),
+    /// See [`transform::weights`].
+    pub weights: unsafe fn(&WeightLines),
     /// See [`transform::forward`]: 1, 6 and 8 points.
     pub forward: [unsafe fn(&Lines); 3],
     /// See [`transform::inverse`]: 1, 6 and 8 points.
     pub inverse: [unsafe fn(&Lines); 3],
     /// See [`transform::inverse_finish`]: 1, 6 and 8 points.
     pub inverse_finish: [unsafe fn(&Inverse); 3],
+}
+
+/// Place of the transform with a number of points among the kernels of [`Kernels::forward`] and its like.
+pub fn by_points(points: usize) -> usize {
+    match points {
+        1 => 0,
+        6 => 1,
+        8 => 2,
+        _ => unreachable!("there are transforms with 1, 6 and 8 points"),
+    }
 }
 
 impl Kernels {
@@ -109,25 +124,27 @@ impl Kernels {
 
 /// Compiles every kernel for the vectors `$simd` with the target features `$features`.
 macro_rules! compile {
-    ($module:ident, $simd:ident $(, $features:literal)?) => {
+    ($module:ident, $simd:ident $(, $features:literal)?; $($blocks:literal by [$($rows:literal),+]),+) => {
         mod $module {
             use super::*;
 
             pub static KERNELS: Kernels = Kernels {
-                panel: $simd::PANEL,
-                gemm: product,
+                panel: [$($blocks),+].len(),
+                rows: $simd::ROWS,
+                micro: &[$(&[$(product::<$rows, $blocks>),+]),+],
                 finish,
                 input_row,
                 head_row,
+                weights,
                 forward: [forward::<1>, forward::<6>, forward::<8>],
                 inverse: [inverse::<1>, inverse::<6>, inverse::<8>],
                 inverse_finish: [inverse_finish::<1>, inverse_finish::<6>, inverse_finish::<8>],
             };
 
             $(#[target_feature(enable = $features)])?
-            unsafe fn product(g: &Gemm) {
+            unsafe fn product<const R: usize, const B: usize>(part: &Part) {
                 // SAFETY: the caller's promise; the features are those of the vectors.
-                unsafe { gemm::<$simd>(g) }
+                unsafe { micro::<$simd, R, B>(part) }
             }
 
             $(#[target_feature(enable = $features)])?
@@ -146,6 +163,12 @@ macro_rules! compile {
             unsafe fn head_row(h: &HeadRow) {
                 // SAFETY: the caller's promise; the features are those of the vectors.
                 unsafe { rows::head_row::<$simd>(h) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn weights(l: &WeightLines) {
+                // SAFETY: the caller's promise; the features are those of the vectors.
+                unsafe { transform::weights::<$simd>(l) }
             }
 
             $(#[target_feature(enable = $features)])?
@@ -169,8 +192,8 @@ macro_rules! compile {
     };
 }
 
-compile!(portable, Portable);
+compile!(portable, Portable; 1 by [1, 2]);
 #[cfg(target_arch = "x86_64")]
-compile!(avx2, Avx2, "avx2,fma");
+compile!(avx2, Avx2, "avx2,fma"; 1 by [1, 2, 3, 4, 5, 6]);
 #[cfg(target_arch = "x86_64")]
-compile!(avx512, Avx512, "avx512f,avx2,fma");
+compile!(avx512, Avx512, "avx512f,avx2,fma"; 1 by [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], 2 by [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);

@@ -4,6 +4,7 @@
 //! of 16), packed layers (`input`, `down`, `up`, `direct`, `winograd`, `head`), the kernels that they call (`gemm`, `rows`,
 //! `winograd::transform`), written once over a vector type (`simd`) and compiled for each set of instructions (`kernels`).
 
+mod convolution;
 mod direct;
 mod down;
 mod engine;

@@ -98,14 +98,14 @@ unsafe fn input_voxels<S: Simd, const R: usize>(i: &InputRow, first: usize) {
             for k in 0..i.width {
                 let w = S::load(weights);
                 weights = weights.add(LANES);
-                for (r, sum) in sums.iter_mut().enumerate() {
-                    *sum = S::mul_add(S::broadcast(row.add(r + k)), w, *sum);
+                for r in 0..R {
+                    sums[r] = S::mul_add(S::broadcast(row.add(r + k)), w, sums[r]);
                 }
             }
         }
         let (slopes, present) = (S::load(i.slopes), S::load(i.present));
-        for (r, &sum) in sums.iter().enumerate() {
-            let value = S::mul_add(S::broadcast(i.x.add(first + r)), present, S::prelu(sum, slopes));
+        for r in 0..R {
+            let value = S::mul_add(S::broadcast(i.x.add(first + r)), present, S::prelu(sums[r], slopes));
             S::store(i.output.add((first + r) * LANES), value);
         }
     }
@@ -148,15 +148,15 @@ pub unsafe fn head_row<S: Simd>(h: &HeadRow) {
     unsafe {
         for v in 0..h.voxels {
             let mut sums = [S::zero(); 2];
-            for (b, &block) in h.blocks.iter().enumerate() {
-                let x = S::load(block.add(v * LANES));
-                for (sum, weights) in sums.iter_mut().zip(&h.weights.hidden) {
-                    *sum = S::mul_add(x, S::load(weights.as_ptr().add(b * LANES)), *sum);
+            for b in 0..h.blocks.len() {
+                let x = S::load(h.blocks[b].add(v * LANES));
+                for n in 0..2 {
+                    sums[n] = S::mul_add(x, S::load(h.weights.hidden[n].as_ptr().add(b * LANES)), sums[n]);
                 }
             }
             let mut logit = h.weights.bias;
-            for (n, &sum) in sums.iter().enumerate() {
-                let hidden = h.weights.hidden_bias[n] + S::sum(sum);
+            for n in 0..2 {
+                let hidden = h.weights.hidden_bias[n] + S::sum(sums[n]);
                 let active = if hidden > 0.0 { hidden } else { h.weights.slopes[n] * hidden };
                 logit += h.weights.binary[n] * active;
             }

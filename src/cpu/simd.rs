@@ -1,7 +1,8 @@
 //! One vector of 16 f32, in the three forms that the kernels are compiled for.
 //!
 //! Every kernel is written once, generic over [`Simd`], and always inlined into a function with the right target features (see
-//! `kernels.rs`): that is what makes the intrinsics below single instructions.
+//! `kernels.rs`): that is what makes the intrinsics below single instructions. For the same reason kernels are plain loops over indices:
+//! closures and iterators are functions of their own, which are not always inlined and have no target features.
 
 /// Number of f32 in a vector, and of channels in a block.
 pub const LANES: usize = 16;
@@ -16,8 +17,6 @@ pub unsafe trait Simd: Copy {
     type V: Copy;
     /// Most rows of a matrix product that are kept in registers.
     const ROWS: usize;
-    /// Vectors of a row that are kept in registers: the width of a weight panel in blocks of channels.
-    const PANEL: usize;
 
     /// Sixteen zeros.
     unsafe fn zero() -> Self::V;
@@ -68,7 +67,6 @@ pub struct Portable;
 unsafe impl Simd for Portable {
     type V = [f32; LANES];
     const ROWS: usize = 2;
-    const PANEL: usize = 1;
 
     #[inline(always)]
     unsafe fn zero() -> Self::V {
@@ -94,27 +92,47 @@ unsafe impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
-        std::array::from_fn(|i| a[i] + b[i])
+        let mut v = [0.0; LANES];
+        for i in 0..LANES {
+            v[i] = a[i] + b[i];
+        }
+        v
     }
 
     #[inline(always)]
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V {
-        std::array::from_fn(|i| a[i] - b[i])
+        let mut v = [0.0; LANES];
+        for i in 0..LANES {
+            v[i] = a[i] - b[i];
+        }
+        v
     }
 
     #[inline(always)]
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
-        std::array::from_fn(|i| a[i] * b[i])
+        let mut v = [0.0; LANES];
+        for i in 0..LANES {
+            v[i] = a[i] * b[i];
+        }
+        v
     }
 
     #[inline(always)]
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        std::array::from_fn(|i| a[i] * b[i] + c[i])
+        let mut v = [0.0; LANES];
+        for i in 0..LANES {
+            v[i] = a[i] * b[i] + c[i];
+        }
+        v
     }
 
     #[inline(always)]
     unsafe fn prelu(x: Self::V, slope: Self::V) -> Self::V {
-        std::array::from_fn(|i| if x[i] > 0.0 { x[i] } else { slope[i] * x[i] })
+        let mut v = [0.0; LANES];
+        for i in 0..LANES {
+            v[i] = if x[i] > 0.0 { x[i] } else { slope[i] * x[i] };
+        }
+        v
     }
 
     #[inline(always)]
@@ -139,7 +157,6 @@ mod x86 {
     unsafe impl Simd for Avx2 {
         type V = [__m256; 2];
         const ROWS: usize = 6;
-        const PANEL: usize = 1;
 
         #[inline(always)]
         unsafe fn zero() -> Self::V {
@@ -195,11 +212,14 @@ mod x86 {
         #[inline(always)]
         unsafe fn prelu(x: Self::V, slope: Self::V) -> Self::V {
             // SAFETY: the processor has AVX2.
-            let half = |x, slope| unsafe {
-                let positive = _mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps());
-                _mm256_blendv_ps(_mm256_mul_ps(slope, x), x, positive)
-            };
-            [half(x[0], slope[0]), half(x[1], slope[1])]
+            unsafe {
+                let zero = _mm256_setzero_ps();
+                let (low, high) = (_mm256_cmp_ps::<_CMP_GT_OQ>(x[0], zero), _mm256_cmp_ps::<_CMP_GT_OQ>(x[1], zero));
+                [
+                    _mm256_blendv_ps(_mm256_mul_ps(slope[0], x[0]), x[0], low),
+                    _mm256_blendv_ps(_mm256_mul_ps(slope[1], x[1]), x[1], high),
+                ]
+            }
         }
 
         #[inline(always)]
@@ -222,7 +242,6 @@ mod x86 {
     unsafe impl Simd for Avx512 {
         type V = __m512;
         const ROWS: usize = 12;
-        const PANEL: usize = 2;
 
         #[inline(always)]
         unsafe fn zero() -> Self::V {

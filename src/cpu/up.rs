@@ -91,17 +91,20 @@ impl Up {
         }
         // SAFETY: every segment has `rows` gathered vectors, the packed weights were made for these segments and blocks, the sums have room for them.
         unsafe {
-            (kernels.gemm)(&Gemm {
-                a: gathered.as_ptr(),
-                segments: &segments,
-                rows,
-                weights: self.weights.values().as_ptr(),
-                blocks: self.taps() * self.output_blocks,
-                c: sums.as_mut_ptr(),
-                block_stride: rows * LANES,
-                accumulate: false,
-                next_weights: self.weights.values().as_ptr(),
-            });
+            gemm::gemm(
+                kernels,
+                &Gemm {
+                    a: gathered.as_ptr(),
+                    segments: &segments,
+                    rows,
+                    weights: self.weights.values().as_ptr(),
+                    blocks: self.taps() * self.output_blocks,
+                    c: sums.as_mut_ptr(),
+                    block_stride: rows * LANES,
+                    accumulate: false,
+                    next_weights: self.weights.values().as_ptr(),
+                },
+            );
         }
         let mut row = sums.as_ptr();
         for tap in 0..self.taps() {
