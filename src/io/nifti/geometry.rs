@@ -118,11 +118,16 @@ fn qform(forms: &Forms, pixdim: &[f64; 8]) -> Result<Affine, NiftiError> {
 
 /// Largest distance between where two affines put the same corner voxel.
 fn farthest_corner(one: &Affine, other: &Affine, shape: [usize; 3]) -> f64 {
-    (0..8)
-        .map(|corner| {
-            let ijk = [0, 1, 2].map(|axis| if corner >> axis & 1 == 1 { (shape[axis] - 1) as f64 } else { 0.0 });
-            let (p, q) = (one.apply(ijk), other.apply(ijk));
-            (0..3).map(|axis| (p[axis] - q[axis]).powi(2)).sum::<f64>().sqrt()
-        })
-        .fold(0.0, f64::max)
+    let end = shape.map(|side| (side - 1) as f64);
+    let mut farthest = 0.0_f64;
+    for i in [0.0, end[0]] {
+        for j in [0.0, end[1]] {
+            for k in [0.0, end[2]] {
+                let (p, q) = (one.apply([i, j, k]), other.apply([i, j, k]));
+                let square = (0..3).map(|axis| (p[axis] - q[axis]).powi(2)).sum::<f64>();
+                farthest = farthest.max(square.sqrt());
+            }
+        }
+    }
+    farthest
 }

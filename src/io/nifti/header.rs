@@ -2,8 +2,6 @@
 //!
 //! Field names are those of the standard (`nifti1.h`, `nifti2.h`).
 
-use std::fmt;
-
 use super::error::NiftiError;
 use super::geometry;
 use super::voxels::DataType;
@@ -13,22 +11,12 @@ use crate::volume::Grid;
 
 /// The header of a scan, kept byte for byte, so that images on the scan's grid go out with the same qform, sform,
 /// codes, units, dimensions and description, in the same version of NIfTI and the same byte order.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Header {
     bytes: Vec<u8>,
     version: Version,
     order: ByteOrder,
     grid: Grid,
-}
-
-impl fmt::Debug for Header {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Header")
-            .field("version", &self.version)
-            .field("order", &self.order)
-            .field("grid", &self.grid)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Version of the format.
