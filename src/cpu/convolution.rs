@@ -4,8 +4,7 @@ use super::direct::Direct;
 use super::epilogue::Epilogue;
 use super::kernels::Kernels;
 use super::layout::Slots;
-use super::winograd::batch::Batch;
-use super::winograd::{Winograd, pack, transform};
+use super::winograd::{Winograd, pack};
 use crate::Result;
 use crate::network::plan::Layer;
 use crate::network::region::Tiling;
@@ -51,6 +50,14 @@ impl Convolution {
         })
     }
 
+    /// The layer, if it is computed by Winograd's transforms.
+    pub fn winograd(&self) -> Option<&Winograd> {
+        match self {
+            Convolution::Direct(_) => None,
+            Convolution::Winograd(layer) => Some(layer),
+        }
+    }
+
     /// What a pass over a grid is shared out in.
     pub fn tiling(&self, shape: [usize; 3]) -> Tiling {
         match self {
@@ -60,21 +67,28 @@ impl Convolution {
     }
 }
 
-/// Points along each axis of the fastest transform for a kernel on a grid; `None` where there is none for the kernel.
+/// Points along each axis of the best transform for a kernel on a grid; `None` where there is none for the kernel.
 ///
-/// Along an axis of n voxels F(4, 5) takes 8 products for each 4 voxels begun, F(2, 5) takes 6 for each 2 begun, and the number of weights goes
-/// with the points as well: F(2, 5) is the better choice for 1 and 2 voxels, F(4, 5) from 3 on.
+/// Of n voxels along an axis F(4, 5) takes 8 products for each 4 voxels begun, F(2, 5) takes 6 for each 2 begun: F(4, 5) is faster but for 1 or 2
+/// voxels. On grids of at most [`SMALL_GRID`] voxels a side both wait for their weights more than for the processor; F(2, 5) has less than half
+/// of them, which is worth more than the few milliseconds that it takes longer.
 fn points(kernel: [usize; 3], shape: [usize; 3]) -> Option<[usize; 3]> {
-    let transforms = (0..3).map(|axis| match kernel[axis] {
-        1 => Some(1),
-        5 if shape[axis] <= 2 => Some(6),
-        5 => Some(8),
-        _ => None,
-    });
-    let points: Vec<usize> = transforms.collect::<Option<_>>()?;
+    let small = (0..3).all(|axis| kernel[axis] == 1 || shape[axis] <= SMALL_GRID);
+    let mut points = [1; 3];
+    for axis in 0..3 {
+        points[axis] = match kernel[axis] {
+            1 => 1,
+            5 if small || shape[axis] <= 2 => 6,
+            5 => 8,
+            _ => return None,
+        };
+    }
     // Without any transform the matrix product over rows is all there is to do.
-    points.iter().any(|&p| p > 1).then(|| [points[0], points[1], points[2]])
+    (points != [1; 3]).then_some(points)
 }
+
+/// Longest side of a grid on which weights matter more than products.
+const SMALL_GRID: usize = 8;
 
 /// Largest box of tiles of a batch.
 pub fn batch_size(layer: &Winograd, tiling: &Tiling) -> [usize; 3] {
@@ -91,11 +105,4 @@ pub fn batch_size(layer: &Winograd, tiling: &Tiling) -> [usize; 3] {
 /// reading the weights takes longest, each weight is then read once.
 pub fn shares_points(layer: &Winograd, tiling: &Tiling) -> bool {
     layer.depth_points() > 1 && tiling.len() <= MANY_TILES
-}
-
-/// All tiles of a grid in batches.
-pub fn batches(layer: &Winograd, shape: [usize; 3]) -> Vec<Batch> {
-    let tiling = layer.tiling(shape);
-    debug_assert!(tiling.tile.iter().all(|&t| t <= transform::outputs(8)));
-    Batch::list(&tiling, |_| true, batch_size(layer, &tiling))
 }

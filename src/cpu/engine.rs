@@ -1,7 +1,6 @@
-//! A loaded network on one grid: packed layers, one block of memory for all activations, the pass.
+//! A loaded network on one grid: packed layers and one block of memory for all activations.
 
 use super::convolution::{self, Convolution};
-use super::direct::Direct;
 use super::down::Down;
 use super::epilogue::Epilogue;
 use super::head::Head;
@@ -9,12 +8,13 @@ use super::input::Input;
 use super::kernels::{Instructions, Kernels};
 use super::layout::{Blocks, Slots};
 use super::memory::Block;
+use super::pass::{self, Pass};
 use super::simd::LANES;
-use super::threads;
+use super::top::Top;
 use super::up::Up;
-use super::winograd::batch::Batch;
-use super::winograd::{Output, transform};
+use super::winograd::transform;
 use crate::network::plan::{Layer, Plan, Step};
+use crate::network::region::Tiling;
 use crate::weights::Weights;
 use crate::{Error, Result, network};
 use std::num::NonZeroUsize;
@@ -30,34 +30,37 @@ pub struct Options {
 
 /// The CPU engine.
 pub struct Engine {
-    plan: Plan,
-    kernels: &'static Kernels,
+    pub(super) plan: Plan,
+    pub(super) kernels: &'static Kernels,
     instructions: Instructions,
-    threads: usize,
-    steps: Vec<Operation>,
-    convolutions: Vec<Convolution>,
+    pub(super) threads: usize,
+    /// One for each step of the plan.
+    pub(super) operations: Vec<Operation>,
+    /// In which tiles each step is computed.
+    pub(super) tilings: Vec<Tiling>,
+    pub(super) convolutions: Vec<Convolution>,
+    /// The last block, where it is done slab by slab.
+    pub(super) top: Option<Top>,
     /// For each buffer of the plan where it lies in `arena`.
-    buffers: Vec<Blocks>,
+    pub(super) buffers: Vec<Blocks>,
     // Kept alive for `buffers`, which point into it.
     _arena: Block,
     scratch: Block,
-    scratch_len: usize,
+    pub(super) scratch_len: usize,
     // Results between two loops of one step, which all threads read.
     workspace: Block,
-    // A row of voxels outside of the grid.
-    zeros: Vec<f32>,
+    /// A row of voxels outside of the grid.
+    pub(super) zeros: Vec<f32>,
 }
 
 /// A step of the plan with its packed layer.
-enum Operation {
+pub(super) enum Operation {
     Input(Input),
     Down(Down),
     Up(Up),
     Conv {
         /// Number of the layer: one that is applied several times is packed once.
         layer: usize,
-        /// The batches of Winograd's convolution.
-        batches: Vec<Batch>,
         /// The head, where it takes the outputs as they come.
         head: Option<Head>,
     },
@@ -101,30 +104,28 @@ impl Engine {
                 }
             });
         }
-        let fused = fused_head(&plan, |step| matches!(numbers[step].map(|n| &convolutions[n]), Some(Convolution::Winograd(_))));
-
-        let mut sizes: Vec<usize> = plan.buffers.iter().zip(&slots).map(|(b, s)| s.stored * Blocks::block_len(b.shape)).collect();
-        if let Some(id) = fused.and_then(|step| plan.steps[step].output()) {
-            sizes[id] = 0;
-        }
-        let places = plan.arena(&sizes);
-        let mut arena = Block::new(places.size)?;
-        let base = arena.values_mut().as_mut_ptr();
-        let mut buffers: Vec<Blocks> = Vec::new();
-        for (id, buffer) in plan.buffers.iter().enumerate() {
-            let len = Blocks::block_len(buffer.shape);
-            let mut blocks: Vec<*mut f32> =
-                (0..slots[id].stored).map(|b| base.wrapping_add(places.offsets[id] + b * len)).collect();
-            if let Some(skip) = buffer.skip {
-                blocks.extend(&buffers[skip].places);
+        let winograd = |step: usize| numbers[step].and_then(|layer: usize| convolutions[layer].winograd());
+        let fused = fused_head(&plan, |step| winograd(step).is_some());
+        let top = match fused {
+            Some(step) => {
+                let input = plan.steps[step].input().expect("a convolution reads a buffer");
+                let layer = &convolutions[numbers[step].expect("every convolution has a layer")];
+                let blocks = [slots[input].stored, slots[input].all.blocks() - slots[input].stored];
+                Top::new(&plan, step, layer, blocks)?
             }
-            buffers.push(Blocks { shape: buffer.shape, places: blocks });
-        }
+            None => None,
+        };
+        let (arena, buffers) = place(&plan, &slots, fused, top.as_ref())?;
 
-        let mut steps = Vec::new();
+        let mut operations = Vec::new();
+        let mut tilings = Vec::new();
         let (mut scratch_len, mut workspace_len) = (1, 1);
         for (number, step) in plan.steps.iter().enumerate() {
             let values = |layer: &Layer| weights.tensor(&format!("{}/kernel", layer.convolution));
+            let grid = step.output().map_or(shape, |output| plan.buffers[output].shape);
+            let layer_of = if matches!(step, Step::Head { .. }) { fused } else { Some(number) };
+            let convolution = layer_of.and_then(|step| numbers[step]).map(|layer| &convolutions[layer]);
+            let tiling = pass::tiling(step, grid, convolution);
             let (operation, scratch) = match step {
                 Step::Input { layer, output } => {
                     let slots = &slots[*output].all;
@@ -149,18 +150,18 @@ impl Engine {
                     let scratch = up.scratch_len();
                     (Operation::Up(up), scratch)
                 }
-                Step::Conv { output, .. } => {
+                Step::Conv { .. } => {
                     let layer = numbers[number].expect("every convolution has a layer");
-                    let shape = plan.buffers[*output].shape;
-                    let (batches, scratch) = match &convolutions[layer] {
-                        Convolution::Direct(direct) => (Vec::new(), direct.scratch_len(shape)),
+                    let scratch = match &convolutions[layer] {
+                        Convolution::Direct(direct) => direct.scratch_len(grid),
                         Convolution::Winograd(winograd) => {
-                            let tiling = winograd.tiling(shape);
                             let lengths = winograd.lengths(convolution::batch_size(winograd, &tiling));
-                            let shares = convolution::shares_points(winograd, &tiling);
-                            workspace_len = workspace_len.max(if shares { lengths.shared() } else { 0 });
-                            let scratch = if shares { lengths.own() } else { lengths.all() };
-                            (convolution::batches(winograd, shape), scratch)
+                            if convolution::shares_points(winograd, &tiling) {
+                                workspace_len = workspace_len.max(lengths.shared());
+                                lengths.own()
+                            } else {
+                                lengths.all()
+                            }
                         }
                     };
                     let head = match plan.steps.get(number + 1) {
@@ -169,16 +170,19 @@ impl Engine {
                         }
                         _ => None,
                     };
-                    (Operation::Conv { layer, batches, head }, scratch)
+                    (Operation::Conv { layer, head }, scratch)
                 }
                 Step::Head { hidden, binary, input } => {
                     let head = fused.is_none().then(|| Head::new(weights, hidden, binary, &slots[*input].all));
                     (Operation::Head(head), 0)
                 }
             };
-            steps.push(operation);
+            operations.push(operation);
+            tilings.push(tiling);
             scratch_len = scratch_len.max(scratch);
         }
+        // All that is needed of the weights has been packed: their pages need not stay.
+        weights.release();
         let scratch = Block::new(threads * scratch_len)?;
         let workspace = Block::new(workspace_len)?;
         let zeros = vec![0.0; (shape[2] + transform::outputs(8)) * LANES];
@@ -187,8 +191,10 @@ impl Engine {
             kernels,
             instructions,
             threads,
-            steps,
+            operations,
+            tilings,
             convolutions,
+            top,
             buffers,
             _arena: arena,
             scratch,
@@ -248,19 +254,36 @@ fn slots(plan: &Plan) -> Vec<BufferSlots> {
     slots
 }
 
-/// A pointer that the threads of a pass share.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-
-// SAFETY: each thread writes to places of its own behind the pointer.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn get(self) -> *mut f32 {
-        self.0
+/// Places all buffers in one block of memory: each where no other lives at the same time. The output of the convolution with the fused head, and what the
+/// last block makes slab by slab, are not stored.
+fn place(plan: &Plan, slots: &[BufferSlots], fused: Option<usize>, top: Option<&Top>) -> Result<(Block, Vec<Blocks>)> {
+    let mut stored = plan.clone();
+    let mut sizes: Vec<usize> = plan.buffers.iter().zip(slots).map(|(b, s)| s.stored * Blocks::block_len(b.shape)).collect();
+    if let Some(id) = fused.and_then(|step| plan.steps[step].output()) {
+        sizes[id] = 0;
     }
+    if let Some(top) = top
+        && let Step::Up { skip, output, .. } = plan.steps[top.up]
+    {
+        sizes[output] = 0;
+        // The last block makes it again: it lives until the last other step that reads it.
+        let readers = (0..plan.steps.len()).filter(|&step| plan.steps[step].input() == Some(skip));
+        stored.buffers[skip].last_read = readers.max().unwrap_or(plan.buffers[skip].written);
+    }
+    let arena = stored.arena(&sizes);
+    let mut memory = Block::new(arena.size)?;
+    let base = memory.values_mut().as_mut_ptr();
+    let mut buffers: Vec<Blocks> = Vec::new();
+    for (id, buffer) in plan.buffers.iter().enumerate() {
+        let len = Blocks::block_len(buffer.shape);
+        let mut places: Vec<*mut f32> =
+            (0..slots[id].stored).map(|block| base.wrapping_add(arena.offsets[id] + block * len)).collect();
+        if let Some(skip) = buffer.skip {
+            places.extend(&buffers[skip].places);
+        }
+        buffers.push(Blocks { shape: buffer.shape, planes: buffer.shape[0], places });
+    }
+    Ok((memory, buffers))
 }
 
 impl network::Engine for Engine {
@@ -281,94 +304,8 @@ impl network::Engine for Engine {
                 self.plan.shape
             )));
         }
-        let scratch = Shared(self.scratch.values_mut().as_mut_ptr());
-        let workspace = Shared(self.workspace.values_mut().as_mut_ptr());
-        let result = Shared(logits.as_mut_ptr());
-        let this = &*self;
-        let kernels = this.kernels;
-        threads::run(this.threads, |worker| {
-            let begin = scratch.get().wrapping_add(worker.index * this.scratch_len);
-            // SAFETY: the scratch memory has a part for each thread, and this one belongs to this worker alone.
-            let scratch = unsafe { std::slice::from_raw_parts_mut(begin, this.scratch_len) };
-            for (step, operation) in this.plan.steps.iter().zip(&this.steps) {
-                let at = |id: usize| &this.buffers[id];
-                match (operation, step) {
-                    (Operation::Input(layer), Step::Input { output, .. }) => {
-                        let output = at(*output);
-                        worker.for_each(Input::tiling(output.shape).len(), |tile| {
-                            // SAFETY: layer and buffers were made for one another; every tile is done by one thread.
-                            unsafe { layer.tile(kernels, input, output, tile, scratch) }
-                        });
-                    }
-                    (Operation::Down(layer), Step::Down { input, output, .. }) => {
-                        let (input, output) = (at(*input), at(*output));
-                        worker.for_each(Down::tiling(output.shape).len(), |tile| {
-                            // SAFETY: layer and buffers were made for one another; every tile is done by one thread.
-                            unsafe { layer.tile(kernels, input, output, tile, scratch) }
-                        });
-                    }
-                    (Operation::Up(layer), Step::Up { input, output, .. }) => {
-                        let (input, output) = (at(*input), at(*output));
-                        worker.for_each(Up::tiling(output.shape).len(), |tile| {
-                            // SAFETY: layer and buffers were made for one another; every tile is done by one thread.
-                            unsafe { layer.tile(kernels, input, output, tile, scratch) }
-                        });
-                    }
-                    (Operation::Conv { layer, batches, head }, Step::Conv { input, residual, output, .. }) => {
-                        let (input, residual, output) = (at(*input), residual.map(at), at(*output));
-                        let target = match head {
-                            Some(head) => Output::Head(head, result.get()),
-                            None => Output::Store(output),
-                        };
-                        match &this.convolutions[*layer] {
-                            Convolution::Direct(layer) => worker.for_each(Direct::tiling(output.shape).len(), |tile| {
-                                // SAFETY: layer and buffers were made for one another; every tile is done by one thread.
-                                unsafe { layer.tile(kernels, input, residual, output, tile, scratch) }
-                            }),
-                            Convolution::Winograd(layer) if convolution::shares_points(layer, &layer.tiling(output.shape)) => {
-                                for batch in batches {
-                                    let depth = workspace.get();
-                                    let sums = depth.wrapping_add(layer.lengths(batch.size).depth());
-                                    worker.for_each(layer.depth_parts(batch), |part| {
-                                        // SAFETY: layer and buffers were made for one another; every part is done by one thread.
-                                        unsafe { layer.into_depth(kernels, batch, input, &this.zeros, part, depth) }
-                                    });
-                                    worker.for_each(layer.depth_points(), |point| {
-                                        // SAFETY: all parts have been done; every point is done by one thread.
-                                        unsafe { layer.point(kernels, batch, point, depth, sums, scratch) }
-                                    });
-                                    worker.for_each(batch.runs.len(), |run| {
-                                        let run = &batch.runs[run];
-                                        // SAFETY: all points have been done; every run is done by one thread.
-                                        unsafe {
-                                            layer.finish(kernels, batch, run, output.shape, residual, target, sums, scratch)
-                                        }
-                                    });
-                                }
-                            }
-                            Convolution::Winograd(layer) => worker.for_each(batches.len(), |batch| {
-                                // SAFETY: layer and buffers were made for one another; every batch is done by one thread.
-                                unsafe { layer.batch(kernels, &batches[batch], input, residual, target, &this.zeros, scratch) }
-                            }),
-                        }
-                    }
-                    (Operation::Head(Some(head)), Step::Head { input, .. }) => {
-                        let input = at(*input);
-                        worker.for_each(Head::tiling(input.shape).len(), |tile| {
-                            // SAFETY: head and buffer were made for one another; every tile is done by one thread.
-                            unsafe { head.tile(kernels, input, result.get(), tile) }
-                        });
-                    }
-                    (Operation::Head(None), Step::Head { .. }) => {}
-                    _ => unreachable!("operations are made from the plan's steps, one for each"),
-                }
-            }
-        });
-        if let Some(needed) = needed {
-            for (logit, _) in logits.iter_mut().zip(needed).filter(|(_, needed)| !**needed) {
-                *logit = f32::NEG_INFINITY;
-            }
-        }
+        let (scratch, workspace) = (self.scratch.values_mut().as_mut_ptr(), self.workspace.values_mut().as_mut_ptr());
+        Pass::new(self, input, needed, [logits.as_mut_ptr(), scratch, workspace]).run();
         Ok(())
     }
 }

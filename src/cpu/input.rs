@@ -8,7 +8,7 @@ use super::simd::LANES;
 use crate::network::region::Tiling;
 
 /// Largest tile of voxels.
-const TILE: [usize; 3] = [4, 4, 16];
+pub const TILE: [usize; 3] = [4, 4, 16];
 
 /// A packed layer.
 pub struct Input {

@@ -43,6 +43,8 @@ impl Slots {
 pub struct Blocks {
     /// Grid (D, H, W).
     pub shape: [usize; 3],
+    /// Number of planes along D that are kept: plane d is at `d % planes`, and takes the place of plane `d - planes`.
+    pub planes: usize,
     /// Where each block begins.
     pub places: Vec<*mut f32>,
 }
@@ -63,9 +65,26 @@ impl Blocks {
         shape.iter().product::<usize>() * LANES
     }
 
+    /// Copies the vectors of a box of `size` voxels at `begin` of `from` to `to_begin` of these blocks.
+    ///
+    /// # Safety
+    /// Both boxes are inside their grids, the blocks are there on both sides, and nobody else uses the vectors that are written.
+    pub unsafe fn copy_box(&self, to_begin: [usize; 3], from: &Blocks, begin: [usize; 3], size: [usize; 3], blocks: usize) {
+        for block in 0..blocks {
+            for d in 0..size[0] {
+                for h in 0..size[1] {
+                    let source = from.at(block, [begin[0] + d, begin[1] + h, begin[2]]).cast_const();
+                    let target = self.at(block, [to_begin[0] + d, to_begin[1] + h, to_begin[2]]);
+                    // SAFETY: a line of the box lies inside the grid on both sides.
+                    unsafe { target.copy_from_nonoverlapping(source, size[2] * LANES) };
+                }
+            }
+        }
+    }
+
     /// Where voxel (d, h, w) of a block begins.
     pub fn at(&self, block: usize, [d, h, w]: [usize; 3]) -> *mut f32 {
-        self.places[block].wrapping_add(((d * self.shape[1] + h) * self.shape[2] + w) * LANES)
+        self.places[block].wrapping_add(((d % self.planes * self.shape[1] + h) * self.shape[2] + w) * LANES)
     }
 }
 

@@ -15,9 +15,11 @@ mod input;
 mod kernels;
 mod layout;
 mod memory;
+mod pass;
 mod rows;
 mod simd;
 mod threads;
+mod top;
 mod up;
 mod winograd;
 

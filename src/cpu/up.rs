@@ -13,7 +13,7 @@ use crate::Result;
 use crate::network::region::Tiling;
 
 /// Largest tile of output voxels: a multiple of the largest stride.
-const TILE: [usize; 3] = [4, 4, 16];
+pub const TILE: [usize; 3] = [4, 4, 16];
 
 /// A packed layer.
 pub struct Up {
