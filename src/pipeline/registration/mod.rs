@@ -12,6 +12,7 @@
 //! - `histogram`: the figures that a registration reports.
 
 mod brain;
+mod frame;
 mod histogram;
 mod metric;
 mod optimiser;
@@ -118,7 +119,9 @@ pub fn register(scan: &Volume<f32>, template: &Volume<f32>, options: &Options) -
         return Err(RegistrationError::StartingAngles);
     }
     let fine_template = Brain::new(template, 1.5).ok_or(RegistrationError::EmptyTemplate)?;
-    let fine_scan = Brain::new(scan, 1.5).ok_or(RegistrationError::EmptyScan)?;
+    let mut fine_scan = Brain::new(scan, 1.5).ok_or(RegistrationError::EmptyScan)?;
+    let frame = frame::own_frame(scan.grid());
+    fine_scan.grid.affine = frame.inverse().ok_or(RegistrationError::Spacing("scan"))?.after(&fine_scan.grid.affine);
     let (centre, image) = (fine_template.centre(), fine_scan.centre());
     let lever = fine_template.lever(centre);
     let levels = levels(&fine_template, &fine_scan);
@@ -131,7 +134,7 @@ pub fn register(scan: &Volume<f32>, template: &Volume<f32>, options: &Options) -
         summits = best(climbed.collect(), level.survivors, SUMMITS_APART, &lever);
     }
 
-    let template_to_scan = summits[0].pose.affine();
+    let template_to_scan = frame.after(&summits[0].pose.affine());
     let agreement = histogram::agreement(scan, template, &template_to_scan).ok_or(RegistrationError::Spacing("scan"))?;
     Ok(Registration { template_to_scan, mutual_information: agreement.mutual_information, overlap: agreement.dice })
 }
