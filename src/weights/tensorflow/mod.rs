@@ -218,15 +218,15 @@ fn read(bundle: &Bundle, name: &str, variable: &Entry, index: &Path, files: &[(&
     if variable.slices.is_empty() {
         return read(variable);
     }
-    let extents = slices::resolve(name, &variable.slices, &variable.shape).map_err(in_index)?;
+    let places = slices::resolve(name, &variable.slices, &variable.shape).map_err(in_index)?;
     let mut parts = Vec::new();
-    for (slice, extents) in variable.slices.iter().zip(extents) {
+    for (slice, place) in variable.slices.iter().zip(places) {
         let key = slices::key(&format!("{name}{VARIABLE}"), slice);
         let entry = bundle.tensors.get(&key).ok_or_else(|| in_index(CheckpointError::MissingSlice(name.into())))?;
-        if !entry.shape.iter().copied().eq(extents.iter().map(|&(_, length)| length as u64)) {
+        if !entry.shape.iter().copied().eq(place.iter().map(|&(_, length)| length as u64)) {
             return Err(in_index(CheckpointError::Slices(name.into())));
         }
-        parts.push((extents, read(entry)?));
+        parts.push((place, read(entry)?));
     }
     slices::join(name, &parts, &variable.shape).map_err(in_index)
 }

@@ -15,6 +15,9 @@ pub(super) struct Extent {
 /// A slice: one extent for each axis.
 pub(super) type Slice = Vec<Extent>;
 
+/// Where a slice lies: its start and length along each axis.
+pub(super) type Place = Vec<(usize, usize)>;
+
 /// The key of a slice's entry: `0, key, rank, start and length of each axis`, each in its sorting form.
 pub(super) fn key(variable: &str, slice: &Slice) -> Vec<u8> {
     let mut bytes = vec![0];
@@ -42,36 +45,36 @@ fn push_number(bytes: &mut Vec<u8>, number: i64) {
     bytes.extend(&tail[1..]);
 }
 
-/// The extents with their lengths, once it is certain that the slices lie in `shape` and have as many values as it.
-pub(super) fn resolve(name: &str, slices: &[Slice], shape: &[u64]) -> Checked<Vec<Vec<(usize, usize)>>> {
+/// Where the slices lie, once it is certain that they are all in `shape` and together have as many values as it.
+pub(super) fn resolve(name: &str, slices: &[Slice], shape: &[u64]) -> Checked<Vec<Place>> {
     let wrong = || CheckpointError::Slices(name.into());
-    let mut resolved = Vec::new();
+    let mut places = Vec::new();
     let mut count = 0;
     for slice in slices {
         if slice.len() != shape.len() {
             return Err(wrong());
         }
-        let mut extents = Vec::new();
+        let mut place = Place::new();
         for (extent, &side) in slice.iter().zip(shape) {
             let length = extent.length.unwrap_or(side);
             if length == 0 || extent.start.checked_add(length).is_none_or(|end| end > side) {
                 return Err(wrong());
             }
-            extents.push((extent.start as usize, length as usize));
+            place.push((extent.start as usize, length as usize));
         }
-        count += extents.iter().map(|(_, length)| *length as u64).product::<u64>();
-        resolved.push(extents);
+        count += place.iter().map(|(_, length)| *length as u64).product::<u64>();
+        places.push(place);
     }
-    if count == shape.iter().product::<u64>() { Ok(resolved) } else { Err(wrong()) }
+    if count == shape.iter().product::<u64>() { Ok(places) } else { Err(wrong()) }
 }
 
 /// Puts the values of slices together to those of `shape`, C order.
-pub(super) fn join(name: &str, slices: &[(Vec<(usize, usize)>, Vec<f32>)], shape: &[u64]) -> Checked<Vec<f32>> {
+pub(super) fn join(name: &str, slices: &[(Place, Vec<f32>)], shape: &[u64]) -> Checked<Vec<f32>> {
     let mut joined: Vec<Option<f32>> = vec![None; shape.iter().product::<u64>() as usize];
-    for (extents, values) in slices {
+    for (place, values) in slices {
         for (number, &value) in values.iter().enumerate() {
             let (mut rest, mut index, mut step) = (number, 0, 1);
-            for (&(start, length), &side) in extents.iter().zip(shape).rev() {
+            for (&(start, length), &side) in place.iter().zip(shape).rev() {
                 index += (start + rest % length) * step;
                 rest /= length;
                 step *= side as usize;
@@ -129,10 +132,10 @@ mod tests {
             vec![Extent { start: 0, length: None }, Extent { start: 0, length: Some(1) }],
             vec![Extent { start: 0, length: Some(2) }, Extent { start: 1, length: Some(2) }],
         ];
-        let extents = resolve("x", &slices, &shape).unwrap();
-        assert_eq!(extents, [[(0, 2), (0, 1)], [(0, 2), (1, 2)]]);
+        let places = resolve("x", &slices, &shape).unwrap();
+        assert_eq!(places, [[(0, 2), (0, 1)], [(0, 2), (1, 2)]]);
         let values = [vec![1.0, 4.0], vec![2.0, 3.0, 5.0, 6.0]];
-        let parts: Vec<_> = extents.into_iter().zip(values).collect();
+        let parts: Vec<_> = places.into_iter().zip(values).collect();
         assert_eq!(join("x", &parts, &shape).unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     }
 
@@ -151,7 +154,7 @@ mod tests {
         assert!(of(&[(0, Some(6)), (0, Some(0))]).is_err(), "empty");
         assert!(resolve("x", &[vec![]], &[6]).is_err(), "another rank");
         let twice = of(&[(0, Some(3)), (2, Some(3))]).unwrap();
-        let parts: Vec<_> = twice.into_iter().map(|extents| (extents, vec![0.0; 3])).collect();
+        let parts: Vec<_> = twice.into_iter().map(|place| (place, vec![0.0; 3])).collect();
         assert!(join("x", &parts, &[6]).is_err(), "a value twice");
     }
 }
