@@ -203,8 +203,8 @@ fn check_magic(bytes: &[u8], version: Version) -> Result<bool, NiftiError> {
     match magic {
         _ if magic == single => Ok(true),
         _ if magic == pair => Ok(false),
-        // ANALYZE 7.5 has the size of NIfTI-1 and nothing, or the patient's views, where the magic is.
-        [0, 0, 0, 0] if version == Version::One => Err(NiftiError::Analyze),
+        // ANALYZE 7.5 has the size of NIfTI-1, and nothing where the magic is.
+        [0, 0, 0, 0] => Err(NiftiError::Analyze),
         _ => Err(NiftiError::Magic(magic.to_vec())),
     }
 }
