@@ -262,7 +262,7 @@ mod tests {
     fn the_border_of_the_grid_does_not_erode() {
         let full = vec![true; 5 * 4 * 3];
         assert_eq!(erode(&full, [5, 4, 3], SPACING, 10.0), full);
-        assert!(!dilate(&vec![false; 60], [5, 4, 3], SPACING, 10.0).contains(&true));
+        assert!(!dilate(&[false; 60], [5, 4, 3], SPACING, 10.0).contains(&true));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The brain on a head CT: a mask of the inside of the skull.
 //!
-//! Both methods find the brain's shape on blocks of about 1.5 mm ([`coarse`]) and then its border in the scan's own voxels
-//! ([`border`]). [`skull`] takes the soft tissue that bone encloses; [`bet`] lets a surface grow in the intensities. Lengths are
+//! Both methods find the brain's shape on blocks of about 1.5 mm (`coarse`) and then its border in the scan's own voxels
+//! (`border`). `skull` takes the soft tissue that bone encloses; `bet` lets a surface grow in the intensities. Lengths are
 //! in millimetres by the scan's affine and "up" is the world's z, so neither depends on the order or direction of the
 //! scan's axes. `docs/brain-extraction.md` has the reasons for the constants and what both methods measure.
 
