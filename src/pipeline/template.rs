@@ -47,10 +47,10 @@ impl Ellipsoid {
     /// Depth of a point below the surface in millimetres, to first order; negative outside.
     fn depth(&self, p: [f32; 3]) -> f32 {
         let (mut level, mut slope) = (0.0, 0.0);
-        for axis in 0..3 {
-            let x = (p[axis] - self.centre[axis]) / self.half[axis];
+        for ((p, centre), half) in p.into_iter().zip(self.centre).zip(self.half) {
+            let x = (p - centre) / half;
             level += x * x;
-            slope += (x / self.half[axis]).powi(2);
+            slope += (x / half).powi(2);
         }
         let level = level.sqrt();
         (1.0 - level) * level / slope.sqrt().max(1e-6)

@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 use crate::volume::{Affine, Volume};
 use brain::Brain;
-use metric::{Metric, Template};
+use metric::{Domain, Metric, Template};
 use optimiser::{Limits, Summit, climb};
 use pose::{Lever, Pose};
 
@@ -143,7 +143,7 @@ pub fn register(scan: &Volume<f32>, template: &Volume<f32>, options: &Options) -
 fn levels(fine_template: &Brain, fine_scan: &Brain) -> [Level; 5] {
     let (template, scan) = (fine_template.reduced(3.0), fine_scan.reduced(3.0));
     let coarse = |sigma: f64, stride: usize, bins: usize, longest: f64, survivors: usize| Level {
-        template: Template::new(&template.smoothed(sigma), [stride; 3], bins),
+        template: Template::new(&template.smoothed(sigma), [stride; 3], bins, Domain::Surroundings),
         scan: scan.smoothed(sigma),
         longest,
         survivors,
@@ -153,7 +153,7 @@ fn levels(fine_template: &Brain, fine_scan: &Brain) -> [Level; 5] {
     const SIGMA: f64 = 1.2;
     let (smooth_template, smooth_scan) = (fine_template.smoothed(SIGMA), fine_scan.smoothed(SIGMA));
     let fine = |stride: [usize; 3], scan: Brain| Level {
-        template: Template::new(&smooth_template, stride, 64),
+        template: Template::new(&smooth_template, stride, 64, Domain::Brain),
         scan,
         longest: 1.0,
         survivors: 1,
