@@ -142,8 +142,8 @@ pub fn register(scan: &Volume<f32>, template: &Volume<f32>, options: &Options) -
 /// The levels of the search, from coarse to fine.
 fn levels(fine_template: &Brain, fine_scan: &Brain) -> [Level; 5] {
     let (template, scan) = (fine_template.reduced(3.0), fine_scan.reduced(3.0));
-    let coarse = |sigma: f64, stride: usize, bins: usize, longest: f64, survivors: usize| Level {
-        template: Template::new(&template.smoothed(sigma), [stride; 3], bins, Domain::Surroundings),
+    let coarse = |sigma: f64, stride: usize, bins: usize, domain: Domain, longest: f64, survivors: usize| Level {
+        template: Template::new(&template.smoothed(sigma), [stride; 3], bins, domain),
         scan: scan.smoothed(sigma),
         longest,
         survivors,
@@ -159,9 +159,9 @@ fn levels(fine_template: &Brain, fine_scan: &Brain) -> [Level; 5] {
         survivors: 1,
     };
     [
-        coarse(4.0, 3, 32, 10.0, 4),
-        coarse(2.5, 2, 32, 5.0, 2),
-        coarse(1.2, 1, 48, 2.0, 1),
+        coarse(4.0, 3, 32, Domain::Surroundings, 10.0, 4),
+        coarse(2.5, 2, 32, Domain::Surroundings, 5.0, 2),
+        coarse(1.2, 1, 48, Domain::Brain, 2.0, 1),
         fine([2, 1, 1], smooth_scan.clone()),
         fine([1, 1, 1], smooth_scan),
     ]
