@@ -27,11 +27,15 @@ pub fn grid() -> Grid {
 
 /// The built-in template: HU of the brain, 0 outside, on [`grid`].
 ///
-/// The same in both hemispheres; the anterior commissure lies at the world's origin. Drawn on the first call.
+/// The same in both hemispheres, with its centre of mass at the grid's centre. Drawn on the first call.
 pub fn built_in() -> Volume<f32> {
     static TEMPLATE: LazyLock<Volume<f32>> = LazyLock::new(draw);
     TEMPLATE.clone()
 }
+
+/// The place of the anterior commissure, RAS mm. The ellipsoids' coordinates begin there; it is where it must be for the
+/// brain's centre of mass to lie at the grid's centre.
+const COMMISSURE: [f32; 3] = [5.25, -7.0, 12.5];
 
 /// An ellipsoid, and its mirror image in the midline plane: centre and half axes in millimetres.
 struct Ellipsoid {
@@ -47,10 +51,10 @@ impl Ellipsoid {
     /// Depth of a point below the surface in millimetres, to first order; negative outside.
     fn depth(&self, p: [f32; 3]) -> f32 {
         let (mut level, mut slope) = (0.0, 0.0);
-        for axis in 0..3 {
-            let x = (p[axis] - self.centre[axis]) / self.half[axis];
+        for ((p, centre), half) in p.into_iter().zip(self.centre).zip(self.half) {
+            let x = (p - centre) / half;
             level += x * x;
-            slope += (x / self.half[axis]).powi(2);
+            slope += (x / half).powi(2);
         }
         let level = level.sqrt();
         (1.0 - level) * level / slope.sqrt().max(1e-6)
@@ -93,7 +97,7 @@ fn inside(depth: f32) -> f32 {
     (0.5 + 0.5 * depth).clamp(0.0, 1.0)
 }
 
-/// HU of the brain at a point, RAS mm; 0 outside.
+/// HU of the brain at a point, mm to the right, front and top of the anterior commissure; 0 outside.
 fn hounsfield([x, y, z]: [f32; 3]) -> f32 {
     // Everything is the same on both sides.
     let p = [x.abs(), y, z];
@@ -127,7 +131,8 @@ fn draw() -> Volume<f32> {
     voxels.par_chunks_mut(ni).enumerate().for_each(|(row, values)| {
         let (j, k) = (row % nj, row / nj);
         for (i, value) in values.iter_mut().enumerate() {
-            *value = hounsfield(grid.affine.apply([i as f64, j as f64, k as f64]).map(|p| p as f32));
+            let p = grid.affine.apply([i as f64, j as f64, k as f64]);
+            *value = hounsfield([0, 1, 2].map(|axis| p[axis] as f32 - COMMISSURE[axis]));
         }
     });
     Volume::new(grid, voxels)
@@ -137,8 +142,10 @@ fn draw() -> Volume<f32> {
 mod tests {
     use super::*;
 
+    /// HU at a point, mm from the anterior commissure.
     fn at(p: [f64; 3]) -> f32 {
         let template = built_in();
+        let p = [0, 1, 2].map(|axis| p[axis] + f64::from(COMMISSURE[axis]));
         let index = template.grid().affine.inverse().unwrap().apply(p).map(|x| x.round() as usize);
         *template.at(index)
     }
@@ -163,6 +170,10 @@ mod tests {
             .collect();
         let millilitres = inside.len() as f64 * template.grid().voxel_mm3() / 1000.0;
         assert!((1350.0..1600.0).contains(&millilitres), "{millilitres} mL");
+        let centre = [0, 1, 2].map(|axis| inside.iter().map(|p| p[axis]).sum::<f64>() / inside.len() as f64);
+        for (got, want) in centre.iter().zip(template.grid().affine.apply([63.5; 3])) {
+            assert!((got - want).abs() < 0.75, "{centre:?}");
+        }
         let extent = [0, 1, 2].map(|axis| {
             let values = inside.iter().map(|p| p[axis]);
             values.clone().fold(f64::MIN, f64::max) - values.fold(f64::MAX, f64::min)
@@ -178,9 +189,8 @@ mod tests {
         let mut differs = 0;
         for k in 0..128 {
             for j in 0..128 {
-                // World x is 0 at i = 60.
-                for i in 0..=120 {
-                    assert_eq!(template.at([i, j, k]), template.at([120 - i, j, k]));
+                for i in 0..128 {
+                    assert_eq!(template.at([i, j, k]), template.at([127 - i, j, k]));
                     differs += usize::from((template.at([i, j, k]) - template.at([i, 127 - j, k])).abs() > 10.0);
                 }
             }

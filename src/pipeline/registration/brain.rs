@@ -79,7 +79,7 @@ impl Brain {
     }
 
     /// Mean distance in millimetres of the brain from the x, y and z axes through `centre`: what a rotation of one
-    /// radian about that axis moves it by.
+    /// radian about that axis moves it by. At least 1, so that a brain of one point can still be divided by it.
     pub(crate) fn lever(&self, centre: [f64; 3]) -> [f64; 3] {
         let (mut sum, mut distance) = (0.0, [0.0; 3]);
         self.each(|ijk, share| {
@@ -88,7 +88,7 @@ impl Brain {
             sum += share;
             (0..3).for_each(|axis| distance[axis] += share * r[(axis + 1) % 3].hypot(r[(axis + 2) % 3]));
         });
-        distance.map(|d| d / sum)
+        distance.map(|d| (d / sum).max(1.0))
     }
 
     /// Calls `f` with the indices and the share of brain of every voxel that has some.
@@ -128,10 +128,7 @@ fn bounding_box(volume: &Volume<f32>) -> Option<[(usize, usize); 3]> {
 /// surrounds them with one layer of empty blocks. `tissue` gives the tissue at a place of `grid`.
 fn reduce(grid: &Grid, bounds: [(usize, usize); 3], spacing: f64, tissue: impl Fn(usize) -> Tissue + Sync) -> Brain {
     let step = grid.spacing();
-    let factor = [0, 1, 2].map(|axis| {
-        let (first, last) = bounds[axis];
-        ((spacing / step[axis]).round().max(1.0) as usize).min(last - first + 1)
-    });
+    let factor = step.map(|step| (spacing / step).round().max(1.0) as usize);
     let blocks = [0, 1, 2].map(|axis| (bounds[axis].1 - bounds[axis].0 + 1).div_ceil(factor[axis]));
     let shape = blocks.map(|n| n + 2);
     // Block b (1 for the first that is not empty) covers voxels first + factor (b - 1) .. first + factor b.
@@ -270,12 +267,22 @@ mod tests {
     }
 
     #[test]
+    fn a_speck_of_tiny_voxels_stays_small() {
+        let affine = Affine::new([[0.01, 0.0, 0.0], [0.0, 0.01, 0.0], [0.0, 0.0, 0.01]], [0.0; 3]);
+        let speck = Brain::new(&Volume::new(Grid { shape: [2, 1, 1], affine }, vec![30.0; 2]), 1.5).unwrap();
+        assert_eq!(speck.grid.shape, [3, 3, 3]);
+        assert_eq!(speck.smoothed(1.5).grid.shape, [9, 9, 9]);
+        let mm3 = speck.tissue.iter().map(|t| f64::from(t.share)).sum::<f64>() * speck.grid.voxel_mm3();
+        assert!((mm3 / 2e-6 - 1.0).abs() < 1e-5, "{mm3}");
+    }
+
+    #[test]
     fn lever_of_a_rod_is_its_mean_distance() {
         let grid = Grid { shape: [101, 1, 1], affine: Affine::IDENTITY };
         let brain = Brain::new(&Volume::new(grid, vec![30.0; 101]), 1.0).unwrap();
         let lever = brain.lever([50.0, 0.0, 0.0]);
         let mean = 2.0 * (1..=50).sum::<i32>() as f64 / 101.0;
-        assert!(lever[0].abs() < 1e-9 && (lever[1] - mean).abs() < 1e-9 && (lever[2] - mean).abs() < 1e-9, "{lever:?}");
+        assert!(lever[0] == 1.0 && (lever[1] - mean).abs() < 1e-9 && (lever[2] - mean).abs() < 1e-9, "{lever:?}");
     }
 
     #[test]

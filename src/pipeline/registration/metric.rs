@@ -12,12 +12,29 @@
 //! ```
 //!
 //! The second line holds for any dh, those that change N included, because the terms from L's own change cancel.
+//!
+//! Counting only where there is brain has a flaw: two brains that lie side by side, none on the other, tell much about
+//! each other (where one is, the other is not), more than two that overlap badly. So [`Domain::Surroundings`] counts empty
+//! voxels too, which makes overlap itself worth most. It leads the search to the right place; [`Domain::Brain`], the
+//! figure that is reported, has the last word there.
 
 use rayon::prelude::*;
 
 use super::brain::{Brain, HIGHEST_HU, Tissue};
 use super::pose::{Lever, Pose, Step};
 use crate::volume::{Affine, Grid};
+
+/// Which of the template's voxels the histogram counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Domain {
+    /// Those that are brain in the template or the scan.
+    Brain,
+    /// As many more, empty in both, as make [`SURROUNDINGS`] times the template's brain in all.
+    Surroundings,
+}
+
+/// About what a head's bounding box is to its brain.
+const SURROUNDINGS: f64 = 4.0;
 
 /// The template's side of the histogram: a bin and a share of brain for each of its voxels.
 pub(crate) struct Template {
@@ -27,12 +44,13 @@ pub(crate) struct Template {
     share: Vec<f32>,
     /// Sum of the shares of each bin's voxels.
     total: Vec<f64>,
+    domain: Domain,
 }
 
 impl Template {
     /// The template as every `stride`-th voxel of `brain` along each axis, with `bins` (at most 256) bins over
     /// 0..100 HU.
-    pub(crate) fn new(brain: &Brain, stride: [usize; 3], bins: usize) -> Self {
+    pub(crate) fn new(brain: &Brain, stride: [usize; 3], bins: usize, domain: Domain) -> Self {
         let shape = [0, 1, 2].map(|axis| brain.grid.shape[axis].div_ceil(stride[axis]));
         let mut matrix = [[0.0; 3]; 3];
         (0..3).for_each(|axis| matrix[axis][axis] = stride[axis] as f64);
@@ -49,7 +67,7 @@ impl Template {
                 }
             }
         }
-        Template { grid, bins, bin, share, total }
+        Template { grid, bins, bin, share, total, domain }
     }
 }
 
@@ -189,6 +207,13 @@ impl<'a> Metric<'a> {
                 counts[bin * width + first + n] += alone.max(0.0) * f64::from(w);
             }
         }
+        if self.template.domain == Domain::Surroundings {
+            let all = SURROUNDINGS * self.template.total.iter().sum::<f64>();
+            let empty = (all - counts.iter().sum::<f64>()).max(0.0);
+            for (n, w) in window.into_iter().enumerate() {
+                counts[first + n] += empty * f64::from(w);
+            }
+        }
         counts
     }
 
@@ -196,6 +221,11 @@ impl<'a> Metric<'a> {
     /// summed over the meetings of slice `k`.
     fn slice_gradient(&self, map: &Affine, k: usize, information: &Information) -> [[f64; 4]; 3] {
         let bins = self.template.bins;
+        // Among surroundings, a voxel that becomes brain is one empty voxel less.
+        let by_empty = match self.template.domain {
+            Domain::Brain => 0.0,
+            Domain::Surroundings => spline(0.0, bins).1.iter().zip(&information.gain).map(|(w, gain)| w * gain).sum::<f32>(),
+        };
         let mut sum = [[0.0; 4]; 3];
         self.each_meeting(map, k, |meeting| {
             let (first, window) = spline(meeting.scan.hu, bins);
@@ -203,7 +233,8 @@ impl<'a> Metric<'a> {
             let gain = &information.gain[row..row + 4];
             let slope = spline_slope(meeting.scan.hu, bins);
             let by_hu = meeting.weight() * (0..4).map(|n| slope[n] * gain[n]).sum::<f32>();
-            let by_share = (1.0 - meeting.template_share) * (0..4).map(|n| window[n] * gain[n]).sum::<f32>();
+            let by_weight = (0..4).map(|n| window[n] * gain[n]).sum::<f32>() - by_empty;
+            let by_share = (1.0 - meeting.template_share) * by_weight;
             for (sum, slope) in sum.iter_mut().zip(meeting.slope) {
                 let force = f64::from(by_hu * slope.hu + by_share * slope.share);
                 sum[0] += force * meeting.ij[0] as f64;
@@ -340,28 +371,46 @@ mod tests {
     fn derivative_agrees_with_finite_differences() {
         let straight = Affine::new([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]], [-30.0, -30.0, -30.0]);
         let turned = Affine::new([[-0.0, 2.0, 0.0], [2.2, 0.0, 0.3], [0.0, -0.2, 2.5]], [-28.0, -31.0, -29.0]);
-        let template = Template::new(&box_of_tissue([31, 29, 30], straight).smoothed(2.0), [1, 2, 1], 24);
         let scan = box_of_tissue([30, 28, 26], turned).smoothed(2.0);
-        let metric = Metric::new(&template, &scan, LEVER).unwrap();
         let pose = Pose::new([1.0, 2.0, -1.0], [3.0, 0.0, 2.0], [0.1, -0.15, 0.2]);
-        let (value, gradient) = metric.value_and_gradient(&pose);
-        assert_eq!(value, metric.value(&pose));
-        let steepness = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
-        for n in 0..6 {
-            // The sampler has kinks at cell borders; over a tenth of a voxel they average out.
-            let mut step = [0.0; 6];
-            step[n] = 0.1;
-            let ahead = metric.value(&pose.moved(&step, &LEVER));
-            step[n] = -0.1;
-            let difference = (ahead - metric.value(&pose.moved(&step, &LEVER))) / 0.2;
-            assert!((gradient[n] - difference).abs() < 0.02 * steepness, "component {n}: {} and {difference}", gradient[n]);
+        for domain in [Domain::Brain, Domain::Surroundings] {
+            let template = Template::new(&box_of_tissue([31, 29, 30], straight).smoothed(2.0), [1, 2, 1], 24, domain);
+            let metric = Metric::new(&template, &scan, LEVER).unwrap();
+            let (value, gradient) = metric.value_and_gradient(&pose);
+            assert_eq!(value, metric.value(&pose));
+            let steepness = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+            for n in 0..6 {
+                // The sampler has kinks at cell borders; over a tenth of a voxel they average out.
+                let mut step = [0.0; 6];
+                step[n] = 0.1;
+                let ahead = metric.value(&pose.moved(&step, &LEVER));
+                step[n] = -0.1;
+                let difference = (ahead - metric.value(&pose.moved(&step, &LEVER))) / 0.2;
+                let error = (gradient[n] - difference).abs();
+                assert!(error < 0.02 * steepness, "{domain:?} {n}: {} and {difference}", gradient[n]);
+            }
         }
+    }
+
+    #[test]
+    fn surroundings_make_overlap_worth_more_than_lying_side_by_side() {
+        let brain = Brain::new(&template::built_in(), 6.0).unwrap();
+        let (centre, lever) = (brain.centre(), brain.lever(brain.centre()));
+        let turned = Pose::new(centre, centre, [0.5, 0.5, 0.5]);
+        let beside = Pose::new(centre, [centre[0] + 70.0, centre[1] - 90.0, centre[2]], [0.0; 3]);
+        let better = |domain: Domain| {
+            let template = Template::new(&brain, [1; 3], 32, domain);
+            let metric = Metric::new(&template, &brain, lever).unwrap();
+            metric.value(&turned) - metric.value(&beside)
+        };
+        assert!(better(Domain::Surroundings) > 0.0);
+        assert!(better(Domain::Brain) < 0.0);
     }
 
     #[test]
     fn is_highest_where_a_brain_lies_on_itself_and_low_far_away() {
         let brain = Brain::new(&template::built_in(), 6.0).unwrap();
-        let template = Template::new(&brain, [1; 3], 32);
+        let template = Template::new(&brain, [1; 3], 32, Domain::Brain);
         let centre = brain.centre();
         let metric = Metric::new(&template, &brain, brain.lever(centre)).unwrap();
         let here = Pose::new(centre, centre, [0.0; 3]);

@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 use crate::volume::{Affine, Volume};
 use brain::Brain;
-use metric::{Metric, Template};
+use metric::{Domain, Metric, Template};
 use optimiser::{Limits, Summit, climb};
 use pose::{Lever, Pose};
 
@@ -58,7 +58,7 @@ impl Registration {
     /// bad registrations reach.
     pub const POOR_MUTUAL_INFORMATION: f64 = 0.10;
     /// The overlap below which a registration is to be looked at.
-    pub const POOR_OVERLAP: f64 = 0.65;
+    pub const POOR_OVERLAP: f64 = 0.55;
 
     /// Whether a person should look at this registration before its result is used.
     pub fn is_poor(&self) -> bool {
@@ -142,8 +142,8 @@ pub fn register(scan: &Volume<f32>, template: &Volume<f32>, options: &Options) -
 /// The levels of the search, from coarse to fine.
 fn levels(fine_template: &Brain, fine_scan: &Brain) -> [Level; 5] {
     let (template, scan) = (fine_template.reduced(3.0), fine_scan.reduced(3.0));
-    let coarse = |sigma: f64, stride: usize, bins: usize, longest: f64, survivors: usize| Level {
-        template: Template::new(&template.smoothed(sigma), [stride; 3], bins),
+    let coarse = |sigma: f64, stride: usize, bins: usize, domain: Domain, longest: f64, survivors: usize| Level {
+        template: Template::new(&template.smoothed(sigma), [stride; 3], bins, domain),
         scan: scan.smoothed(sigma),
         longest,
         survivors,
@@ -153,15 +153,15 @@ fn levels(fine_template: &Brain, fine_scan: &Brain) -> [Level; 5] {
     const SIGMA: f64 = 1.2;
     let (smooth_template, smooth_scan) = (fine_template.smoothed(SIGMA), fine_scan.smoothed(SIGMA));
     let fine = |stride: [usize; 3], scan: Brain| Level {
-        template: Template::new(&smooth_template, stride, 64),
+        template: Template::new(&smooth_template, stride, 64, Domain::Brain),
         scan,
         longest: 1.0,
         survivors: 1,
     };
     [
-        coarse(4.0, 3, 32, 10.0, 4),
-        coarse(2.5, 2, 32, 5.0, 2),
-        coarse(1.2, 1, 48, 2.0, 1),
+        coarse(4.0, 3, 32, Domain::Surroundings, 10.0, 4),
+        coarse(2.5, 2, 32, Domain::Surroundings, 5.0, 2),
+        coarse(1.2, 1, 48, Domain::Brain, 2.0, 1),
         fine([2, 1, 1], smooth_scan.clone()),
         fine([1, 1, 1], smooth_scan),
     ]
@@ -205,6 +205,9 @@ mod tests {
     use crate::pipeline::template;
     use crate::volume::Grid;
 
+    /// Centre of the built-in template's brain.
+    const CENTRE: [f64; 3] = [5.25, -29.75, 24.25];
+
     /// The built-in template's brain moved by `motion` (template to scan) and scanned on `grid`, with noise of a few HU
     /// and a bleed of 65 HU in the right hemisphere.
     fn scan(grid: Grid, motion: &Affine) -> Volume<f32> {
@@ -227,7 +230,7 @@ mod tests {
 
     /// A grid of `spacing` mm that holds the moved brain, stored from left to right or the other way.
     fn grid_around(motion: &Affine, spacing: [f64; 3], leftward: bool) -> Grid {
-        let middle = motion.apply([0.0, -20.0, 5.0]);
+        let middle = motion.apply(CENTRE);
         let shape = spacing.map(|s| (220.0 / s) as usize);
         let half = [0, 1, 2].map(|axis| 0.5 * spacing[axis] * (shape[axis] - 1) as f64);
         let sign = if leftward { -1.0 } else { 1.0 };
@@ -251,7 +254,7 @@ mod tests {
 
     /// A rotation by `angles` (degrees) and a shift.
     fn motion(angles: [f64; 3], image: [f64; 3]) -> Affine {
-        Pose::new([0.0, -20.0, 5.0], image, angles.map(f64::to_radians)).affine()
+        Pose::new(CENTRE, image, angles.map(f64::to_radians)).affine()
     }
 
     #[test]
