@@ -51,6 +51,7 @@ pub struct Engine {
     workspace: Block,
     /// A row of voxels outside of the grid.
     pub(super) zeros: Vec<f32>,
+    seconds: Vec<f64>,
 }
 
 /// A step of the plan with its packed layer.
@@ -201,12 +202,23 @@ impl Engine {
             scratch_len,
             workspace,
             zeros,
+            seconds: Vec::new(),
         })
     }
 
     /// The instructions that are used.
     pub fn instructions(&self) -> Instructions {
         self.instructions
+    }
+
+    /// The forward pass that the engine does.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Seconds of each step of the last pass, in the order of the plan; those of a step that is done along with another are 0 or in the other's.
+    pub fn step_seconds(&self) -> &[f64] {
+        &self.seconds
     }
 
     /// Number of threads.
@@ -305,7 +317,7 @@ impl network::Engine for Engine {
             )));
         }
         let (scratch, workspace) = (self.scratch.values_mut().as_mut_ptr(), self.workspace.values_mut().as_mut_ptr());
-        Pass::new(self, input, needed, [logits.as_mut_ptr(), scratch, workspace]).run();
+        self.seconds = Pass::new(self, input, needed, [logits.as_mut_ptr(), scratch, workspace]).run();
         Ok(())
     }
 }

@@ -14,6 +14,8 @@ use super::winograd::batch::Batch;
 use super::winograd::{Output, Winograd};
 use crate::network::plan::Step;
 use crate::network::region::{self, Tiling, Work};
+use std::sync::Mutex;
+use std::time::Instant;
 
 /// What the threads of a pass share.
 pub struct Pass<'a> {
@@ -70,14 +72,20 @@ impl<'a> Pass<'a> {
         Pass { engine, input, wanted, logits, scratch, workspace, jobs }
     }
 
-    /// Does the pass.
-    pub fn run(&self) {
+    /// Does the pass; returns the seconds of each step.
+    pub fn run(&self) -> Vec<f64> {
+        let seconds = Mutex::new(Vec::with_capacity(self.jobs.len()));
         threads::run(self.engine.threads, |worker| {
             for number in 0..self.jobs.len() {
+                let begin = Instant::now();
                 self.step(worker, number);
+                if worker.index == 0 {
+                    seconds.lock().expect("only this thread takes the lock").push(begin.elapsed().as_secs_f64());
+                }
             }
             self.mask(worker);
         });
+        seconds.into_inner().expect("no thread holds the lock any more")
     }
 
     /// This worker's own memory.
