@@ -12,7 +12,7 @@ use std::process::ExitCode;
 pub fn run(arguments: &Brain) -> Result<ExitCode> {
     with_threads(arguments.threads, |_| {
         let scan = nifti::read(&arguments.input)?;
-        let options = extraction::Options { method: arguments.brain_method.into(), ..Default::default() };
+        let options = extraction::Options { method: arguments.brain_method.into() };
         let prepared = segment::prepare(scan.volume, &BrainSource::Extract(options), &arguments.input)?;
         for warning in &prepared.warnings {
             log::warn!("{warning} (warning {})", warning.number());

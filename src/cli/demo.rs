@@ -23,7 +23,7 @@ pub fn run(arguments: &Demo) -> Result<ExitCode> {
         if let Some(folder) = &arguments.output {
             std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
             let header = nifti::Header::for_grid(phantom.scan.grid())?;
-            nifti::write(&folder.join("phantom.nii.gz"), &phantom.scan, &header)?;
+            nifti::write(folder.join("phantom.nii.gz"), &phantom.scan, &header)?;
             write_mask(&folder.join("phantom_truth.nii.gz"), &phantom.bleed, &header)?;
         }
         let mut inference = Inference::new(&weights, arguments.run.device, threads);

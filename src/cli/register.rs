@@ -16,9 +16,7 @@ pub fn run(arguments: &Register) -> Result<ExitCode> {
         let source = match &arguments.brain.brain_mask {
             Some(mask) => BrainSource::Mask(nifti::read(mask)?.volume.map(|&value| value > 0.0)),
             None if arguments.brain.skull_stripped => BrainSource::SkullStripped,
-            None => {
-                BrainSource::Extract(extraction::Options { method: arguments.brain.brain_method.into(), ..Default::default() })
-            }
+            None => BrainSource::Extract(extraction::Options { method: arguments.brain.brain_method.into() }),
         };
         let mut prepared = segment::prepare(scan.volume, &source, &arguments.input)?;
         let result = registration::register(&prepared.masked, &template.volume, &registration::Options::default())?;

@@ -21,7 +21,7 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
             brain: if arguments.brain.skull_stripped {
                 BrainSource::SkullStripped
             } else {
-                BrainSource::Extract(extraction::Options { method: arguments.brain.brain_method.into(), ..Default::default() })
+                BrainSource::Extract(extraction::Options { method: arguments.brain.brain_method.into() })
             },
             outside_brain: arguments.outside_brain,
             interpolation: arguments.interpolation.into(),

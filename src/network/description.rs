@@ -223,7 +223,8 @@ mod tests {
     fn every_wrong_entry_is_named() {
         let good = Description::deepbleed();
         good.validate().unwrap();
-        let cases: [(&str, fn(&mut Description)); 9] = [
+        type Spoil = fn(&mut Description);
+        let cases: [(&str, Spoil); 9] = [
             ("kernel", |d| d.kernel[1] = 4),
             ("kernel", |d| d.kernel[2] = 9),
             ("stride", |d| d.stride[0] = 3),

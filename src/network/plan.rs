@@ -157,7 +157,7 @@ impl Plan {
     pub fn new(description: &Description, shape: [usize; 3]) -> Result<Plan> {
         description.validate()?;
         let multiple = description.multiple();
-        if (0..3).any(|axis| shape[axis] == 0 || shape[axis] % multiple[axis] != 0) {
+        if (0..3).any(|axis| shape[axis] == 0 || !shape[axis].is_multiple_of(multiple[axis])) {
             return Err(Error::Shape(format!(
                 "the network needs a grid whose sides are multiples of {multiple:?}, not {shape:?}: pad it with 0"
             )));

@@ -161,7 +161,7 @@ fn segment_file(job: &Job, settings: &Settings, weights: &WeightsIdentity, infer
         notice: RESEARCH_USE_ONLY.into(),
     };
     let json = serde_json::to_vec_pretty(&report).expect("a report is numbers and text");
-    atomic::write(&settings.report(&job.name), |file| file.write_all(&json))?;
+    atomic::write(settings.report(&job.name), |file| file.write_all(&json))?;
     Ok(report)
 }
 

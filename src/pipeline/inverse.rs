@@ -38,7 +38,7 @@ pub fn mask_on(mask: &Volume<bool>, grid: &Grid, to_mask: &Affine, within: Optio
         if range[0] > range[1] {
             return;
         }
-        for i in range[0] as usize..=range[1] as usize {
+        for (i, found) in found.iter_mut().enumerate().take(range[1] as usize + 1).skip(range[0] as usize) {
             if within.is_some_and(|within| !within.voxels()[i + ni * row]) {
                 continue;
             }
@@ -46,14 +46,14 @@ pub fn mask_on(mask: &Volume<bool>, grid: &Grid, to_mask: &Affine, within: Optio
             let base = p.map(f64::floor);
             let cube = cube(base.map(|at| at as isize));
             if cube == [cube[0]; 8] {
-                found[i] = cube[0];
+                *found = cube[0];
                 continue;
             }
             let part = [0, 1, 2].map(|axis| p[axis] - base[axis]);
             let weight = |axis: usize, corner: usize| if corner >> axis & 1 == 1 { part[axis] } else { 1.0 - part[axis] };
             let inside = (0..8).filter(|&corner| cube[corner]);
             let sum: f64 = inside.map(|corner| weight(0, corner) * weight(1, corner) * weight(2, corner)).sum();
-            found[i] = sum > 0.5;
+            *found = sum > 0.5;
         }
     });
     Volume::new(grid.clone(), found)
