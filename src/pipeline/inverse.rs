@@ -89,21 +89,11 @@ fn narrow(range: &mut [f64; 2], start: f64, step: f64, limits: [f64; 2]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn made(shape: [usize; 3], inside: impl Fn([usize; 3]) -> bool) -> Volume<bool> {
-        let grid = Grid { shape, affine: Affine::new([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 5.0]], [0.0; 3]) };
-        let mut voxels = Vec::new();
-        for k in 0..shape[2] {
-            for j in 0..shape[1] {
-                voxels.extend((0..shape[0]).map(|i| inside([i, j, k])));
-            }
-        }
-        Volume::new(grid, voxels)
-    }
+    use crate::volume::testing::mask;
 
     #[test]
     fn a_label_comes_back_through_the_identity_and_a_shift_by_a_voxel() {
-        let label = made([5, 6, 7], |[i, j, k]| i * j + k == 6);
+        let label = mask([5, 6, 7], |[i, j, k]| i * j + k == 6);
         assert_eq!(mask_on(&label, label.grid(), &Affine::IDENTITY, None), label);
         let shift = Affine::new(Affine::IDENTITY.matrix(), [2.0, 0.0, 0.0]);
         let moved = mask_on(&label, label.grid(), &shift, None);
@@ -118,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_label_is_cut_at_one_half() {
-        let label = made([4, 1, 1], |[i, _, _]| i == 1 || i == 2);
+        let label = mask([4, 1, 1], |[i, _, _]| i == 1 || i == 2);
         let shifted =
             |mm: f64| mask_on(&label, label.grid(), &Affine::new(Affine::IDENTITY.matrix(), [mm, 0.0, 0.0]), None).into_voxels();
         // Voxels are 2 mm: a point 0.8 mm before voxel 1 sees 0.6 of it.
@@ -128,8 +118,8 @@ mod tests {
 
     #[test]
     fn the_brain_bounds_a_label() {
-        let label = made([4, 4, 4], |_| true);
-        let brain = made([4, 4, 4], |[i, _, _]| i < 2);
+        let label = mask([4, 4, 4], |_| true);
+        let brain = mask([4, 4, 4], |[i, _, _]| i < 2);
         assert_eq!(mask_on(&label, label.grid(), &Affine::IDENTITY, Some(&brain)), brain);
     }
 }

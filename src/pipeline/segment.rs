@@ -173,7 +173,13 @@ pub fn prepare(scan: Volume<f32>, source: &BrainSource, path: &std::path::Path) 
     }
 
     let brain = match source {
-        BrainSource::Extract(options) => brain::extract(&scan, options).map_err(|error| problem(error.to_string()))?.mask,
+        BrainSource::Extract(options) => {
+            let found = brain::extract(&scan, options).map_err(|error| problem(error.to_string()))?;
+            if found.bone_cover < warnings::BONE_COVER {
+                warnings.push(Warning::LittleBone { share: found.bone_cover });
+            }
+            found.mask
+        }
         BrainSource::Mask(mask) if same_grid(mask.grid(), &own_grid) => to_ras(mask.clone()),
         BrainSource::Mask(mask) => {
             return Err(problem(format!(
@@ -327,17 +333,10 @@ fn slice_grid(grid: &Grid) -> Grid {
 
 /// Warnings for brain in the outermost layers of a grid whose axes are in the order nearest to RAS.
 fn cut_sides(brain: &Volume<bool>) -> Vec<Warning> {
-    let [ni, nj, nk] = brain.grid().shape;
-    let spacing = brain.grid().spacing();
-    let view = space::view(brain);
-    let sides =
-        [("left", 0, 0), ("right", 0, ni - 1), ("back", 1, 0), ("front", 1, nj - 1), ("lower", 2, 0), ("upper", 2, nk - 1)];
-    let cut = sides.into_iter().map(|(side, axis, layer)| {
-        let voxels = view.index_axis(ndarray::Axis(axis), layer).iter().filter(|&&inside| inside).count();
-        let area: f64 = (0..3).filter(|&a| a != axis).map(|a| spacing[a]).product();
-        (side, voxels as f64 * area / 100.0)
-    });
-    cut.filter(|(_, cm2)| *cm2 > warnings::CUT_CM2).map(|(side, cm2)| Warning::BrainCut { side, cm2 }).collect()
+    let names = [["left", "right"], ["back", "front"], ["lower", "upper"]];
+    let areas = brain::cut_areas(brain);
+    let cut = names.iter().flatten().zip(areas.iter().flatten()).filter(|(_, cm2)| **cm2 > warnings::CUT_CM2);
+    cut.map(|(&side, &cm2)| Warning::BrainCut { side, cm2 }).collect()
 }
 
 /// Warning for a scan whose values inside the brain look like contrast agent or a bone kernel.
@@ -381,40 +380,30 @@ fn share_on_edge(mask: &Volume<bool>, brain: &Volume<bool>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn made(shape: [usize; 3], inside: impl Fn([usize; 3]) -> bool) -> Volume<bool> {
-        let grid = Grid { shape, affine: Affine::new([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 5.0]], [0.0; 3]) };
-        let mut voxels = Vec::new();
-        for k in 0..shape[2] {
-            for j in 0..shape[1] {
-                voxels.extend((0..shape[0]).map(|i| inside([i, j, k])));
-            }
-        }
-        Volume::new(grid, voxels)
-    }
+    use crate::volume::testing::mask;
 
     #[test]
     fn a_cut_brain_is_told_by_its_side() {
         // 12 x 12 voxels of 2 x 3 mm in the topmost layer: 8.64 cm2.
         let inside = |n: usize| (1..13).contains(&n);
-        let brain = made([14, 14, 4], |[i, j, k]| inside(i) && inside(j) && k > 0);
+        let brain = mask([14, 14, 4], |[i, j, k]| inside(i) && inside(j) && k > 0);
         assert_eq!(cut_sides(&brain), [Warning::BrainCut { side: "upper", cm2: 8.64 }]);
-        let brain = made([14, 14, 4], |[i, j, k]| i < 13 && inside(j) && k > 0 && k < 3);
+        let brain = mask([14, 14, 4], |[i, j, k]| i < 13 && inside(j) && k > 0 && k < 3);
         assert!(cut_sides(&brain).is_empty(), "3.6 cm2 on the left are less than the limit");
     }
 
     #[test]
     fn the_share_on_the_edge_counts_faces_by_area() {
-        let brain = made([4, 4, 4], |[_, _, k]| k < 3);
+        let brain = mask([4, 4, 4], |[_, _, k]| k < 3);
         // One voxel below the brain's upper edge: of 2 (6 + 10 + 15) mm2, 6 lie on it.
-        let bleed = made([4, 4, 4], |at| at == [1, 1, 2]);
+        let bleed = mask([4, 4, 4], |at| at == [1, 1, 2]);
         assert_eq!(share_on_edge(&bleed, &brain), Some(6.0 / 62.0));
-        assert_eq!(share_on_edge(&made([4, 4, 4], |_| false), &brain), None);
+        assert_eq!(share_on_edge(&mask([4, 4, 4], |_| false), &brain), None);
     }
 
     #[test]
     fn slices_keep_their_field_of_view() {
-        let grid = made([256, 128, 3], |_| false).grid().clone();
+        let grid = mask([256, 128, 3], |_| false).grid().clone();
         let slices = slice_grid(&grid);
         // The outer edges of the first and last voxels stay where they were.
         assert_eq!(slices.affine.apply([-0.5, -0.5, 0.0]), grid.affine.apply([-0.5, -0.5, 0.0]));

@@ -16,6 +16,9 @@ pub const BONE_KERNEL_HU: f64 = 25.0;
 /// Volume in mL of bright voxels (110 to 400 HU) inside the brain above which contrast agent is suspected; calcifications are smaller.
 pub const CONTRAST_ML: f64 = 5.0;
 
+/// Share of the brain's surface that bone covers below which the scan is no whole head.
+pub const BONE_COVER: f64 = 0.5;
+
 /// A warning of a scan's report.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -69,6 +72,11 @@ pub enum Warning {
         /// What.
         reason: String,
     },
+    /// 10: little of what was taken for the brain lies behind bone.
+    LittleBone {
+        /// Share of the brain's surface that bone covers.
+        share: f64,
+    },
 }
 
 impl Warning {
@@ -84,6 +92,7 @@ impl Warning {
             Warning::ContrastOrKernel { .. } => 7,
             Warning::NotFinite { .. } => 8,
             Warning::Header { .. } => 9,
+            Warning::LittleBone { .. } => 10,
         }
     }
 }
@@ -117,6 +126,11 @@ impl fmt::Display for Warning {
             Warning::ContrastOrKernel { reason } => write!(f, "contrast agent or a bone kernel is suspected: {reason}"),
             Warning::NotFinite { voxels } => write!(f, "{voxels} voxels are not a number or infinite and were taken for air"),
             Warning::Header { reason } => write!(f, "{reason}"),
+            Warning::LittleBone { share } => write!(
+                f,
+                "bone covers only {:.0}% of what was taken for the brain: not a whole head, or brain-extracted already (--skull-stripped)",
+                100.0 * share
+            ),
         }
     }
 }

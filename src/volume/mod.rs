@@ -102,10 +102,22 @@ impl<T> Volume<T> {
 
 #[cfg(test)]
 pub(crate) mod testing {
-    //! Affines for the tests of volumes and files.
+    //! Affines and masks for the tests of other modules.
 
-    use super::{Affine, Orientation};
+    use super::{Affine, Grid, Orientation, Volume};
     use proptest::prelude::*;
+
+    /// A mask on a grid of 2 x 3 x 5 mm voxels.
+    pub(crate) fn mask(shape: [usize; 3], inside: impl Fn([usize; 3]) -> bool) -> Volume<bool> {
+        let grid = Grid { shape, affine: Affine::new([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 5.0]], [0.0; 3]) };
+        let mut voxels = Vec::new();
+        for k in 0..shape[2] {
+            for j in 0..shape[1] {
+                voxels.extend((0..shape[0]).map(|i| inside([i, j, k])));
+            }
+        }
+        Volume::new(grid, voxels)
+    }
 
     /// All 48 orders and directions of three axes.
     pub(crate) fn signed_permutations() -> Vec<Orientation> {
