@@ -1,0 +1,149 @@
+//! The program as a user meets it: exit status, messages, outputs, a batch that goes on.
+
+mod support;
+
+use ichor::phantom;
+use ichor::volume::{Affine, Grid};
+use std::path::Path;
+use std::process::{Command, Output};
+use support::raw_nifti::{self, Codes};
+
+fn ichor(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ichor")).args(arguments).output().unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A coarse phantom: fast, and enough for brain extraction and registration.
+fn write_scan(path: &Path) {
+    let affine = Affine::new([[-3.0, 0.0, 0.0], [0.0, 3.1, 0.0], [0.0, 0.0, 4.0]], [99.0, -105.0, -104.0]);
+    let phantom = phantom::head_on(Grid { shape: [64, 70, 48], affine });
+    raw_nifti::write(path, &phantom.scan, Codes::Both);
+}
+
+#[test]
+fn wrong_use_is_status_2() {
+    for arguments in
+        [&["segment"][..], &["nonsense"], &["segment", "a.nii", "-o", "b", "--threshold", "7"], &["bench", "--size", "1,2"]]
+    {
+        assert_eq!(ichor(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_says_that_it_is_for_research_only() {
+    let output = ichor(&["--help"]);
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stdout).contains("not for diagnosis"));
+}
+
+#[test]
+fn what_cannot_be_done_is_one_sentence_with_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let scan = folder.path().join("scan.nii");
+    write_scan(&scan);
+    let bad = folder.path().join("bad.nii");
+    std::fs::write(&bad, b"no image").unwrap();
+    let (out, missing, imported) = (folder.path().join("out"), folder.path().join("missing.nii"), folder.path().join("w"));
+    let cases: [&[&str]; 7] = [
+        &["segment", text(&bad), "-o", text(&out)],
+        &["segment", text(&missing), "-o", text(&out)],
+        &["segment", text(&scan), "-o", text(&out), "--weights", text(&bad)],
+        &["segment", text(&scan), "-o", text(&out), "--template", text(&bad)],
+        &["brain", text(&bad), "-o", text(&out)],
+        &["weights", "check", text(&bad)],
+        &["weights", "import", text(&bad), "-o", text(&imported)],
+    ];
+    for arguments in cases {
+        let output = ichor(arguments);
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("bad.nii") || said.contains("missing.nii"), "{arguments:?} does not name the file: {said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+    let written = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(written.filter(|name| name != "ichor.csv").count(), 0, "nothing but the table is left");
+}
+
+#[test]
+fn an_unwritable_output_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let scan = folder.path().join("scan.nii");
+    write_scan(&scan);
+    // A file where the folder of the outputs should be.
+    let output = ichor(&["segment", text(&scan), "-o", text(&scan)]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("cannot be written"), "{}", said(&output));
+}
+
+#[test]
+fn a_batch_goes_on_and_is_not_done_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let scans = folder.path().join("scans");
+    std::fs::create_dir(&scans).unwrap();
+    std::fs::write(scans.join("a_bad.nii.gz"), b"no image").unwrap();
+    write_scan(&scans.join("good.nii"));
+    let out = folder.path().join("out");
+    let arguments = ["segment", text(&scans), "-o", text(&out), "--save", "brain,probability,template,transform"];
+    let first = ichor(&arguments);
+    assert_eq!(first.status.code(), Some(1), "{}", said(&first));
+    assert!(String::from_utf8_lossy(&first.stdout).starts_with("good\t"), "the result is on standard output");
+    let mut written: Vec<String> =
+        std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    written.sort();
+    let expected = [
+        "good_brain.nii.gz",
+        "good_ich.json",
+        "good_ich.nii.gz",
+        "good_probability.nii.gz",
+        "good_template.nii.gz",
+        "good_template_ich.nii.gz",
+        "good_to_template.tfm",
+        "ichor.csv",
+    ];
+    assert_eq!(written, expected);
+
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(out.join("good_ich.json")).unwrap()).unwrap();
+    assert_eq!(report["research_use_only"], true);
+    assert_eq!(report["weights"]["name"], "demonstration");
+    assert_eq!(report["weights"]["sha256"].as_str().unwrap().len(), 64);
+    let volume = report["voxels"].as_f64().unwrap() * 3.0 * 3.1 * 4.0 / 1000.0;
+    assert!((report["volume_ml"].as_f64().unwrap() - volume).abs() < 1e-4 * volume, "{report}");
+
+    let made = std::fs::metadata(out.join("good_ich.nii.gz")).unwrap().modified().unwrap();
+    let second = ichor(&arguments);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stdout).contains("there already"));
+    assert_eq!(std::fs::metadata(out.join("good_ich.nii.gz")).unwrap().modified().unwrap(), made);
+    let table = std::fs::read_to_string(out.join("ichor.csv")).unwrap();
+    assert_eq!(table.lines().count(), 3, "{table}");
+    assert!(table.lines().any(|line| line.starts_with("a_bad,failed,")), "{table}");
+}
+
+#[test]
+fn the_stages_alone_give_the_same_network_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    write_scan(&path("scan.nii"));
+    let ok = |arguments: &[&str]| {
+        let output = ichor(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+    };
+    ok(&["segment", text(&path("scan.nii")), "-o", text(&path("out")), "--save", "template,brain"]);
+    ok(&["brain", text(&path("scan.nii")), "-o", text(&path("brain.nii.gz"))]);
+    let registered = path("registered.nii.gz");
+    ok(&["register", text(&path("scan.nii")), "-o", text(&registered), "--brain-mask", text(&path("brain.nii.gz"))]);
+    ok(&["network", text(&registered), "-o", text(&path("p.nii.gz"))]);
+    let same = |a: &Path, b: &Path| std::fs::read(a).unwrap() == std::fs::read(b).unwrap();
+    assert!(same(&path("brain.nii.gz"), &path("out/scan_brain.nii.gz")), "the same brain");
+    assert!(same(&registered, &path("out/scan_template.nii.gz")), "the same network input");
+    let probability = ichor::io::nifti::read(path("p.nii.gz")).unwrap().volume;
+    let mask = ichor::io::nifti::read(path("out/scan_template_ich.nii.gz")).unwrap().volume;
+    assert!(probability.voxels().iter().zip(mask.voxels()).all(|(p, m)| *m == 0.0 || *p > 0.5));
+}
