@@ -22,6 +22,8 @@ pub enum Convolution {
 const TILES: usize = 32;
 /// Tiles of a batch where the matrices are large: each weight is read once for so many tiles.
 const MANY_TILES: usize = 64;
+/// Most tiles of a batch along W.
+const WIDTH: usize = 16;
 /// From so many blocks of input channels on matrices are large.
 const LARGE: usize = 4;
 
@@ -97,7 +99,7 @@ pub fn batch_size(layer: &Winograd, tiling: &Tiling) -> [usize; 3] {
         return counts;
     }
     let tiles = if layer.input_blocks() < LARGE { TILES } else { MANY_TILES };
-    let width = counts[2].min(8);
+    let width = counts[2].min(WIDTH);
     [1, (tiles / width).min(counts[1]).max(1), width]
 }
 

@@ -58,6 +58,12 @@ pub struct Lengths {
     head: usize,
 }
 
+/// Distance between the parts of two points, for parts of `len` f32: not a power of two, or the parts of all points would compete for the same few
+/// places of the cache.
+const fn apart(len: usize) -> usize {
+    len + 3 * LANES
+}
+
 impl Lengths {
     /// What the threads share if they share out the points of a batch: `depth` and `result`.
     pub fn shared(&self) -> usize {
@@ -118,12 +124,12 @@ impl Winograd {
         let columns = Batch::extent(size[2], pw);
         let (k, n) = (self.input_blocks * LANES, self.output_blocks * LANES);
         Lengths {
-            depth: pd * k * size[0] * Batch::extent(size[1], ph) * columns,
-            height: ph * k * size[0] * size[1] * columns,
-            width: pw * k * tiles,
-            products: pw * n * tiles,
-            rows: ph * n * tiles * ow,
-            result: pd * n * oh * tiles * ow,
+            depth: pd * apart(k * size[0] * Batch::extent(size[1], ph) * columns),
+            height: ph * apart(k * size[0] * size[1] * columns),
+            width: pw * apart(k * tiles),
+            products: pw * apart(n * tiles),
+            rows: ph * apart(n * tiles * ow),
+            result: pd * apart(n * oh * tiles * ow),
             head: n * outputs(pd) * size[2] * ow,
         }
     }
@@ -191,7 +197,7 @@ impl Winograd {
         let padding = first[2].wrapping_neg().min(columns) * usize::from(first[2] > input.shape[2]);
         let begin = first[2].wrapping_add(padding);
         let inside = input.shape[2].saturating_sub(begin).min(columns - padding);
-        let stride = self.input_blocks * batch.size[0] * rows * columns * LANES;
+        let stride = apart(self.input_blocks * batch.size[0] * rows * columns * LANES);
         for row in 0..rows {
             let h = first[1].wrapping_add(row);
             let line = depth.wrapping_add((part * rows + row) * columns * LANES);
@@ -251,8 +257,10 @@ impl Winograd {
         let columns = Batch::extent(bw, pw) * LANES;
         let plane = Batch::extent(bh, ph) * columns;
 
-        let depth = depth.wrapping_add(point * k * bd * plane);
-        let height_stride = k * bd * bh * columns;
+        let depth = depth.wrapping_add(point * apart(k * bd * plane));
+        let height_stride = apart(k * bd * bh * columns);
+        let (width_stride, product_stride) = (apart(k * tiles * LANES), apart(n * tiles * LANES));
+        let row_stride = apart(n * tiles * ow * LANES);
         for slab in 0..k * bd {
             for tile in 0..bh {
                 let line = depth.wrapping_add(slab * plane + tile * oh * columns);
@@ -281,7 +289,7 @@ impl Winograd {
                         inputs: std::array::from_fn(|p| line.wrapping_add(p * LANES)),
                         input_step: ow * LANES,
                         output: width.as_mut_ptr().wrapping_add((block * tiles + run.first) * LANES),
-                        output_stride: k * tiles * LANES,
+                        output_stride: width_stride,
                         output_step: LANES,
                         n: run.len,
                     };
@@ -297,12 +305,12 @@ impl Winograd {
                     gemm::gemm(
                         kernels,
                         &Gemm {
-                            a: width.as_ptr().add(pw_point * k * tiles * LANES),
+                            a: width.as_ptr().add(pw_point * width_stride),
                             segments: &segments,
                             rows: tiles,
                             weights,
                             blocks: n,
-                            c: products.as_mut_ptr().add(pw_point * n * tiles * LANES),
+                            c: products.as_mut_ptr().add(pw_point * product_stride),
                             block_stride: tiles * LANES,
                             accumulate: false,
                             next_weights: weights.wrapping_add(packed),
@@ -312,9 +320,9 @@ impl Winograd {
             }
             let row = products.as_ptr();
             let lines = Lines {
-                inputs: std::array::from_fn(|p| row.wrapping_add(p * n * tiles * LANES)),
+                inputs: std::array::from_fn(|p| row.wrapping_add(p * product_stride)),
                 input_step: LANES,
-                output: rows.as_mut_ptr().wrapping_add(ph_point * n * tiles * ow * LANES),
+                output: rows.as_mut_ptr().wrapping_add(ph_point * row_stride),
                 output_stride: LANES,
                 output_step: ow * LANES,
                 n: n * tiles,
@@ -326,9 +334,9 @@ impl Winograd {
         for block in 0..n {
             let row = rows.as_ptr().wrapping_add(block * tiles * ow * LANES);
             let lines = Lines {
-                inputs: std::array::from_fn(|p| row.wrapping_add(p * n * tiles * ow * LANES)),
+                inputs: std::array::from_fn(|p| row.wrapping_add(p * row_stride)),
                 input_step: LANES,
-                output: result.wrapping_add((point * n + block) * oh * tiles * ow * LANES),
+                output: result.wrapping_add(point * apart(n * oh * tiles * ow * LANES) + block * oh * tiles * ow * LANES),
                 output_stride: tiles * ow * LANES,
                 output_step: LANES,
                 n: tiles * ow,
@@ -378,7 +386,7 @@ impl Winograd {
                 }
                 let inverse = Inverse {
                     input: result.wrapping_add(((block * oh + line) * tiles + run.first) * ow * LANES),
-                    input_stride: n * oh * tiles * ow * LANES,
+                    input_stride: apart(n * oh * tiles * ow * LANES),
                     outputs,
                     residuals,
                     valid,
@@ -400,3 +408,6 @@ impl Winograd {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
