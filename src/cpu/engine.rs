@@ -221,6 +221,16 @@ impl Engine {
         &self.seconds
     }
 
+    /// Floating-point operations that each step of a dense pass really does in matrix products, where they are fewer than [`Plan::flop`]
+    /// says because of Winograd's transforms; `None` for the other steps.
+    pub fn product_flop(&self) -> Vec<Option<u64>> {
+        let product_flop = |(operation, tiling): (&Operation, &Tiling)| match operation {
+            Operation::Conv { layer, .. } => Some(self.convolutions[*layer].winograd()?.product_flop(tiling.shape)),
+            _ => None,
+        };
+        self.operations.iter().zip(&self.tilings).map(product_flop).collect()
+    }
+
     /// Number of threads.
     pub fn threads(&self) -> usize {
         self.threads

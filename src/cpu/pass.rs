@@ -74,18 +74,20 @@ impl<'a> Pass<'a> {
 
     /// Does the pass; returns the seconds of each step.
     pub fn run(&self) -> Vec<f64> {
-        let seconds = Mutex::new(Vec::with_capacity(self.jobs.len()));
+        let ends = Mutex::new(Vec::with_capacity(self.jobs.len()));
+        let begin = Instant::now();
         threads::run(self.engine.threads, |worker| {
             for number in 0..self.jobs.len() {
-                let begin = Instant::now();
                 self.step(worker, number);
                 if worker.index == 0 {
-                    seconds.lock().expect("only this thread takes the lock").push(begin.elapsed().as_secs_f64());
+                    ends.lock().expect("only this thread takes the lock").push(begin.elapsed().as_secs_f64());
                 }
             }
             self.mask(worker);
         });
-        seconds.into_inner().expect("no thread holds the lock any more")
+        let ends = ends.into_inner().expect("no thread holds the lock any more");
+        // From the end of one step to that of the next: a thread that comes late to a step would see too little of it.
+        ends.iter().enumerate().map(|(n, end)| if n == 0 { *end } else { end - ends[n - 1] }).collect()
     }
 
     /// This worker's own memory.

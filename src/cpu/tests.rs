@@ -105,6 +105,34 @@ fn uneven(kernel: usize) -> Description {
     }
 }
 
+#[test]
+fn networks_of_every_form_are_the_plain_loops() {
+    let planar = Description { kernel: [1, 5, 5], stride: [1, 2, 2], ..uneven(5) };
+    let anisotropic = Description { kernel: [3, 5, 5], stride: [1, 2, 2], ..uneven(5) };
+    for (description, shape) in [
+        (uneven(5), [12, 16, 20]),
+        (uneven(3), [16, 12, 8]),
+        (uneven(7), [8, 8, 12]),
+        (uneven(1), [4, 8, 4]),
+        (planar, [3, 24, 20]),
+        (anisotropic, [5, 12, 16]),
+        (Description { shared: true, activation: Activation::Relu, ..uneven(5) }, [16, 16, 40]),
+    ] {
+        let weights = Weights::generate(&description, "forms").unwrap();
+        let x = generate::ct_input("forms", shape);
+        let mut expected = vec![0.0; x.len()];
+        crate::reference::Engine::new(&weights, shape).unwrap().run(&x, None, &mut expected).unwrap();
+        let largest = expected.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+        for instructions in Instructions::ALL.into_iter().filter(|i| i.available()) {
+            let mut logits = vec![f32::NAN; x.len()];
+            engine(&weights, shape, 2, instructions).run(&x, None, &mut logits).unwrap();
+            let error = logits.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest;
+            assert!(logits.iter().all(|l| l.is_finite()), "{description:?} {instructions}: not finite");
+            assert!(f64::from(error) <= TOLERANCE, "{description:?} {instructions}: {error:e}");
+        }
+    }
+}
+
 /// A scan whose brain is a ball of `radius` voxels at `centre`, zero elsewhere.
 fn ball(shape: [usize; 3], centre: [usize; 3], radius: f64) -> Vec<f32> {
     let mut x = generate::ct_input("ball", shape);

@@ -111,6 +111,12 @@ impl Winograd {
         self.points[0]
     }
 
+    /// Floating-point operations of the matrix products of a dense pass over a grid: 2 for each multiply-add.
+    pub fn product_flop(&self, shape: [usize; 3]) -> u64 {
+        let tiles = self.tiling(shape).len() * self.points.iter().product::<usize>();
+        2 * (tiles * self.input_blocks * self.output_blocks * LANES * LANES) as u64
+    }
+
     /// Number of blocks of the input.
     pub fn input_blocks(&self) -> usize {
         self.input_blocks

@@ -1,0 +1,170 @@
+//! The CPU engine on the released network at 128x128x128: a table of all layers, then the whole pass and each layer under criterion.
+//!
+//! `cargo bench --bench cpu`; ICHOR_INSTRUCTIONS=avx2 (or portable) forces a set of instructions, ICHOR_THREADS a number of threads.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use ichor::cpu::{Engine, Instructions, Options};
+use ichor::network::plan::{Plan, Step};
+use ichor::network::{Description, Engine as _};
+use ichor::weights::{Weights, generate};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+const SHAPE: [usize; 3] = [128; 3];
+/// Passes for the table.
+const PASSES: usize = 15;
+
+fn engine() -> Engine {
+    let weights = Weights::generate(&Description::deepbleed(), "bench").expect("the released network's description is valid");
+    let variable = |name| std::env::var(name).ok();
+    let options = Options {
+        threads: variable("ICHOR_THREADS").map(|n| n.parse().expect("ICHOR_THREADS is a number above 0")),
+        instructions: variable("ICHOR_INSTRUCTIONS")
+            .map(|name| name.parse::<Instructions>().expect("ICHOR_INSTRUCTIONS is known")),
+    };
+    Engine::with_options(&weights, SHAPE, &options).expect("there is memory for the released network")
+}
+
+/// Most floating-point operations a second of one thread: independent fused multiply-adds on registers alone.
+fn peak(instructions: Instructions) -> Option<f64> {
+    let once = || match instructions {
+        // SAFETY: the engine uses these instructions, so the processor has them.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx512 => Some(unsafe { x86::multiply_adds_512() }),
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Instructions::Avx2 => Some(unsafe { x86::multiply_adds_256() }),
+        _ => None,
+    };
+    let timed = || {
+        let begin = Instant::now();
+        once().map(|flop| flop / begin.elapsed().as_secs_f64())
+    };
+    (0..20).map(|_| timed()).fold(None, |best, new| best.max_by(new))
+}
+
+trait MaxBy {
+    fn max_by(self, other: Self) -> Self;
+}
+
+impl MaxBy for Option<f64> {
+    fn max_by(self, other: Self) -> Self {
+        [self, other].into_iter().flatten().reduce(f64::max)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::black_box;
+    use std::arch::x86_64::*;
+
+    const ROUNDS: usize = 1_000_000;
+
+    #[target_feature(enable = "avx512f")]
+    pub fn multiply_adds_512() -> f64 {
+        let factor = _mm512_set1_ps(black_box(0.999));
+        let mut sums = [factor; 16];
+        for _ in 0..ROUNDS {
+            for sum in &mut sums {
+                *sum = _mm512_fmadd_ps(*sum, factor, factor);
+            }
+        }
+        black_box(sums);
+        (ROUNDS * 16 * 16 * 2) as f64
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub fn multiply_adds_256() -> f64 {
+        let factor = _mm256_set1_ps(black_box(0.999));
+        let mut sums = [factor; 12];
+        for _ in 0..ROUNDS {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, factor, factor);
+            }
+        }
+        black_box(sums);
+        (ROUNDS * 12 * 8 * 2) as f64
+    }
+}
+
+fn name(step: &Step) -> &str {
+    match step {
+        Step::Input { layer, .. } | Step::Down { layer, .. } | Step::Up { layer, .. } | Step::Conv { layer, .. } => {
+            &layer.convolution
+        }
+        Step::Head { hidden, .. } => &hidden.convolution,
+    }
+}
+
+/// Prints each step's best time of several passes, with the operations a second that it stands for and that it really does.
+fn table(engine: &mut Engine, input: &[f32], logits: &mut [f32]) {
+    let mut best = vec![f64::INFINITY; engine.plan().steps.len()];
+    let mut passes = Vec::new();
+    for _ in 0..PASSES {
+        let begin = Instant::now();
+        engine.run(input, None, logits).expect("input and logits have the engine's size");
+        passes.push(begin.elapsed().as_secs_f64());
+        best.iter_mut().zip(engine.step_seconds()).for_each(|(best, new)| *best = best.min(*new));
+    }
+    passes.sort_by(f64::total_cmp);
+    let peak = peak(engine.instructions()).map(|peak| peak * engine.threads() as f64);
+    println!("{}: best pass {:.4} s, median {:.4} s", engine.device(), passes[0], passes[PASSES / 2]);
+    if let Some(peak) = peak {
+        println!(
+            "peak of {} threads {:.0} GFLOP/s (multiply-adds on registers, one thread measured)",
+            engine.threads(),
+            peak / 1e9
+        );
+    }
+    println!(
+        "| layer | GFLOP | ms | GFLOP/s dense-equivalent | GFLOP/s of matrix products | share of peak |\n|---|---|---|---|---|---|"
+    );
+    let products = engine.product_flop();
+    for ((step, &seconds), products) in engine.plan().steps.iter().zip(&best).zip(products) {
+        let flop = engine.plan().flop(step) as f64;
+        let real = products.map_or(flop, |products| products as f64);
+        let share = peak.map_or("".into(), |peak| format!("{:.0}%", 100.0 * real / seconds / peak));
+        let rate = |flop: f64| format!("{:.0}", flop / seconds / 1e9);
+        println!("| {} | {:.1} | {:.2} | {} | {} | {share} |", name(step), flop / 1e9, 1e3 * seconds, rate(flop), rate(real));
+    }
+}
+
+fn benches(c: &mut Criterion) {
+    let mut engine = engine();
+    let input = generate::ct_input("bench", SHAPE);
+    let mask: Vec<bool> = input.iter().map(|&hu| hu != 0.0).collect();
+    let mut logits = vec![0.0; input.len()];
+    table(&mut engine, &input, &mut logits);
+    let steps: Vec<(String, u64)> = {
+        let plan: &Plan = engine.plan();
+        plan.steps.iter().enumerate().map(|(n, step)| (format!("{n:02} {}", name(step)), plan.flop(step))).collect()
+    };
+
+    let mut group = c.benchmark_group("pass");
+    group.sample_size(10).throughput(Throughput::Elements(steps.iter().map(|s| s.1).sum()));
+    group.bench_function("dense", |b| b.iter(|| engine.run(&input, None, &mut logits)));
+    group.bench_function("masked", |b| b.iter(|| engine.run(&input, Some(&mask), &mut logits)));
+    group.finish();
+
+    let mut group = c.benchmark_group("layer");
+    group.sample_size(10);
+    for (number, (name, flop)) in steps.iter().enumerate() {
+        group.throughput(Throughput::Elements(*flop));
+        // A layer is timed within whole passes: that is where its weights and inputs are as cold as they really are.
+        group.bench_function(name, |b| {
+            b.iter_custom(|passes| {
+                let mut total = Duration::ZERO;
+                for _ in 0..passes {
+                    engine.run(&input, None, &mut logits).expect("input and logits have the engine's size");
+                    // Steps that are done along with another take no time; criterion wants some.
+                    total += Duration::from_secs_f64(engine.step_seconds()[number]).max(Duration::from_nanos(1));
+                }
+                total
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(cpu, benches);
+criterion_main!(cpu);
