@@ -77,6 +77,6 @@ fn compile_for_host() {
         .flag_if_supported("-Wno-unknown-pragmas")
         .flag_if_supported("-ffp-contract=off")
         .include("src/emulator")
-        .files(["src/emulator/device.cpp", "src/emulator/kernels.cpp"])
+        .files(["device", "fiber", "kernels"].map(|name| format!("src/emulator/{name}.cpp")))
         .compile("ichor_emulator");
 }

@@ -12,30 +12,8 @@
 namespace emulator {
 
 #if defined(__x86_64__)
-// System V calling convention: the callee keeps rbx, rbp, r12 to r15 and the stack.
+// Saves the running stack in `save` and goes on with `load` (fiber.cpp).
 extern "C" void ichor_switch_stack(void** save, void* load);
-asm(R"(
-.text
-.globl ichor_switch_stack
-.type ichor_switch_stack, @function
-ichor_switch_stack:
-    pushq %rbp
-    pushq %rbx
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
-    movq %rsp, (%rdi)
-    movq %rsi, %rsp
-    popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %rbx
-    popq %rbp
-    ret
-.size ichor_switch_stack, .-ichor_switch_stack
-)");
 #endif
 
 // The scheduler's own stack and one stack for each thread of a block. Below each stack lies a page that may not be touched.
@@ -81,7 +59,6 @@ private:
     void begin(size_t n, void (*entry)()) {
         // As if `entry` had been called: a return address (never used) at 16 k + 8, below it `entry` and six registers.
         void** top = reinterpret_cast<void**>(memory_ + (n + 1) * STRIDE);
-        *--top = nullptr;
         *--top = nullptr;
         *--top = reinterpret_cast<void*>(entry);
         for (int r = 0; r < 6; ++r) *--top = nullptr;
