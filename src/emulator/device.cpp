@@ -141,7 +141,10 @@ void Device::suspend(const char* what, int line) {
 void Device::wake(unsigned first, unsigned count) {
     size_t begin = ready_.size();
     for (unsigned n = 0; n < count; ++n) ready_.push_back(first + n);
-    for (size_t n = count; n > 1; --n) std::swap(ready_[begin + n - 1], ready_[begin + random() % n]);
+    for (size_t n = count; n > 1; --n) {
+        // A random number below n without a division.
+        std::swap(ready_[begin + n - 1], ready_[begin + (static_cast<uint64_t>(random()) * n >> 32)]);
+    }
 }
 
 void Device::block_barrier(int line) {

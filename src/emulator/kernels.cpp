@@ -11,3 +11,4 @@ std::vector<Kernel>& kernels() {
 }  // namespace emulator
 
 #include "../../kernels/ichor.cu"
+#include "self_test.cu"
