@@ -41,7 +41,8 @@ fn find_nvcc() -> Result<PathBuf, String> {
         .ok_or("no nvcc was found by NVCC, CUDA_HOME or PATH when ichor was built; scripts/install-nvcc brings one")?;
     let output = Command::new(&nvcc).arg("--version").output().map_err(|e| format!("{} cannot be run: {e}", nvcc.display()))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let major = text.split("release ").nth(1).and_then(|rest| rest.split('.').next()).and_then(|number| number.parse::<u32>().ok());
+    let major =
+        text.split("release ").nth(1).and_then(|rest| rest.split('.').next()).and_then(|number| number.parse::<u32>().ok());
     match major {
         Some(major) if major >= OLDEST_NVCC => Ok(nvcc),
         Some(major) => Err(format!("{} is of CUDA {major}, and ichor needs {OLDEST_NVCC} or later", nvcc.display())),

@@ -84,7 +84,8 @@ fn the_wanted_logits_have_the_same_bits_when_the_rest_is_skipped() {
     let voxels = shape.iter().product::<usize>();
     let weights = Weights::generate(&small([3; 3], [2; 3], Activation::Relu), "skipping").unwrap();
     let input = generate::ct_input("skipping", shape);
-    let mask: Vec<bool> = (0..voxels).map(|v| v % shape[2] < 9 && v / shape[2] % shape[1] > 10 && v / shape[2] / shape[1] < 3).collect();
+    let mask: Vec<bool> =
+        (0..voxels).map(|v| v % shape[2] < 9 && v / shape[2] % shape[1] > 10 && v / shape[2] / shape[1] < 3).collect();
     for grade in [Grade::Exact, Grade::Fast] {
         for device in devices() {
             let mut engine = Engine::on(device, &weights, shape, grade).unwrap();

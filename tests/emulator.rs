@@ -12,7 +12,16 @@ struct Run {
 }
 
 /// Runs a kernel of `src/emulator/self_test.cu` with `input`, `outputs` f32 of output and `words` words.
-fn run(kernel: &'static str, mode: u32, seed: u64, blocks: u32, threads: u32, input: &[f32], outputs: usize, words: usize) -> Run {
+fn run(
+    kernel: &'static str,
+    mode: u32,
+    seed: u64,
+    blocks: u32,
+    threads: u32,
+    input: &[f32],
+    outputs: usize,
+    words: usize,
+) -> Run {
     let mut device = Emulator::new(seed);
     let put = |device: &mut Emulator, bytes: &[u8]| -> Region {
         let region = device.allocate(bytes.len()).unwrap();
@@ -212,7 +221,8 @@ fn shuffle_takes_from_the_lane_further_on() {
 
 #[test]
 fn halves_round_as_the_half_crate_does() {
-    let mut values = vec![0.0, 1.0, 65504.0, 65519.9, 65520.0, 1e30, f32::INFINITY, 1e-8, 2.9802322e-8, 2.9802326e-8, 5.9604645e-8, 6.1e-5];
+    let mut values =
+        vec![0.0, 1.0, 65504.0, 65519.9, 65520.0, 1e30, f32::INFINITY, 1e-8, 2.9802322e-8, 2.9802326e-8, 5.9604645e-8, 6.1e-5];
     let mut state = 1u32;
     while values.len() % 32 != 0 || values.len() < 2048 {
         state = state.wrapping_mul(1664525).wrapping_add(1013904223);

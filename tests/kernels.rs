@@ -107,7 +107,11 @@ fn near(actual: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(actual.len(), expected.len());
     let largest = expected.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
     for (index, (a, e)) in actual.iter().zip(expected).enumerate() {
-        assert!((a - e).abs() <= tolerance * largest, "value {index} of {}: {a} instead of {e} (largest {largest})", actual.len());
+        assert!(
+            (a - e).abs() <= tolerance * largest,
+            "value {index} of {}: {a} instead of {e} (largest {largest})",
+            actual.len()
+        );
     }
 }
 
@@ -218,7 +222,14 @@ fn conv_problems(most_channels: usize) -> impl Strategy<Value = ConvProblem> {
 
 /// Shapes that have everything: several tiles along each axis with tails, several blocks of outputs, a skip connection.
 fn conv_cases() -> Vec<ConvProblem> {
-    let case = |shape, kernel, channels: [usize; 2], outputs, residual| ConvProblem { shape, kernel, channels, outputs, residual, seed: 7 };
+    let case = |shape, kernel, channels: [usize; 2], outputs, residual| ConvProblem {
+        shape,
+        kernel,
+        channels,
+        outputs,
+        residual,
+        seed: 7,
+    };
     vec![
         case([5, 9, 18], [5, 5, 5], [3, 2], 5, true),
         case([3, 9, 17], [1, 5, 5], [9, 10], 19, true),
@@ -359,20 +370,15 @@ impl StrideProblem {
         let (order, last) =
             if up { (Order::OutIn, [self.outputs, self.channels]) } else { (Order::InOut, [self.channels, self.outputs]) };
         let kernel = kernel(self.seed + 3, self.stride, last);
-        let convolved = if up {
-            reference::up(x.view(), kernel.view(), &bias)
-        } else {
-            reference::down(x.view(), kernel.view(), &bias)
-        };
+        let convolved =
+            if up { reference::up(x.view(), kernel.view(), &bias) } else { reference::down(x.view(), kernel.view(), &bias) };
         let expected = reference::prelu(convolved, &slopes);
 
         let (inputs, outputs) = (Slots::plain(self.channels), Slots::plain(self.outputs));
         let voxels = to.iter().product::<usize>();
         let overflow = put(device, &[0u32]);
         let (input, output, channels) = match storage {
-            Storage::Planar => {
-                (put(device, flat(&x)), put(device, &vec![77.0f32; self.outputs * voxels]), self.channels)
-            }
+            Storage::Planar => (put(device, flat(&x)), put(device, &vec![77.0f32; self.outputs * voxels]), self.channels),
             Storage::Blocked => {
                 let poison = vec![f16::from_f32(77.0); 8 * outputs.chunks() * voxels];
                 (put(device, &blocked(x.view())), put(device, &poison), 8 * inputs.chunks())

@@ -95,8 +95,7 @@ impl Conv {
     /// to `output`; `overflow` is set to 1 where a value does not fit.
     pub fn launch_input_f16(&self, overflow: Region) -> Launch {
         let kernel = width_variant(self.kernel, ["input_f16_w1", "input_f16_w3", "input_f16_w5", "input_f16_w7"]);
-        let arguments =
-            InputArguments { conv: self.arguments(), output: self.output.address, overflow: overflow.address };
+        let arguments = InputArguments { conv: self.arguments(), output: self.output.address, overflow: overflow.address };
         Launch::new(kernel, self.grid(), THREADS, self.shared(), &arguments)
     }
 

@@ -18,7 +18,13 @@ pub struct Launch {
 }
 
 impl Launch {
-    pub(super) fn new(kernel: &'static str, grid: [u32; 2], threads: u32, shared: u32, arguments: &impl bytemuck::NoUninit) -> Launch {
+    pub(super) fn new(
+        kernel: &'static str,
+        grid: [u32; 2],
+        threads: u32,
+        shared: u32,
+        arguments: &impl bytemuck::NoUninit,
+    ) -> Launch {
         Launch { kernel, grid, threads, shared, arguments: bytemuck::bytes_of(arguments).to_vec() }
     }
 }

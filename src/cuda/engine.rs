@@ -245,8 +245,7 @@ impl Memory {
 }
 
 fn prepare(device: &mut dyn Device, memory: &Memory, launches: Vec<Launch>) -> Result<Box<dyn Prepared>> {
-    let pass =
-        Pass { inputs: vec![memory.scan, memory.control], launches, outputs: vec![memory.logits, memory.overflow] };
+    let pass = Pass { inputs: vec![memory.scan, memory.control], launches, outputs: vec![memory.logits, memory.overflow] };
     // SAFETY: the launches were made for buffers of this plan in this memory, which lives as long as the device.
     unsafe { device.prepare(&pass) }
 }

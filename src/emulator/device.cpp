@@ -39,18 +39,6 @@ char* Device::allocate(size_t bytes) {
     return allocations_.back()->begin;
 }
 
-bool Device::release(char* address) {
-    for (auto& memory : allocations_) {
-        if (memory->begin == address) {
-            std::fill(std::begin(recent_), std::end(recent_), nullptr);
-            std::swap(memory, allocations_.back());
-            allocations_.pop_back();
-            return true;
-        }
-    }
-    return false;
-}
-
 bool Device::upload(char* to, const void* from, size_t bytes) {
     for (auto& memory : allocations_) {
         if (!memory->holds(to, bytes)) continue;
@@ -289,9 +277,6 @@ const char* ichor_emulator_error(const Device* device) {
 }
 uint64_t ichor_emulator_allocate(Device* device, size_t bytes) {
     return reinterpret_cast<uint64_t>(device->allocate(bytes));
-}
-int ichor_emulator_release(Device* device, uint64_t address) {
-    return device->release(reinterpret_cast<char*>(address));
 }
 int ichor_emulator_upload(Device* device, uint64_t to, const void* from, size_t bytes) {
     return device->upload(reinterpret_cast<char*>(to), from, bytes);

@@ -88,7 +88,6 @@ public:
     explicit Device(uint64_t seed) : random_(seed * 2 + 1) {}
 
     char* allocate(size_t bytes);
-    bool release(char* address);
     bool upload(char* to, const void* from, size_t bytes);
     bool download(void* to, const char* from, size_t bytes);
     bool launch(const char* name, const unsigned grid[3], unsigned threads, size_t shared, const void* arguments, size_t size);

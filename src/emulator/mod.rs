@@ -8,33 +8,81 @@
 use crate::cuda::device::{Device, Launch, Pass, Prepared, Region};
 use crate::{Error, Result};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 #[repr(C)]
 struct Opaque {
     _private: [u8; 0],
 }
 
-unsafe extern "C" {
-    fn ichor_emulator_create(seed: u64) -> *mut Opaque;
-    fn ichor_emulator_destroy(device: *mut Opaque);
-    fn ichor_emulator_error(device: *const Opaque) -> *const c_char;
-    fn ichor_emulator_allocate(device: *mut Opaque, bytes: usize) -> u64;
-    fn ichor_emulator_upload(device: *mut Opaque, to: u64, from: *const c_void, bytes: usize) -> c_int;
-    fn ichor_emulator_download(device: *mut Opaque, to: *mut c_void, from: u64, bytes: usize) -> c_int;
-    fn ichor_emulator_launch(
+/// Declares the C interface of `device.cpp` twice: as linked functions, and as a table of pointers that another build can fill.
+macro_rules! interface {
+    ($($symbol:ident = $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {
+        mod linked {
+            use super::*;
+            unsafe extern "C" {
+                $(pub fn $symbol($($argument: $type),*) $(-> $result)?;)*
+            }
+        }
+
+        #[derive(Clone, Copy)]
+        struct Interface {
+            $($name: unsafe extern "C" fn($($type),*) $(-> $result)?,)*
+        }
+
+        impl Interface {
+            const LINKED: Interface = Interface { $($name: linked::$symbol,)* };
+
+            /// The interface of a shared library made of the same sources.
+            fn of(library: &libloading::Library) -> std::result::Result<Interface, libloading::Error> {
+                // SAFETY: the library was made of the same sources, so its symbols have these types.
+                unsafe { Ok(Interface { $($name: *library.get(stringify!($symbol))?,)* }) }
+            }
+        }
+    };
+}
+
+interface! {
+    ichor_emulator_create = create(seed: u64) -> *mut Opaque;
+    ichor_emulator_destroy = destroy(device: *mut Opaque);
+    ichor_emulator_error = error(device: *const Opaque) -> *const c_char;
+    ichor_emulator_allocate = allocate(device: *mut Opaque, bytes: usize) -> u64;
+    ichor_emulator_upload = upload(device: *mut Opaque, to: u64, from: *const c_void, bytes: usize) -> c_int;
+    ichor_emulator_download = download(device: *mut Opaque, to: *mut c_void, from: u64, bytes: usize) -> c_int;
+    ichor_emulator_launch = launch(
         device: *mut Opaque,
         name: *const c_char,
         grid: *const u32,
         threads: u32,
         shared: usize,
         arguments: *const c_void,
-        size: usize,
+        size: usize
     ) -> c_int;
 }
 
+/// The interface in use: the linked one, or that of the shared library that ICHOR_EMULATOR_LIBRARY names. `scripts/mutate-kernels` runs
+/// the tests with changed kernels that way, without building them again.
+fn interface() -> Interface {
+    static CHOSEN: OnceLock<Interface> = OnceLock::new();
+    *CHOSEN.get_or_init(|| {
+        let Some(path) = std::env::var_os("ICHOR_EMULATOR_LIBRARY") else { return Interface::LINKED };
+        let load = || {
+            // SAFETY: the library's initialisers only fill its list of kernels.
+            let library = unsafe { libloading::Library::new(&path)? };
+            let interface = Interface::of(&library)?;
+            // The functions are called until the program ends.
+            std::mem::forget(library);
+            Ok(interface)
+        };
+        load().unwrap_or_else(|error: libloading::Error| panic!("ICHOR_EMULATOR_LIBRARY: {error}"))
+    })
+}
+
 /// The C++ side, used by one thread at a time.
-struct Inner(*mut Opaque);
+struct Inner {
+    device: *mut Opaque,
+    interface: Interface,
+}
 
 // SAFETY: the C++ object has no tie to the thread that made it; `Mutex` lets one thread in at a time.
 unsafe impl Send for Inner {}
@@ -42,7 +90,7 @@ unsafe impl Send for Inner {}
 impl Drop for Inner {
     fn drop(&mut self) {
         // SAFETY: made by ichor_emulator_create and destroyed once.
-        unsafe { ichor_emulator_destroy(self.0) }
+        unsafe { (self.interface.destroy)(self.device) }
     }
 }
 
@@ -52,19 +100,19 @@ impl Inner {
             return Ok(());
         }
         // SAFETY: the text lives until the next call, and it is copied here.
-        let text = unsafe { CStr::from_ptr(ichor_emulator_error(self.0)) };
+        let text = unsafe { CStr::from_ptr((self.interface.error)(self.device)) };
         Err(Error::Device(format!("emulated device: {}", text.to_string_lossy())))
     }
 
     fn upload(&mut self, region: Region, data: &[u8]) -> Result<()> {
         // SAFETY: `data` is valid for its length; the device checks the address.
-        let good = unsafe { ichor_emulator_upload(self.0, region.address, data.as_ptr().cast(), data.len()) };
+        let good = unsafe { (self.interface.upload)(self.device, region.address, data.as_ptr().cast(), data.len()) };
         self.check(good)
     }
 
     fn download(&mut self, region: Region, data: &mut [u8]) -> Result<()> {
         // SAFETY: `data` is valid for its length; the device checks the address.
-        let good = unsafe { ichor_emulator_download(self.0, data.as_mut_ptr().cast(), region.address, data.len()) };
+        let good = unsafe { (self.interface.download)(self.device, data.as_mut_ptr().cast(), region.address, data.len()) };
         self.check(good)
     }
 
@@ -76,8 +124,8 @@ impl Inner {
         bytemuck::cast_slice_mut::<u64, u8>(&mut arguments)[..launch.arguments.len()].copy_from_slice(&launch.arguments);
         // SAFETY: all pointers are valid during the call; the device checks name, sizes and every access of the kernel.
         let good = unsafe {
-            ichor_emulator_launch(
-                self.0,
+            (self.interface.launch)(
+                self.device,
                 name.as_ptr(),
                 grid.as_ptr(),
                 launch.threads,
@@ -96,8 +144,10 @@ pub struct Emulator(Arc<Mutex<Inner>>);
 impl Emulator {
     /// A device whose threads and blocks run in an order drawn from `seed`.
     pub fn new(seed: u64) -> Emulator {
+        let interface = interface();
         // SAFETY: no precondition.
-        Emulator(Arc::new(Mutex::new(Inner(unsafe { ichor_emulator_create(seed) }))))
+        let device = unsafe { (interface.create)(seed) };
+        Emulator(Arc::new(Mutex::new(Inner { device, interface })))
     }
 }
 
@@ -120,7 +170,7 @@ impl Device for Emulator {
 
     fn allocate(&mut self, bytes: usize) -> Result<Region> {
         // SAFETY: the device checks the size.
-        let address = with(&self.0, |device| unsafe { ichor_emulator_allocate(device.0, bytes) });
+        let address = with(&self.0, |device| unsafe { (device.interface.allocate)(device.device, bytes) });
         if address == 0 {
             return Err(Error::Device(format!("emulated device: no memory is left for {bytes} bytes")));
         }
