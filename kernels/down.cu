@@ -31,6 +31,7 @@ template <typename T>
 DEVICE void stride_accumulate(float sum[STRIDE_VOXELS][CHUNK], const StrideArguments<T>& a, size_t tap, const size_t from[STRIDE_VOXELS],
                               size_t voxels) {
     const uint32_t chunks = (a.channels + CHUNK - 1) / CHUNK;
+    NO_UNROLL  // twice the registers, and up_f32 would spill
     for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
         float4 weights[2 * CHUNK];
         UNROLL
