@@ -26,18 +26,18 @@ static_assert(sizeof(StrideArguments<uint4>) == 88, "src/cuda/stride.rs has the 
 constexpr uint32_t STRIDE_THREADS = 128;
 constexpr uint32_t STRIDE_VOXELS = 2;  // of a thread
 
-// sum[v] += weights of (output chunk, tap) times the channels of `from[v]`; 8 input channels at a time.
+// sum[v] += weights of (output chunk, tap) times the channels of `from[v]`, where wanted; 8 input channels at a time.
 template <typename T>
 DEVICE void stride_accumulate(float sum[STRIDE_VOXELS][CHUNK], const StrideArguments<T>& a, size_t tap, const size_t from[STRIDE_VOXELS],
-                              size_t voxels) {
+                              const bool wanted[STRIDE_VOXELS], size_t voxels) {
     const uint32_t chunks = (a.channels + CHUNK - 1) / CHUNK;
-    NO_UNROLL  // twice the registers, and up_f32 would spill
     for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
         float4 weights[2 * CHUNK];
         UNROLL
         for (uint32_t n = 0; n < 2 * CHUNK; ++n) weights[n] = a.weights[(tap * chunks + chunk) * 2 * CHUNK + n];
         UNROLL
         for (uint32_t v = 0; v < STRIDE_VOXELS; ++v) {
+            if (!wanted[v]) continue;
             float x[CHUNK];
             load_chunk(x, a.input, chunk, a.channels, from[v], voxels);
             multiply_chunk(sum[v], x, weights);
@@ -65,14 +65,14 @@ DEVICE void down(const StrideArguments<T>& a) {
     for (uint32_t tap = 0; tap < taps; ++tap) {
         const uint32_t i = tap / a.stride[2] / a.stride[1], j = tap / a.stride[2] % a.stride[1], k = tap % a.stride[2];
         size_t from[STRIDE_VOXELS];
+        bool wanted[STRIDE_VOXELS];
         UNROLL
         for (uint32_t v = 0; v < STRIDE_VOXELS; ++v) {
-            // Voxels past the end are computed like the last one and not stored.
-            const size_t index = first + v * STRIDE_THREADS < voxels ? first + v * STRIDE_THREADS : voxels - 1;
-            const Voxel at = voxel_at(a.grid, index);
+            wanted[v] = first + v * STRIDE_THREADS < voxels;
+            const Voxel at = voxel_at(a.grid, first + v * STRIDE_THREADS);
             from[v] = (static_cast<size_t>(at.d * a.stride[0] + i) * height + at.h * a.stride[1] + j) * width + at.w * a.stride[2] + k;
         }
-        stride_accumulate(sum, a, static_cast<size_t>(chunk) * taps + tap, from, voxels * taps);
+        stride_accumulate(sum, a, static_cast<size_t>(chunk) * taps + tap, from, wanted, voxels * taps);
     }
     UNROLL
     for (uint32_t v = 0; v < STRIDE_VOXELS; ++v) {

@@ -12,7 +12,6 @@
 
 #define DEVICE __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
-#define NO_UNROLL _Pragma("unroll 1")
 // A kernel `name` with one argument `a`, for blocks of `threads`.
 #define KERNEL(name, Arguments, threads) extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Arguments a)
 

@@ -16,27 +16,17 @@ DEVICE void up(const StrideArguments<T>& a) {
     const size_t first = static_cast<size_t>(block_index()) * STRIDE_THREADS * STRIDE_VOXELS + thread_index();
 
     size_t from[STRIDE_VOXELS], to[STRIDE_VOXELS];
-    bool wanted[STRIDE_VOXELS], any = false;
+    bool wanted[STRIDE_VOXELS];
     UNROLL
     for (uint32_t v = 0; v < STRIDE_VOXELS; ++v) {
-        const size_t index = first + v * STRIDE_THREADS;
-        // Where nothing is wanted, voxel 0 stands in, and is not read unless the thread's other voxel is wanted.
-        wanted[v] = index < voxels;
-        from[v] = wanted[v] ? index : 0;
+        from[v] = first + v * STRIDE_THREADS;
         const Voxel at = voxel_at(a.grid, from[v]);
         const uint32_t d = at.d * a.stride[0] + i, h = at.h * a.stride[1] + j, w = at.w * a.stride[2] + k;
         to[v] = (static_cast<size_t>(d) * fine.height + h) * fine.width + w;
-        if (a.needed && wanted[v]) wanted[v] = a.needed[fine.tile(d, h, w)] != 0;
-        any = any || wanted[v];
-    }
-    if (!any) return;
-    UNROLL
-    for (uint32_t v = 0; v < STRIDE_VOXELS; ++v) {
-        // The input of an unwanted voxel may never have been written: the wanted one is computed twice instead.
-        if (!wanted[v]) from[v] = from[STRIDE_VOXELS - 1 - v];
+        wanted[v] = from[v] < voxels && (!a.needed || a.needed[fine.tile(d, h, w)]);
     }
     float sum[STRIDE_VOXELS][CHUNK] = {};
-    stride_accumulate(sum, a, static_cast<size_t>(chunk) * taps + tap, from, voxels);
+    stride_accumulate(sum, a, static_cast<size_t>(chunk) * taps + tap, from, wanted, voxels);
     UNROLL
     for (uint32_t v = 0; v < STRIDE_VOXELS; ++v) {
         if (wanted[v]) stride_store(a, sum[v], chunk, to[v], fine.voxels());

@@ -6,7 +6,6 @@
 
 #define DEVICE inline
 #define UNROLL
-#define NO_UNROLL
 #define KERNEL(name, Arguments, threads)                                                                                   \
     static void name(const Arguments&);                                                                                    \
     static const bool name##_is_registered = [] {                                                                          \
