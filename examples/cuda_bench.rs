@@ -26,7 +26,9 @@ fn device(name: &str) -> Result<Box<dyn Device>> {
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [name, shape, passes] = arguments.as_slice() else { return Err("usage: cuda_bench cuda[:N]|emulated D,H,W PASSES".into()) };
+    let [name, shape, passes] = arguments.as_slice() else {
+        return Err("usage: cuda_bench cuda[:N]|emulated D,H,W PASSES".into());
+    };
     let sides = shape.split(',').map(str::parse).collect::<std::result::Result<Vec<usize>, _>>()?;
     let shape: [usize; 3] = sides.try_into().map_err(|_| "the grid is D,H,W")?;
     let passes = passes.parse::<usize>()?.max(1);

@@ -569,6 +569,38 @@ fn what_does_not_fit_f16_is_flagged() {
 }
 
 #[test]
+fn a_convolution_flags_what_does_not_fit_f16() {
+    // 1x1x1, the identity times 2, so only the one large value can overflow: in the first or second channel of a pair.
+    let (shape, channels) = ([1, 2, 9], 2);
+    for (channel, value, flag) in [(0, 32752.0, 0), (0, 40000.0, 1), (1, 40000.0, 1), (0, -40000.0, 1), (1, -32752.0, 0)] {
+        let mut x = Array4::zeros((channels, 1, 2, 9));
+        x[[channel, 0, 1, 8]] = value;
+        let slots = Slots::plain(channels);
+        for device in &mut devices(10) {
+            let device = device.as_mut();
+            let overflow = put(device, &[0u32]);
+            let problem = ConvF16 {
+                shape,
+                kernel: [1; 3],
+                chunks: [1, 0],
+                output_chunks: 1,
+                input: put(device, &blocked(x.view())),
+                skip: None,
+                weights: put(device, &conv_f16::pack(&[2.0, 0.0, 0.0, 2.0], [1; 3], &slots, &slots).unwrap()),
+                bias: put(device, &[0.0f32; 32]),
+                slopes: put(device, &[1.0f32; 32]),
+                residual: None,
+                output: device.allocate(16 * 18).unwrap(),
+                needed: None,
+                overflow,
+            };
+            launch(device, &problem.launch());
+            assert_eq!(take::<u32>(device, overflow), [flag], "{value} in channel {channel}");
+        }
+    }
+}
+
+#[test]
 fn dice_and_its_gradient() {
     // More voxels than one round of all threads, with a tail; empty masks.
     for (voxels, threshold, empty) in [(20_000, 0.3, false), (1, 0.5, false), (777, 0.5, true)] {
