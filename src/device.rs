@@ -62,7 +62,7 @@ impl Device {
     /// Loads `weights` for passes on a grid of `shape` (D, H, W) with `threads` threads.
     ///
     /// # Errors
-    /// [`Error::Device`] where the device cannot run here, [`Error::Shape`] for a grid that the network cannot have.
+    /// [`crate::Error::Device`] where the device cannot run here, [`crate::Error::Shape`] for a grid that the network cannot have.
     pub fn load<'w>(self, weights: &'w Weights, shape: [usize; 3], threads: usize) -> Result<Box<dyn Engine + Send + 'w>> {
         let options = cpu::Options { threads: NonZeroUsize::new(threads), ..cpu::Options::default() };
         match self {

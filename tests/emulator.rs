@@ -16,11 +16,9 @@ fn run(
     kernel: &'static str,
     mode: u32,
     seed: u64,
-    blocks: u32,
-    threads: u32,
+    [blocks, threads]: [u32; 2],
     input: &[f32],
-    outputs: usize,
-    words: usize,
+    [outputs, words]: [usize; 2],
 ) -> Run {
     let mut device = Emulator::new(seed);
     let put = |device: &mut Emulator, bytes: &[u8]| -> Region {
@@ -58,7 +56,7 @@ fn counting(count: usize) -> Vec<f32> {
 /// The kernel must be stopped with `reason`, whatever the order of its threads.
 fn stopped(kernel: &'static str, mode: u32, reason: &str) {
     for seed in 0..8 {
-        let error = run(kernel, mode, seed, 1, 64, &counting(64), 64, 0).outcome.expect_err(kernel);
+        let error = run(kernel, mode, seed, [1, 64], &counting(64), [64, 0]).outcome.expect_err(kernel);
         assert!(error.contains(reason), "{kernel}, mode {mode}: {error}");
         assert!(error.contains(&format!("kernel {kernel}, block (0, 0, 0), thread ")), "{error}");
     }
@@ -66,7 +64,7 @@ fn stopped(kernel: &'static str, mode: u32, reason: &str) {
 
 fn right(kernel: &'static str, mode: u32, expected: impl Fn(usize) -> f32) {
     for seed in 0..8 {
-        let run = run(kernel, mode, seed, 1, 64, &counting(64), 64, 0);
+        let run = run(kernel, mode, seed, [1, 64], &counting(64), [64, 0]);
         run.outcome.unwrap();
         assert_eq!(run.output, (0..64).map(&expected).collect::<Vec<_>>(), "{kernel}, mode {mode}");
     }
@@ -77,7 +75,7 @@ fn a_missing_barrier_is_found() {
     right("self_test_reverse", 0, |n| 63.0 - n as f32);
     // In some orders the word was not written yet, in the others it was by a thread that is not ordered with the reader.
     for seed in 0..8 {
-        let error = run("self_test_reverse", 1, seed, 1, 64, &counting(64), 64, 0).outcome.unwrap_err();
+        let error = run("self_test_reverse", 1, seed, [1, 64], &counting(64), [64, 0]).outcome.unwrap_err();
         assert!(error.contains("with no barrier between") || error.contains("never written"), "{error}");
     }
     right("self_test_reuse", 0, |n| 2.0 * (63.0 - n as f32) + 1.0);
@@ -88,7 +86,7 @@ fn a_missing_barrier_is_found() {
 fn a_warp_barrier_orders_its_warp_alone() {
     right("self_test_warp", 0, |n| (n ^ 1) as f32);
     for (mode, seed) in (1..3).flat_map(|mode| (0..8).map(move |seed| (mode, seed))) {
-        let error = run("self_test_warp", mode, seed, 1, 64, &counting(64), 64, 0).outcome.unwrap_err();
+        let error = run("self_test_warp", mode, seed, [1, 64], &counting(64), [64, 0]).outcome.unwrap_err();
         assert!(error.contains("with no barrier between") || error.contains("never written"), "{error}");
     }
 }
@@ -110,7 +108,7 @@ fn asynchronous_copies_land_at_their_wait() {
     stopped("self_test_async", 1, "whose asynchronous copy was not waited for");
     stopped("self_test_async", 2, "whose asynchronous copy was not waited for");
     for seed in 0..8 {
-        let error = run("self_test_async", 3, seed, 1, 64, &counting(64), 64, 0).outcome.unwrap_err();
+        let error = run("self_test_async", 3, seed, [1, 64], &counting(64), [64, 0]).outcome.unwrap_err();
         assert!(["no barrier between", "never written", "not waited for"].iter().any(|r| error.contains(r)), "{error}");
     }
     stopped("self_test_async", 4, "ends with asynchronous copies that it never waited for");
@@ -127,7 +125,7 @@ fn a_barrier_that_not_all_reach_is_reported() {
 #[test]
 fn blocks_of_a_launch_are_not_ordered() {
     for seed in 0..8 {
-        let run = |mode| run("self_test_blocks", mode, seed, 3, 32, &[0.0], 3, 0);
+        let run = |mode| run("self_test_blocks", mode, seed, [3, 32], &[0.0], [3, 0]);
         run(0).outcome.unwrap();
         assert!(run(1).outcome.unwrap_err().contains("with no barrier between"));
         let error = run(2).outcome.unwrap_err();
@@ -165,7 +163,7 @@ fn launches_that_cannot_be_are_refused() {
 fn ldmatrix_hands_row_lane_div_4_to_each_lane() {
     // Word 4 r + p of the rows holds halves 2p and 2p + 1 of row r; matrix m has rows 8 m to 8 m + 7.
     let input: Vec<f32> = (0..128).map(|n| f32::from_bits(n + 1)).collect();
-    let run = run("self_test_ldmatrix", 0, 1, 1, 32, &input, 1, 128);
+    let run = run("self_test_ldmatrix", 0, 1, [1, 32], &input, [1, 128]);
     run.outcome.unwrap();
     for lane in 0..32 {
         for matrix in 0..4 {
@@ -196,7 +194,7 @@ fn mma_multiplies_the_documented_fragments() {
             input[lane * 16 + 12 + i] = c(if i < 2 { g } else { g + 8 }, 2 * t + (i & 1));
         }
     }
-    let run = run("self_test_mma", 0, 2, 1, 32, &input, 128, 0);
+    let run = run("self_test_mma", 0, 2, [1, 32], &input, [128, 0]);
     run.outcome.unwrap();
     for lane in 0..32 {
         for i in 0..4 {
@@ -210,7 +208,7 @@ fn mma_multiplies_the_documented_fragments() {
 #[test]
 fn shuffle_takes_from_the_lane_further_on() {
     for delta in [0, 1, 16, 31] {
-        let run = run("self_test_shuffle", delta, 3, 1, 32, &counting(32), 32, 0);
+        let run = run("self_test_shuffle", delta, 3, [1, 32], &counting(32), [32, 0]);
         run.outcome.unwrap();
         for lane in 0..32 {
             let from = if lane + delta < 32 { lane + delta } else { lane };
@@ -229,7 +227,7 @@ fn halves_round_as_the_half_crate_does() {
         values.push(f32::from_bits((state >> 1) % 0x4800_0000));
     }
     for part in values.chunks(32) {
-        let run = run("self_test_half", 0, 4, 1, 32, part, 1, 32);
+        let run = run("self_test_half", 0, 4, [1, 32], part, [1, 32]);
         run.outcome.unwrap();
         for (word, value) in run.words.iter().zip(part) {
             let expected = u32::from(f16::from_f32(*value).to_bits()) | u32::from(f16::from_f32(-value).to_bits()) << 16;

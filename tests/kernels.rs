@@ -115,6 +115,9 @@ fn near(actual: &[f32], expected: &[f32], tolerance: f32) {
     }
 }
 
+/// Input, skip connection, kernel, bias and slopes.
+type ConvTensors = (Array4<f32>, Array4<f32>, Array5<f32>, Vec<f32>, Vec<f32>);
+
 /// A convolution of stride 1 in all its forms.
 #[derive(Clone, Debug)]
 struct ConvProblem {
@@ -128,7 +131,7 @@ struct ConvProblem {
 }
 
 impl ConvProblem {
-    fn parts(&self) -> (Array4<f32>, Array4<f32>, Array5<f32>, Vec<f32>, Vec<f32>) {
+    fn parts(&self) -> ConvTensors {
         (
             array(self.seed, self.channels[0], self.shape),
             array(self.seed + 1, self.channels[1], self.shape),

@@ -143,7 +143,7 @@ pub(super) fn width_variant(kernel: [usize; 3], variants: [&'static str; 4]) -> 
     variants[kernel[2] / 2]
 }
 
-/// Packs a kernel (kd, kh, kw, in, out) as `conv_f32` reads it: [out/32][in][kd][kh][kw][32], zeros past the last output.
+/// Packs a kernel (kd, kh, kw, in, out) as `conv_f32` reads it: `[out/32][in][kd][kh][kw][32]`, zeros past the last output.
 pub fn pack(weights: &[f32], kernel: [usize; 3], inputs: usize, outputs: usize) -> Vec<f32> {
     let taps = kernel.iter().product::<usize>();
     assert_eq!(weights.len(), taps * inputs * outputs, "a kernel has taps x inputs x outputs values");

@@ -94,7 +94,7 @@ impl ConvF16 {
     }
 }
 
-/// Packs a kernel (kd, kh, kw, in, out) as `conv_f16` reads it: [slots/32][pairs of chunks][kd][kh][kw][2][lane][8] f16.
+/// Packs a kernel (kd, kh, kw, in, out) as `conv_f16` reads it: `[slots/32][pairs of chunks][kd][kh][kw][2][lane][8]` f16.
 ///
 /// Lane l of half q holds for the groups of 8 outputs 2q and 2q + 1 the two registers of m16n8k16's b fragment: rows
 /// 2 (l % 4) + {0, 1} and 2 (l % 4) + {8, 9} of the 16 inputs at column l / 4 (PTX ISA, matrix fragments for mma.m16n8k16).

@@ -78,7 +78,7 @@ pub struct HeadWeights<'a> {
     pub binary_bias: &'a [f32],
 }
 
-/// Packs the head's tensors as `head` reads them: [2][slots], bias [2], slopes [2], the last kernel [2] and its bias.
+/// Packs the head's tensors as `head` reads them: `[2][slots]`, bias, slopes and last kernel (2 each), the last bias.
 pub fn pack(weights: HeadWeights, inputs: &Slots) -> Vec<f32> {
     let mut packed = Vec::with_capacity(16 * inputs.chunks() + 7);
     for m in 0..2 {

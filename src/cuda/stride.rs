@@ -11,9 +11,9 @@ const VOXELS: usize = 2;
 /// Storage of activations: the grade's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// f32 [C][V]
+    /// f32 `[C][V]`
     Planar,
-    /// f16 [C/8][V][8]
+    /// f16 `[C/8][V][8]`
     Blocked,
 }
 
@@ -110,7 +110,7 @@ pub enum Order {
     OutIn,
 }
 
-/// Packs a kernel as `down` and `up` read it: [out/8][tap][in/8][8 in][8 out], zeros in the padding.
+/// Packs a kernel as `down` and `up` read it: `[out/8][tap][in/8][8 in][8 out]`, zeros in the padding.
 pub fn pack(weights: &[f32], order: Order, stride: [usize; 3], inputs: &Slots, outputs: usize) -> Vec<f32> {
     let taps = stride.iter().product::<usize>();
     assert_eq!(weights.len(), taps * inputs.channels() * outputs, "a kernel has taps x inputs x outputs values");
