@@ -2,7 +2,7 @@
 
 use crate::network::Engine;
 use crate::weights::Weights;
-use crate::{Error, Result, cpu, reference};
+use crate::{Result, cpu, cuda, reference};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
@@ -18,6 +18,9 @@ pub enum Device {
     Reference,
     /// The `N`-th NVIDIA GPU.
     Cuda(usize),
+    /// The CUDA kernels on the emulated device, for tests: slow.
+    #[cfg(feature = "emulator")]
+    Emulated,
 }
 
 /// A device and whether it can run here.
@@ -29,28 +32,48 @@ pub struct Availability {
     pub detail: std::result::Result<String, String>,
 }
 
-const NO_CUDA: &str = "this build of ichor has no CUDA engine; use --device cpu";
+/// Order of the emulated device's threads.
+#[cfg(feature = "emulator")]
+const EMULATED_SEED: u64 = 1;
 
 impl Device {
     /// All devices that ichor knows and whether they can run here.
     pub fn all(threads: usize) -> Vec<Availability> {
-        vec![
+        let mut all = vec![
             Availability { device: Device::Cpu, detail: Ok(format!("{threads} threads, {}", cpu::Instructions::best())) },
             Availability { device: Device::Reference, detail: Ok("plain loops in double precision, for checking".into()) },
-            Availability { device: Device::Cuda(0), detail: Err(NO_CUDA.into()) },
-        ]
+        ];
+        #[cfg(feature = "emulator")]
+        all.push(Availability {
+            device: Device::Emulated,
+            detail: Ok("the CUDA kernels under checks on the CPU, for tests".into()),
+        });
+        match cuda::driver::list() {
+            Ok(gpus) => all.extend(gpus.into_iter().enumerate().map(|(number, gpu)| {
+                let (major, minor) = gpu.capability;
+                let detail = format!("{}, compute capability {major}.{minor}, {} MiB", gpu.name, gpu.memory >> 20);
+                Availability { device: Device::Cuda(number), detail: Ok(detail) }
+            })),
+            Err(reason) => all.push(Availability { device: Device::Cuda(0), detail: Err(reason.to_string()) }),
+        }
+        all
     }
 
     /// Loads `weights` for passes on a grid of `shape` (D, H, W) with `threads` threads.
     ///
     /// # Errors
-    /// [`Error::Device`] where the device cannot run here, [`Error::Shape`] for a grid that the network cannot have.
+    /// [`crate::Error::Device`] where the device cannot run here, [`crate::Error::Shape`] for a grid that the network cannot have.
     pub fn load<'w>(self, weights: &'w Weights, shape: [usize; 3], threads: usize) -> Result<Box<dyn Engine + Send + 'w>> {
         let options = cpu::Options { threads: NonZeroUsize::new(threads), ..cpu::Options::default() };
         match self {
             Device::Auto | Device::Cpu => Ok(Box::new(cpu::Engine::with_options(weights, shape, &options)?)),
             Device::Reference => Ok(Box::new(reference::Engine::new(weights, shape)?)),
-            Device::Cuda(_) => Err(Error::Device(NO_CUDA.into())),
+            Device::Cuda(number) => Ok(Box::new(cuda::Engine::new(weights, shape, cuda::Grade::Exact, number)?)),
+            #[cfg(feature = "emulator")]
+            Device::Emulated => {
+                let device = Box::new(crate::emulator::Emulator::new(EMULATED_SEED));
+                Ok(Box::new(cuda::Engine::on(device, weights, shape, cuda::Grade::Exact)?))
+            }
         }
     }
 }
@@ -62,6 +85,8 @@ impl fmt::Display for Device {
             Device::Cpu => write!(f, "cpu"),
             Device::Reference => write!(f, "reference"),
             Device::Cuda(number) => write!(f, "cuda:{number}"),
+            #[cfg(feature = "emulator")]
+            Device::Emulated => write!(f, "emulated"),
         }
     }
 }
@@ -75,6 +100,8 @@ impl FromStr for Device {
             "cpu" => Ok(Device::Cpu),
             "reference" => Ok(Device::Reference),
             "cuda" => Ok(Device::Cuda(0)),
+            #[cfg(feature = "emulator")]
+            "emulated" => Ok(Device::Emulated),
             _ => match name.strip_prefix("cuda:").map(str::parse) {
                 Some(Ok(number)) => Ok(Device::Cuda(number)),
                 _ => Err("the devices are auto, reference, cuda and cuda:N".into()),

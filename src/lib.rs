@@ -10,12 +10,16 @@
 //! - [`weights`]: the weights file, and the import of TensorFlow checkpoints.
 //! - [`mod@reference`]: every operation as plain loops: the definition of right.
 //! - [`cpu`]: the fast engine for machines without a GPU.
+//! - [`cuda`]: the engine for NVIDIA GPUs; with the feature `emulator`, its kernels run on a CPU under checks as well.
 //! - [`pipeline`]: clamp, brain extraction, registration, inverse transform, report: joins the above.
 
 #![warn(missing_docs)]
 
 pub mod cpu;
+pub mod cuda;
 pub mod device;
+#[cfg(feature = "emulator")]
+pub mod emulator;
 pub mod error;
 pub mod inference;
 pub mod io;

@@ -1,0 +1,83 @@
+//! Compiles the CUDA kernels, where there is an nvcc, into one fatbin that the library embeds; and, with the feature `emulator`,
+//! the same kernels for the host. Without nvcc the crate builds, and says at run time why CUDA is missing.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Architectures with code of their own; the last is shipped as PTX too, for what comes after.
+const ARCHITECTURES: [&str; 7] = ["75", "80", "86", "89", "90a", "100", "120"];
+/// The oldest nvcc that knows all of them.
+const OLDEST_NVCC: u32 = 13;
+
+fn main() {
+    println!("cargo::rustc-check-cfg=cfg(ichor_fatbin)");
+    for watched in ["kernels", "src/emulator", "build.rs"] {
+        println!("cargo::rerun-if-changed={watched}");
+    }
+    for variable in ["NVCC", "CUDA_HOME"] {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
+    match find_nvcc() {
+        Ok(nvcc) => {
+            compile_fatbin(&nvcc);
+            println!("cargo::rustc-cfg=ichor_fatbin");
+        }
+        Err(reason) => println!("cargo::rustc-env=ICHOR_NO_FATBIN={reason}"),
+    }
+    #[cfg(feature = "emulator")]
+    compile_for_host();
+}
+
+/// nvcc as NVCC, CUDA_HOME or PATH name it, or why none can be used.
+fn find_nvcc() -> Result<PathBuf, String> {
+    let named = std::env::var_os("NVCC").map(PathBuf::from);
+    let home = std::env::var_os("CUDA_HOME").map(|home| Path::new(&home).join("bin/nvcc"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let nvcc = named
+        .into_iter()
+        .chain(home)
+        .chain(std::env::split_paths(&path).map(|folder| folder.join("nvcc")))
+        .find(|candidate| candidate.is_file())
+        .ok_or("no nvcc was found by NVCC, CUDA_HOME or PATH when ichor was built; scripts/install-nvcc brings one")?;
+    let output = Command::new(&nvcc).arg("--version").output().map_err(|e| format!("{} cannot be run: {e}", nvcc.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let major =
+        text.split("release ").nth(1).and_then(|rest| rest.split('.').next()).and_then(|number| number.parse::<u32>().ok());
+    match major {
+        Some(major) if major >= OLDEST_NVCC => Ok(nvcc),
+        Some(major) => Err(format!("{} is of CUDA {major}, and ichor needs {OLDEST_NVCC} or later", nvcc.display())),
+        None => Err(format!("{} --version does not name a release", nvcc.display())),
+    }
+}
+
+fn compile_fatbin(nvcc: &Path) {
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("ichor.fatbin");
+    let mut command = Command::new(nvcc);
+    command.args(["-O3", "-std=c++17", "--threads", "0", "--fatbin", "-Werror", "all-warnings"]);
+    for architecture in ARCHITECTURES {
+        command.arg(format!("-gencode=arch=compute_{architecture},code=sm_{architecture}"));
+    }
+    command.arg("-gencode=arch=compute_120,code=compute_120");
+    let output = command.arg("kernels/ichor.cu").arg("-o").arg(&out).output();
+    let output = output.unwrap_or_else(|e| panic!("{} cannot be run: {e}", nvcc.display()));
+    assert!(
+        output.status.success(),
+        "{} could not compile kernels/ichor.cu:\n{}{}",
+        nvcc.display(),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[cfg(feature = "emulator")]
+fn compile_for_host() {
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .opt_level(3)
+        .flag_if_supported("-Wno-unknown-pragmas")
+        .flag_if_supported("-ffp-contract=off")
+        .include("src/emulator")
+        .files(["device", "fiber", "kernels"].map(|name| format!("src/emulator/{name}.cpp")))
+        .compile("ichor_emulator");
+}

@@ -1,0 +1,89 @@
+// down_f32, down_f16: convolution whose stride is its kernel, no padding, with its activation.
+//   y[n, d, h, w] = act(bias[n] + sum over c, i, j, k of weight[i, j, k, c, n] * x[c, d*sd+i, h*sh+j, w*sw+k])
+// layout     planar f32 or blocked f16; weights f32 [N/8][sd sh sw][C/8][8 in][8 out], zeros in the padding (src/cuda/stride.rs)
+// mapping    thread = 2 output voxels x 8 channels; a block's threads share their weights, which L1 broadcasts
+// bound      L1: 16 loads of weights (16 bytes, one address a warp) for 128 FMA; 1% of the network's operations
+// tested by  tests/kernels.rs
+#pragma once
+#include "common.cuh"
+
+template <typename T>
+struct StrideArguments {
+    Global<const T> input;
+    Global<const float4> weights;
+    Global<const float> bias;    // N, padded to a multiple of 8
+    Global<const float> slopes;  // likewise
+    Global<T> output;
+    Global<const uint32_t> needed;  // for each tile of the output whether it is computed, or null for all
+    Global<uint32_t> overflow;      // of f16
+    Grid grid;                      // the smaller one: the output's of down, the input's of up
+    uint32_t stride[3];
+    uint32_t channels, outputs;
+};
+static_assert(sizeof(StrideArguments<float>) == 88, "src/cuda/stride.rs has the same layout");
+static_assert(sizeof(StrideArguments<uint4>) == 88, "src/cuda/stride.rs has the same layout");
+
+constexpr uint32_t STRIDE_THREADS = 128;
+constexpr uint32_t STRIDE_VOXELS = 2;  // of a thread
+
+// sum[v] += weights of (output chunk, tap) times the channels of `from[v]`, where wanted; 8 input channels at a time.
+template <typename T>
+DEVICE void stride_accumulate(float sum[STRIDE_VOXELS][CHUNK], const StrideArguments<T>& a, size_t tap, const size_t from[STRIDE_VOXELS],
+                              const bool wanted[STRIDE_VOXELS], size_t voxels) {
+    const uint32_t chunks = (a.channels + CHUNK - 1) / CHUNK;
+    for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
+        float4 weights[2 * CHUNK];
+        UNROLL
+        for (uint32_t n = 0; n < 2 * CHUNK; ++n) weights[n] = a.weights[(tap * chunks + chunk) * 2 * CHUNK + n];
+        UNROLL
+        for (uint32_t v = 0; v < STRIDE_VOXELS; ++v) {
+            if (!wanted[v]) continue;
+            float x[CHUNK];
+            load_chunk(x, a.input, chunk, a.channels, from[v], voxels);
+            multiply_chunk(sum[v], x, weights);
+        }
+    }
+}
+
+template <typename T>
+DEVICE void stride_store(const StrideArguments<T>& a, float sum[CHUNK], uint32_t chunk, size_t voxel, size_t voxels) {
+    UNROLL
+    for (uint32_t n = 0; n < CHUNK; ++n) {
+        const uint32_t channel = chunk * CHUNK + n;
+        sum[n] = channel < a.outputs ? activate(sum[n] + a.bias[channel], a.slopes[channel]) : 0.0f;
+    }
+    store_chunk(a.output, sum, chunk, a.outputs, voxel, voxels, a.overflow);
+}
+
+template <typename T>
+DEVICE void down(const StrideArguments<T>& a) {
+    const size_t voxels = a.grid.voxels();
+    const uint32_t height = a.grid.height * a.stride[1], width = a.grid.width * a.stride[2];
+    const uint32_t taps = a.stride[0] * a.stride[1] * a.stride[2], chunk = block_index_y();
+    const size_t first = static_cast<size_t>(block_index()) * STRIDE_THREADS * STRIDE_VOXELS + thread_index();
+    float sum[STRIDE_VOXELS][CHUNK] = {};
+    for (uint32_t tap = 0; tap < taps; ++tap) {
+        const uint32_t i = tap / a.stride[2] / a.stride[1], j = tap / a.stride[2] % a.stride[1], k = tap % a.stride[2];
+        size_t from[STRIDE_VOXELS];
+        bool wanted[STRIDE_VOXELS];
+        UNROLL
+        for (uint32_t v = 0; v < STRIDE_VOXELS; ++v) {
+            wanted[v] = first + v * STRIDE_THREADS < voxels;
+            const Voxel at = voxel_at(a.grid, first + v * STRIDE_THREADS);
+            from[v] = (static_cast<size_t>(at.d * a.stride[0] + i) * height + at.h * a.stride[1] + j) * width + at.w * a.stride[2] + k;
+        }
+        stride_accumulate(sum, a, static_cast<size_t>(chunk) * taps + tap, from, wanted, voxels * taps);
+    }
+    UNROLL
+    for (uint32_t v = 0; v < STRIDE_VOXELS; ++v) {
+        const size_t index = first + v * STRIDE_THREADS;
+        if (index < voxels) stride_store(a, sum[v], chunk, index, voxels);
+    }
+}
+
+KERNEL(down_f32, StrideArguments<float>, STRIDE_THREADS) {
+    down(a);
+}
+KERNEL(down_f16, StrideArguments<uint4>, STRIDE_THREADS) {
+    down(a);
+}

@@ -1,0 +1,151 @@
+// Everything that differs between a GPU and the emulated device: intrinsics, inline PTX, memory spaces. Kernels reach
+// the hardware through these wrappers only. Compiled by nvcc a wrapper is its instruction; compiled for the host
+// (src/emulator/emulated.hpp) it is the instruction's documented meaning, lane by lane, with every access checked.
+#pragma once
+#ifndef __CUDACC__
+#include "emulated.hpp"
+#else
+#include <cstddef>
+#include <cstdint>
+#include <cuda_fp16.h>
+#include <type_traits>
+
+#define DEVICE __device__ __forceinline__
+#define UNROLL _Pragma("unroll")
+// A kernel `name` with one argument `a`, for blocks of `threads`.
+#define KERNEL(name, Arguments, threads) extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Arguments a)
+
+// An array in global memory; one of const elements is read through the read-only cache.
+template <typename T>
+struct Global {
+    T* pointer;
+    DEVICE decltype(auto) operator[](size_t index) const {
+        if constexpr (std::is_const_v<T>) return __ldg(pointer + index);
+        else return (pointer[index]);
+    }
+    DEVICE explicit operator bool() const { return pointer != nullptr; }
+};
+
+// An array in the block's shared memory.
+template <typename T>
+struct Shared {
+    T* pointer;
+    DEVICE T& operator[](size_t index) const { return pointer[index]; }
+    DEVICE uint32_t address(size_t index) const { return static_cast<uint32_t>(__cvta_generic_to_shared(pointer + index)); }
+};
+
+extern __shared__ __align__(128) unsigned char shared_memory[];
+
+// `count` elements of the launch's shared memory, beginning at byte `offset`.
+template <typename T>
+DEVICE Shared<T> shared_array(uint32_t offset, uint32_t count) {
+    return {reinterpret_cast<T*>(shared_memory + offset)};
+}
+
+DEVICE uint32_t thread_index() {
+    return threadIdx.x;
+}
+DEVICE uint32_t block_threads() {
+    return blockDim.x;
+}
+DEVICE uint32_t block_index() {
+    return blockIdx.x;
+}
+DEVICE uint32_t block_index_y() {
+    return blockIdx.y;
+}
+
+DEVICE void sync_block() {
+    __syncthreads();
+}
+DEVICE void sync_warp() {
+    __syncwarp();
+}
+template <typename T>
+DEVICE T shuffle_down(T value, uint32_t delta) {
+    return __shfl_down_sync(0xffffffff, value, delta);
+}
+
+// Asynchronous copies into shared memory; where not `valid`, zeros are written and nothing is read.
+// Before sm_80 there is no cp.async: the copy is done at once.
+DEVICE void copy_async_4(Shared<float> to, size_t to_index, Global<const float> from, size_t from_index, bool valid) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to.address(to_index)),
+                 "l"(from.pointer + (valid ? from_index : 0)), "r"(valid ? 4 : 0)
+                 : "memory");
+#else
+    to[to_index] = valid ? from[from_index] : 0.0f;
+#endif
+}
+template <typename T>
+DEVICE void copy_async_16(Shared<T> to, size_t to_index, Global<const T> from, size_t from_index, bool valid) {
+    static_assert(sizeof(T) == 16);
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to.address(to_index)),
+                 "l"(from.pointer + (valid ? from_index : 0)), "r"(valid ? 16 : 0)
+                 : "memory");
+#else
+    to[to_index] = valid ? from[from_index] : T{};
+#endif
+}
+// Closes the group of the thread's copies since the last commit.
+DEVICE void commit_async() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+// Waits until at most GROUPS of the thread's groups are under way.
+template <int GROUPS>
+DEVICE void wait_async() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_group %0;" ::"n"(GROUPS) : "memory");
+#endif
+}
+
+// Two halves in a word, the first in the low bits; conversion rounds to nearest even.
+DEVICE uint32_t pack_half2(float low, float high) {
+    __half2 pair = __floats2half2_rn(low, high);
+    return *reinterpret_cast<uint32_t*>(&pair);
+}
+DEVICE float low_half(uint32_t pair) {
+    return __half2float(__ushort_as_half(static_cast<unsigned short>(pair)));
+}
+DEVICE float high_half(uint32_t pair) {
+    return __half2float(__ushort_as_half(static_cast<unsigned short>(pair >> 16)));
+}
+
+// Four 8x8 matrices of halves: lane 8 m + r brings the index of row r (16 bytes) of matrix m, and receives of each matrix the
+// halves of row lane / 4 at columns 2 (lane % 4) and the next.
+DEVICE void load_matrix_x4(uint32_t out[4], Shared<uint4> rows, size_t index) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"(rows.address(index))
+                 : "memory");
+}
+
+// d (16x8, f32) += a (16x16, f16) b (16x8, f16), fragments as in the PTX manual (emulated.hpp spells them).
+DEVICE void mma_m16n8k16(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1) {
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#else
+    // sm_75 has half the depth: the first two registers of a and b0 are its columns 0 to 7.
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(b0));
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[2]), "r"(a[3]), "r"(b1));
+#endif
+}
+
+// Sets the word to 1. Any number of threads may: the order cannot be seen.
+DEVICE void raise_flag(Global<uint32_t> flag) {
+    atomicOr(flag.pointer, 1u);
+}
+
+DEVICE float multiply_add(float a, float b, float c) {
+    return fmaf(a, b, c);
+}
+#endif

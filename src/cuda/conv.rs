@@ -1,0 +1,184 @@
+//! Launcher of `kernels/conv.cu` and `kernels/input.cu`: convolutions of stride 1 in f32.
+
+use super::device::{Launch, Region};
+use super::tiles::{Grid, TILE, address, tile_count};
+use bytemuck::{Pod, Zeroable};
+
+/// Channels of a block.
+pub(super) const OUTPUTS: usize = 32;
+const THREADS: u32 = 256;
+
+/// A convolution of stride 1 with its epilogue on planar f32 activations: what `conv_f32` computes.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv {
+    /// The grid (D, H, W).
+    pub shape: [usize; 3],
+    /// Kernel along (D, H, W): odd sides, at most 7.
+    pub kernel: [usize; 3],
+    /// Channels of `input` and, after them, of `skip`.
+    pub channels: [usize; 2],
+    /// Output channels.
+    pub outputs: usize,
+    /// The first input channels.
+    pub input: Region,
+    /// The others.
+    pub skip: Option<Region>,
+    /// Of [`pack`].
+    pub weights: Region,
+    /// Bias of each output, padded to a multiple of 32.
+    pub bias: Region,
+    /// Slope of each output, likewise.
+    pub slopes: Region,
+    /// What is added after the activation.
+    pub residual: Option<Residual>,
+    /// Where the result goes.
+    pub output: Region,
+    /// For each tile (u32) whether it is computed; all where absent.
+    pub needed: Option<Region>,
+}
+
+/// What a convolution adds after its activation.
+#[derive(Clone, Copy, Debug)]
+pub enum Residual {
+    /// One channel, added to every channel.
+    Shared(Region),
+    /// As many channels as the output has, the first `channels` of them in `first`, the others in `skip`.
+    Channels {
+        /// Channels of `first`.
+        channels: usize,
+        /// The first channels.
+        first: Region,
+        /// The others.
+        skip: Option<Region>,
+    },
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Arguments {
+    input: u64,
+    skip: u64,
+    weights: u64,
+    bias: u64,
+    slopes: u64,
+    residual: u64,
+    residual_skip: u64,
+    output: u64,
+    needed: u64,
+    grid: Grid,
+    kernel: [u32; 2],
+    input_channels: u32,
+    channels: u32,
+    outputs: u32,
+    residual_channels: u32,
+    residual_is_shared: u32,
+}
+const _: () = assert!(size_of::<Arguments>() == 112);
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct InputArguments {
+    conv: Arguments,
+    output: u64,
+    overflow: u64,
+}
+const _: () = assert!(size_of::<InputArguments>() == 128);
+
+impl Conv {
+    /// The launch of `conv_f32`.
+    pub fn launch(&self) -> Launch {
+        let kernel = width_variant(self.kernel, ["conv_f32_w1", "conv_f32_w3", "conv_f32_w5", "conv_f32_w7"]);
+        Launch::new(kernel, self.grid(), THREADS, self.shared(), &self.arguments())
+    }
+
+    /// The launch of `input_f16`: like [`Conv::launch`] for one input channel, which is added to every output, written as blocked f16
+    /// to `output`; `overflow` is set to 1 where a value does not fit.
+    pub fn launch_input_f16(&self, overflow: Region) -> Launch {
+        let kernel = width_variant(self.kernel, ["input_f16_w1", "input_f16_w3", "input_f16_w5", "input_f16_w7"]);
+        let arguments = InputArguments { conv: self.arguments(), output: self.output.address, overflow: overflow.address };
+        Launch::new(kernel, self.grid(), THREADS, self.shared(), &arguments)
+    }
+
+    fn grid(&self) -> [u32; 2] {
+        [tile_count(self.shape) as u32, self.outputs.div_ceil(OUTPUTS) as u32]
+    }
+
+    /// Two stages of the input's tile with its border and of one plane of taps, as the kernel's head says.
+    fn shared(&self) -> u32 {
+        let pitch = 8 + (8 + self.kernel[2] - 1).div_ceil(4) * 4;
+        let tile = TILE[0] * (TILE[1] + self.kernel[1] - 1) * pitch;
+        (2 * 4 * (tile + self.kernel[1] * self.kernel[2] * OUTPUTS)) as u32
+    }
+
+    fn arguments(&self) -> Arguments {
+        let (residual, residual_skip, residual_channels) = match self.residual {
+            None => (None, None, 0),
+            Some(Residual::Shared(one)) => (Some(one), None, self.outputs),
+            Some(Residual::Channels { channels, first, skip }) => (Some(first), skip, channels),
+        };
+        Arguments {
+            input: self.input.address,
+            skip: address(self.skip),
+            weights: self.weights.address,
+            bias: self.bias.address,
+            slopes: self.slopes.address,
+            residual: address(residual),
+            residual_skip: address(residual_skip),
+            output: self.output.address,
+            needed: address(self.needed),
+            grid: Grid::new(self.shape),
+            kernel: [self.kernel[0] as u32, self.kernel[1] as u32],
+            input_channels: self.channels[0] as u32,
+            channels: (self.channels[0] + self.channels[1]) as u32,
+            outputs: self.outputs as u32,
+            residual_channels: residual_channels as u32,
+            residual_is_shared: u32::from(matches!(self.residual, Some(Residual::Shared(_)))),
+        }
+    }
+}
+
+/// Of a kernel's variants for a width of 1, 3, 5 and 7 the one for `kernel`.
+pub(super) fn width_variant(kernel: [usize; 3], variants: [&'static str; 4]) -> &'static str {
+    assert!(kernel.iter().all(|side| side % 2 == 1 && *side <= 7), "a kernel's sides are odd and at most 7");
+    variants[kernel[2] / 2]
+}
+
+/// Packs a kernel (kd, kh, kw, in, out) as `conv_f32` reads it: `[out/32][in][kd][kh][kw][32]`, zeros past the last output.
+pub fn pack(weights: &[f32], kernel: [usize; 3], inputs: usize, outputs: usize) -> Vec<f32> {
+    let taps = kernel.iter().product::<usize>();
+    assert_eq!(weights.len(), taps * inputs * outputs, "a kernel has taps x inputs x outputs values");
+    let mut packed = vec![0.0; outputs.div_ceil(OUTPUTS) * inputs * taps * OUTPUTS];
+    for (row, values) in weights.chunks_exact(outputs).enumerate() {
+        let (tap, input) = (row / inputs, row % inputs);
+        for (block, part) in values.chunks(OUTPUTS).enumerate() {
+            let to = ((block * inputs + input) * taps + tap) * OUTPUTS;
+            packed[to..to + part.len()].copy_from_slice(part);
+        }
+    }
+    packed
+}
+
+/// `values` (or zeros for none) with zeros to a multiple of `multiple`.
+pub fn pad(values: Option<&[f32]>, count: usize, multiple: usize) -> Vec<f32> {
+    let mut padded = values.map_or_else(|| vec![0.0; count], <[f32]>::to_vec);
+    padded.resize(count.next_multiple_of(multiple), 0.0);
+    padded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_weight_has_its_place() {
+        // Values count the source: (tap, in, out) of a 1x1x3 kernel with 2 inputs and 33 outputs.
+        let source: Vec<f32> = (0..3 * 2 * 33).map(|n| n as f32 + 1.0).collect();
+        let packed = pack(&source, [1, 1, 3], 2, 33);
+        assert_eq!(packed.len(), 2 * 2 * 3 * 32);
+        for (tap, input, output) in [(0, 0, 0), (2, 1, 31), (1, 0, 32), (2, 1, 32)] {
+            let place = (((output / 32) * 2 + input) * 3 + tap) * 32 + output % 32;
+            assert_eq!(packed[place], source[(tap * 2 + input) * 33 + output]);
+        }
+        assert_eq!(packed[(2 + 1) * 3 * 32 + 1], 0.0, "past the last output");
+    }
+}

@@ -1,0 +1,113 @@
+//! What the CUDA engine needs of a device: memory, launches, and a pass prepared once. A GPU is one ([`super::driver`]), the emulator another.
+
+use crate::Result;
+
+/// One kernel launch: everything but the device. Launchers make it; they allocate nothing and wait for nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// The kernel's name in `kernels/`.
+    pub kernel: &'static str,
+    /// Blocks along x and y.
+    pub grid: [u32; 2],
+    /// Threads of a block, along x.
+    pub threads: u32,
+    /// Bytes of shared memory of a block.
+    pub shared: u32,
+    /// The bytes of the kernel's one argument.
+    pub arguments: Vec<u8>,
+}
+
+impl Launch {
+    pub(super) fn new(
+        kernel: &'static str,
+        grid: [u32; 2],
+        threads: u32,
+        shared: u32,
+        arguments: &impl bytemuck::NoUninit,
+    ) -> Launch {
+        Launch { kernel, grid, threads, shared, arguments: bytemuck::bytes_of(arguments).to_vec() }
+    }
+}
+
+/// A part of device memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// The device's address.
+    pub address: u64,
+    /// Its size.
+    pub bytes: usize,
+}
+
+/// A pass as it is done each time: copies in, launches, copies out.
+#[derive(Clone, Debug, Default)]
+pub struct Pass {
+    /// Filled from the host before the launches.
+    pub inputs: Vec<Region>,
+    /// In their order.
+    pub launches: Vec<Launch>,
+    /// Copied to the host after the launches.
+    pub outputs: Vec<Region>,
+}
+
+/// A device with memory of its own. What it allocates lives as long as the device.
+pub trait Device: Send {
+    /// The device in words.
+    fn name(&self) -> String;
+
+    /// Allocates memory, aligned to 256 bytes; its content is undefined.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] where the memory is used up.
+    fn allocate(&mut self, bytes: usize) -> Result<Region>;
+
+    /// Copies `data` to the beginning of `region` and waits for it.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] where `data` is larger than the region, and whatever the device reports.
+    fn upload(&mut self, region: Region, data: &[u8]) -> Result<()>;
+
+    /// Fills `data` from the beginning of `region`, after all launches have ended.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] where `data` is larger than the region, and whatever the device reports.
+    fn download(&mut self, region: Region, data: &mut [u8]) -> Result<()>;
+
+    /// Launches a kernel; returns before it has ended.
+    ///
+    /// # Safety
+    /// The addresses in the arguments must be of this device and hold what the kernel reads and writes by its documentation.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] with what the device reports.
+    unsafe fn launch(&mut self, launch: &Launch) -> Result<()>;
+
+    /// Prepares a pass (on a GPU: captures it in a CUDA graph, with pinned host memory for inputs and outputs).
+    ///
+    /// # Safety
+    /// As [`Device::launch`], for as long as the pass is started.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] with what the device reports.
+    unsafe fn prepare(&mut self, pass: &Pass) -> Result<Box<dyn Prepared>>;
+}
+
+/// A prepared pass. Starting and waiting allocate nothing.
+pub trait Prepared: Send {
+    /// Host memory of the n-th input, to fill before [`Prepared::start`].
+    fn input(&mut self, n: usize) -> &mut [u8];
+
+    /// Starts the pass; returns before it has ended.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] with what the device reports.
+    fn start(&mut self) -> Result<()>;
+
+    /// Waits for the end of the pass.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] with what the device reports.
+    fn wait(&mut self) -> Result<()>;
+
+    /// Host memory of the n-th output, filled once [`Prepared::wait`] has returned.
+    fn output(&self, n: usize) -> &[u8];
+}

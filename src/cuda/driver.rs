@@ -1,0 +1,363 @@
+//! A GPU, by the CUDA driver. The driver is loaded at run time, so the same program starts where there is none.
+
+use super::device::{Device, Launch, Pass, Prepared, Region};
+use crate::{Error, Result};
+use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
+use cudarc::driver::{CudaContext, CudaFunction, CudaGraph, CudaModule, CudaStream, DriverError, result};
+use cudarc::nvrtc::Ptx;
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The oldest driver interface that runs kernels of CUDA 13 (driver 580).
+const OLDEST_DRIVER: i32 = 13000;
+
+#[cfg(ichor_fatbin)]
+fn fatbin() -> Result<&'static [u8]> {
+    Ok(include_bytes!(concat!(env!("OUT_DIR"), "/ichor.fatbin")))
+}
+
+#[cfg(not(ichor_fatbin))]
+fn fatbin() -> Result<&'static [u8]> {
+    Err(Error::Device(concat!("this build of ichor has no CUDA kernels: ", env!("ICHOR_NO_FATBIN")).into()))
+}
+
+/// A GPU that is there, whether or not this build can use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GpuInfo {
+    /// Its name.
+    pub name: String,
+    /// Compute capability: major and minor.
+    pub capability: (i32, i32),
+    /// Its memory in bytes.
+    pub memory: usize,
+}
+
+/// The GPUs of this machine, in the order of their ordinals.
+///
+/// # Errors
+/// [`Error::Device`] saying why CUDA cannot be used here: no kernels in this build, no driver, a driver that is too old.
+pub fn list() -> Result<Vec<GpuInfo>> {
+    fatbin()?;
+    check_driver()?;
+    let count = CudaContext::device_count().map_err(|e| failed("cannot count the GPUs", e))?;
+    (0..count)
+        .map(|ordinal| {
+            let attempt = || {
+                let device = result::device::get(ordinal)?;
+                // SAFETY: `device` came from the driver just now.
+                unsafe {
+                    Ok(GpuInfo {
+                        name: result::device::get_name(device)?,
+                        capability: (
+                            result::device::get_attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+                            result::device::get_attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+                        ),
+                        memory: result::device::total_mem(device)?,
+                    })
+                }
+            };
+            attempt().map_err(|e| failed(&format!("cannot ask GPU {ordinal}"), e))
+        })
+        .collect()
+}
+
+/// Checks that there is a driver and that it is new enough.
+fn check_driver() -> Result<()> {
+    // SAFETY: looks for the library only.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(Error::Device("there is no NVIDIA driver on this machine (libcuda was not found)".into()));
+    }
+    result::init().map_err(|e| failed("the NVIDIA driver does not start", e))?;
+    let mut version = 0;
+    // SAFETY: writes one integer.
+    unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(|e| failed("the NVIDIA driver names no version", e))?;
+    if version < OLDEST_DRIVER {
+        return Err(Error::Device(format!(
+            "the NVIDIA driver is too old: it knows CUDA {}.{}, and ichor needs 13.0 (driver 580 or later)",
+            version / 1000,
+            version % 1000 / 10
+        )));
+    }
+    Ok(())
+}
+
+fn failed(what: &str, error: DriverError) -> Error {
+    let advice = match error.0 {
+        CUresult::CUDA_ERROR_OUT_OF_MEMORY => ": the GPU's memory is used up; free some, or take a smaller grid or another GPU",
+        CUresult::CUDA_ERROR_NO_DEVICE => ": the driver finds no GPU",
+        CUresult::CUDA_ERROR_DEVICE_UNAVAILABLE => ": another process holds the GPU",
+        CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU => ": the GPU is older than compute capability 7.5",
+        CUresult::CUDA_ERROR_ECC_UNCORRECTABLE
+        | CUresult::CUDA_ERROR_ILLEGAL_ADDRESS
+        | CUresult::CUDA_ERROR_LAUNCH_FAILED
+        | CUresult::CUDA_ERROR_LAUNCH_TIMEOUT => ": the GPU is lost to this process; start it again",
+        _ => "",
+    };
+    let name = error.error_name().map_or_else(|_| format!("{:?}", error.0), |name| name.to_string_lossy().into_owned());
+    Error::Device(format!("{what}: {name}{advice}"))
+}
+
+/// What a GPU's passes share with it. Memory is freed when the last of them is dropped.
+struct Inner {
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    allocations: Mutex<Vec<u64>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Nothing can be done about an error here; the context records it.
+        self.context.record_err(self.stream.synchronize());
+        for address in self.allocations.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // SAFETY: allocated by `allocate`, freed once, and no work is under way.
+            self.context.record_err(unsafe { result::free_sync(address) });
+        }
+    }
+}
+
+impl Inner {
+    fn enqueue(&self, function: &CudaFunction, launch: &Launch) -> std::result::Result<(), DriverError> {
+        // The driver copies the argument during the call, and reads it as a structure of 8-byte words.
+        let mut argument = vec![0u64; launch.arguments.len().div_ceil(8)];
+        bytemuck::cast_slice_mut::<u64, u8>(&mut argument)[..launch.arguments.len()].copy_from_slice(&launch.arguments);
+        let mut parameters = [argument.as_mut_ptr().cast::<c_void>()];
+        // SAFETY: the kernel takes this one argument; the caller answers for the addresses in it.
+        unsafe {
+            result::launch_kernel(
+                function.cu_function(),
+                (launch.grid[0], launch.grid[1], 1),
+                (launch.threads, 1, 1),
+                launch.shared,
+                self.stream.cu_stream(),
+                &mut parameters,
+            )
+        }
+    }
+}
+
+/// A GPU with a stream of its own.
+pub struct Gpu {
+    inner: Arc<Inner>,
+    module: Arc<CudaModule>,
+    functions: HashMap<&'static str, CudaFunction>,
+    name: String,
+}
+
+impl Gpu {
+    /// GPU number `ordinal`.
+    ///
+    /// # Errors
+    /// [`Error::Device`] as [`list`], and where there is no such GPU or it cannot run the kernels of this build.
+    pub fn new(ordinal: usize) -> Result<Gpu> {
+        let kernels = fatbin()?;
+        let gpus = list()?;
+        let Some(info) = gpus.get(ordinal) else {
+            return Err(Error::Device(format!("there is no GPU {ordinal}: this machine has {}", gpus.len())));
+        };
+        let what = format!("cannot use GPU {ordinal} ({})", info.name);
+        let attempt = || {
+            let context = CudaContext::new(ordinal)?;
+            // SAFETY: streams are ordered by this module itself; it uses none of cudarc's tracked buffers.
+            unsafe { context.disable_event_tracking() };
+            let stream = context.new_stream()?;
+            let module = context.load_module(Ptx::from_binary(kernels.to_vec()))?;
+            Ok(Gpu {
+                inner: Arc::new(Inner { context, stream, allocations: Mutex::default() }),
+                module,
+                functions: HashMap::new(),
+                name: format!("cuda:{ordinal} {}", info.name),
+            })
+        };
+        attempt().map_err(|e| failed(&what, e))
+    }
+
+    fn failed(&self, what: &str, error: DriverError) -> Error {
+        failed(&format!("{}: {what}", self.name), error)
+    }
+
+    /// The kernel of a launch, allowed as much shared memory as it wants.
+    fn function(&mut self, launch: &Launch) -> Result<CudaFunction> {
+        if let Some(function) = self.functions.get(launch.kernel) {
+            return Ok(function.clone());
+        }
+        let attempt = || {
+            let function = self.module.load_function(launch.kernel)?;
+            let device = self.inner.context.cu_device();
+            // SAFETY: the device is the context's.
+            let most = unsafe {
+                result::device::get_attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?
+            };
+            function.set_attribute(sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, most)?;
+            Ok(function)
+        };
+        let function: CudaFunction = attempt().map_err(|e| self.failed(&format!("cannot load kernel {}", launch.kernel), e))?;
+        self.functions.insert(launch.kernel, function.clone());
+        Ok(function)
+    }
+}
+
+fn fits(region: Region, bytes: usize) -> Result<()> {
+    if bytes <= region.bytes {
+        return Ok(());
+    }
+    Err(Error::Device(format!("{bytes} bytes do not fit a region of {} bytes of device memory", region.bytes)))
+}
+
+impl Device for Gpu {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn allocate(&mut self, bytes: usize) -> Result<Region> {
+        let attempt = || {
+            self.inner.context.bind_to_thread()?;
+            // SAFETY: the content is undefined, as the trait says. The driver refuses 0 bytes.
+            unsafe { result::malloc_sync(bytes.max(1)) }
+        };
+        let address = attempt().map_err(|e| self.failed(&format!("cannot allocate {bytes} bytes"), e))?;
+        self.inner.allocations.lock().unwrap_or_else(PoisonError::into_inner).push(address);
+        Ok(Region { address, bytes })
+    }
+
+    fn upload(&mut self, region: Region, data: &[u8]) -> Result<()> {
+        fits(region, data.len())?;
+        let attempt = || {
+            self.inner.context.bind_to_thread()?;
+            self.inner.stream.synchronize()?;
+            // SAFETY: the region is of this device and large enough.
+            unsafe { result::memcpy_htod_sync(region.address, data) }
+        };
+        attempt().map_err(|e| self.failed("cannot copy to the GPU", e))
+    }
+
+    fn download(&mut self, region: Region, data: &mut [u8]) -> Result<()> {
+        fits(region, data.len())?;
+        let mut attempt = || {
+            self.inner.context.bind_to_thread()?;
+            self.inner.stream.synchronize()?;
+            // SAFETY: the region is of this device and large enough.
+            unsafe { result::memcpy_dtoh_sync(data, region.address) }
+        };
+        attempt().map_err(|e| self.failed("cannot copy from the GPU", e))
+    }
+
+    unsafe fn launch(&mut self, launch: &Launch) -> Result<()> {
+        let function = self.function(launch)?;
+        let attempt = || {
+            self.inner.context.bind_to_thread()?;
+            self.inner.enqueue(&function, launch)
+        };
+        attempt().map_err(|e| self.failed(&format!("cannot launch kernel {}", launch.kernel), e))
+    }
+
+    unsafe fn prepare(&mut self, pass: &Pass) -> Result<Box<dyn Prepared>> {
+        // Modules load kernels lazily, which a capture does not allow: all are loaded before.
+        let functions = pass.launches.iter().map(|launch| self.function(launch)).collect::<Result<Vec<_>>>()?;
+        let attempt = || {
+            let context = &self.inner.context;
+            context.bind_to_thread()?;
+            let pinned = |regions: &[Region]| -> std::result::Result<Vec<_>, _> {
+                regions.iter().map(|region| Pinned::new(context, region.bytes)).collect()
+            };
+            let (inputs, mut outputs) = (pinned(&pass.inputs)?, pinned(&pass.outputs)?);
+            let stream = &self.inner.stream;
+            stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)?;
+            let mut record = || {
+                for (region, host) in pass.inputs.iter().zip(&inputs) {
+                    // SAFETY: the pinned memory lives as long as the graph.
+                    unsafe { result::memcpy_htod_async(region.address, host.bytes(), stream.cu_stream())? };
+                }
+                for (function, launch) in functions.iter().zip(&pass.launches) {
+                    self.inner.enqueue(function, launch)?;
+                }
+                for (region, host) in pass.outputs.iter().zip(&mut outputs) {
+                    // SAFETY: as above.
+                    unsafe { result::memcpy_dtoh_async(host.bytes_mut(), region.address, stream.cu_stream())? };
+                }
+                Ok(())
+            };
+            let recorded = record();
+            // A capture must end even where it failed.
+            let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
+            recorded?;
+            let graph = graph?.ok_or(DriverError(CUresult::CUDA_ERROR_STREAM_CAPTURE_INVALIDATED))?;
+            graph.upload()?;
+            stream.synchronize()?;
+            Ok(GpuPass { graph, inputs, outputs, inner: self.inner.clone(), name: self.name.clone() })
+        };
+        let prepared = attempt().map_err(|e| self.failed("cannot prepare the pass", e))?;
+        Ok(Box::new(prepared))
+    }
+}
+
+/// Page-locked host memory, which the GPU copies from and to by itself.
+struct Pinned {
+    pointer: *mut u8,
+    bytes: usize,
+    context: Arc<CudaContext>,
+}
+
+impl Pinned {
+    fn new(context: &Arc<CudaContext>, bytes: usize) -> std::result::Result<Pinned, DriverError> {
+        // SAFETY: filled with zeros before it is read. Flag 0: cached, as the host reads it.
+        let pointer = unsafe { result::malloc_host(bytes.max(1), 0)? }.cast::<u8>();
+        // SAFETY: just allocated with this size.
+        unsafe { pointer.write_bytes(0, bytes) };
+        Ok(Pinned { pointer, bytes, context: context.clone() })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: allocated with this size and initialised.
+        unsafe { std::slice::from_raw_parts(self.pointer, self.bytes) }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: allocated with this size and initialised.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer, self.bytes) }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        self.context.record_err(self.context.bind_to_thread());
+        // SAFETY: allocated by `new`, freed once; the pass that copied it has been waited for.
+        self.context.record_err(unsafe { result::free_host(self.pointer.cast()) });
+    }
+}
+
+/// A pass as a CUDA graph.
+struct GpuPass {
+    graph: CudaGraph,
+    inputs: Vec<Pinned>,
+    outputs: Vec<Pinned>,
+    inner: Arc<Inner>,
+    name: String,
+}
+
+// SAFETY: driver handles may be used from any thread once the context is bound, which every call does; `&mut` keeps uses apart.
+unsafe impl Send for GpuPass {}
+
+impl Drop for GpuPass {
+    fn drop(&mut self) {
+        self.inner.context.record_err(self.inner.stream.synchronize());
+    }
+}
+
+impl Prepared for GpuPass {
+    fn input(&mut self, n: usize) -> &mut [u8] {
+        self.inputs[n].bytes_mut()
+    }
+
+    fn start(&mut self) -> Result<()> {
+        self.graph.launch().map_err(|e| failed(&format!("{}: cannot start the pass", self.name), e))
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        self.inner.stream.synchronize().map_err(|e| failed(&format!("{}: the pass failed", self.name), e))
+    }
+
+    fn output(&self, n: usize) -> &[u8] {
+        self.outputs[n].bytes()
+    }
+}

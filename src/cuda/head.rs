@@ -1,0 +1,93 @@
+//! Launcher of `kernels/head.cu`: both 1x1x1 convolutions of the network's end.
+
+use super::device::{Launch, Region};
+use super::slots::Slots;
+use super::stride::Storage;
+use super::tiles::{Grid, address};
+use bytemuck::{Pod, Zeroable};
+
+const THREADS: usize = 128;
+
+/// The network's end: from the last activation to logits and, if wanted, probabilities.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    /// How the activation is stored.
+    pub storage: Storage,
+    /// The grid (D, H, W).
+    pub shape: [usize; 3],
+    /// Input channels; for blocked storage, 8 for each chunk.
+    pub channels: usize,
+    /// What is read.
+    pub input: Region,
+    /// Of [`pack`].
+    pub weights: Region,
+    /// Where the logits go.
+    pub logits: Region,
+    /// Where the probabilities go.
+    pub probabilities: Option<Region>,
+    /// For each tile (u32) whether it is computed; the logits of the others become -infinity.
+    pub needed: Option<Region>,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Arguments {
+    input: u64,
+    weights: u64,
+    logits: u64,
+    probabilities: u64,
+    needed: u64,
+    grid: Grid,
+    channels: u32,
+}
+const _: () = assert!(size_of::<Arguments>() == 56);
+
+impl Head {
+    /// The launch of `head_f32` or `head_f16`.
+    pub fn launch(&self) -> Launch {
+        let arguments = Arguments {
+            input: self.input.address,
+            weights: self.weights.address,
+            logits: self.logits.address,
+            probabilities: address(self.probabilities),
+            needed: address(self.needed),
+            grid: Grid::new(self.shape),
+            channels: self.channels as u32,
+        };
+        let kernel = match self.storage {
+            Storage::Planar => "head_f32",
+            Storage::Blocked => "head_f16",
+        };
+        let blocks = self.shape.iter().product::<usize>().div_ceil(THREADS);
+        Launch::new(kernel, [blocks as u32, 1], THREADS as u32, 0, &arguments)
+    }
+}
+
+/// The head's tensors: the hidden convolution's kernel (in, 2), its bias and slopes (2 each), the last one's kernel (2) and bias.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadWeights<'a> {
+    /// (in, 2)
+    pub hidden: &'a [f32],
+    /// (2)
+    pub hidden_bias: &'a [f32],
+    /// (2), or `None` for ReLU.
+    pub slopes: Option<&'a [f32]>,
+    /// (2)
+    pub binary: &'a [f32],
+    /// (1)
+    pub binary_bias: &'a [f32],
+}
+
+/// Packs the head's tensors as `head` reads them: `[2][slots]`, bias, slopes and last kernel (2 each), the last bias.
+pub fn pack(weights: HeadWeights, inputs: &Slots) -> Vec<f32> {
+    let mut packed = Vec::with_capacity(16 * inputs.chunks() + 7);
+    for m in 0..2 {
+        let column: Vec<f32> = weights.hidden.iter().skip(m).step_by(2).copied().collect();
+        packed.extend(inputs.spread(Some(&column), 8));
+    }
+    packed.extend(weights.hidden_bias);
+    packed.extend(weights.slopes.unwrap_or(&[0.0; 2]));
+    packed.extend(weights.binary);
+    packed.extend(weights.binary_bias);
+    packed
+}

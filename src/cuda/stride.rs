@@ -1,0 +1,131 @@
+//! Launchers of `kernels/down.cu` and `kernels/up.cu`: convolutions whose stride is their kernel.
+
+use super::device::{Launch, Region};
+use super::slots::Slots;
+use super::tiles::{Grid, address};
+use bytemuck::{Pod, Zeroable};
+
+const THREADS: usize = 128;
+const VOXELS: usize = 2;
+
+/// Storage of activations: the grade's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// f32 `[C][V]`
+    Planar,
+    /// f16 `[C/8][V][8]`
+    Blocked,
+}
+
+/// A convolution whose stride is its kernel, down or transposed up, with its activation.
+#[derive(Clone, Copy, Debug)]
+pub struct Stride {
+    /// How activations are stored.
+    pub storage: Storage,
+    /// The smaller grid (D, H, W): the output's of a down-, the input's of an up-convolution.
+    pub shape: [usize; 3],
+    /// Kernel and stride.
+    pub stride: [usize; 3],
+    /// Input channels; for blocked storage, 8 for each chunk.
+    pub channels: usize,
+    /// Output channels.
+    pub outputs: usize,
+    /// What is read.
+    pub input: Region,
+    /// Of [`pack`].
+    pub weights: Region,
+    /// Bias of each output, padded to a multiple of 8.
+    pub bias: Region,
+    /// Slope of each output, likewise.
+    pub slopes: Region,
+    /// Where the result goes.
+    pub output: Region,
+    /// For each tile (u32) of an up-convolution's output whether it is computed; all where absent.
+    pub needed: Option<Region>,
+    /// For blocked storage: a u32 that becomes 1 where a value does not fit f16.
+    pub overflow: Option<Region>,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Arguments {
+    input: u64,
+    weights: u64,
+    bias: u64,
+    slopes: u64,
+    output: u64,
+    needed: u64,
+    overflow: u64,
+    grid: Grid,
+    stride: [u32; 3],
+    channels: u32,
+    outputs: u32,
+}
+const _: () = assert!(size_of::<Arguments>() == 88);
+
+impl Stride {
+    /// The launch of `down_f32` or `down_f16`.
+    pub fn launch_down(&self) -> Launch {
+        let kernel = match self.storage {
+            Storage::Planar => "down_f32",
+            Storage::Blocked => "down_f16",
+        };
+        self.launch(kernel, self.outputs.div_ceil(8))
+    }
+
+    /// The launch of `up_f32` or `up_f16`.
+    pub fn launch_up(&self) -> Launch {
+        let kernel = match self.storage {
+            Storage::Planar => "up_f32",
+            Storage::Blocked => "up_f16",
+        };
+        self.launch(kernel, self.outputs.div_ceil(8) * self.stride.iter().product::<usize>())
+    }
+
+    fn launch(&self, kernel: &'static str, rows: usize) -> Launch {
+        let arguments = Arguments {
+            input: self.input.address,
+            weights: self.weights.address,
+            bias: self.bias.address,
+            slopes: self.slopes.address,
+            output: self.output.address,
+            needed: address(self.needed),
+            overflow: address(self.overflow),
+            grid: Grid::new(self.shape),
+            stride: self.stride.map(|side| side as u32),
+            channels: self.channels as u32,
+            outputs: self.outputs as u32,
+        };
+        let blocks = self.shape.iter().product::<usize>().div_ceil(THREADS * VOXELS);
+        Launch::new(kernel, [blocks as u32, rows as u32], THREADS as u32, 0, &arguments)
+    }
+}
+
+/// Whether the outputs come before the inputs in a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// (kd, kh, kw, in, out): a down-convolution.
+    InOut,
+    /// (kd, kh, kw, out, in): an up-convolution.
+    OutIn,
+}
+
+/// Packs a kernel as `down` and `up` read it: `[out/8][tap][in/8][8 in][8 out]`, zeros in the padding.
+pub fn pack(weights: &[f32], order: Order, stride: [usize; 3], inputs: &Slots, outputs: usize) -> Vec<f32> {
+    let taps = stride.iter().product::<usize>();
+    assert_eq!(weights.len(), taps * inputs.channels() * outputs, "a kernel has taps x inputs x outputs values");
+    let mut packed = vec![0.0; outputs.div_ceil(8) * taps * inputs.chunks() * 64];
+    for tap in 0..taps {
+        for (input, slot) in inputs.places() {
+            for output in 0..outputs {
+                let from = match order {
+                    Order::InOut => (tap * inputs.channels() + input) * outputs + output,
+                    Order::OutIn => (tap * outputs + output) * inputs.channels() + input,
+                };
+                let to = ((output / 8 * taps + tap) * inputs.chunks() * 8 + slot) * 8 + output % 8;
+                packed[to] = weights[from];
+            }
+        }
+    }
+    packed
+}

@@ -1,0 +1,199 @@
+//! The CUDA engine as a whole: on the emulated device where the feature `emulator` is on, and on a GPU where there is one.
+
+mod support;
+
+use ichor::cuda::{Device, Engine, Grade, driver};
+use ichor::network::{Activation, Description, Engine as _};
+use ichor::weights::{Weights, generate};
+use std::collections::BTreeMap;
+
+/// Of the largest logit: f32 sums and f32 storage.
+const EXACT_TOLERANCE: f64 = 1e-4;
+/// Of the largest logit: f16 storage between layers.
+const FAST_TOLERANCE: f64 = 1e-2;
+/// Share of voxels that a fast pass may move across probability 0.5.
+const FAST_MOVED: f64 = 5e-4;
+
+fn devices() -> Vec<Box<dyn Device>> {
+    let mut all: Vec<Box<dyn Device>> = Vec::new();
+    #[cfg(feature = "emulator")]
+    all.push(Box::new(ichor::emulator::Emulator::new(17)));
+    match driver::Gpu::new(0) {
+        Ok(gpu) => all.push(Box::new(gpu)),
+        Err(reason) => println!("not on a GPU: {reason}"),
+    }
+    all
+}
+
+/// A network of two levels with uneven widths: small enough to be emulated in seconds.
+fn small(kernel: [usize; 3], stride: [usize; 3], activation: Activation) -> Description {
+    Description {
+        kernel,
+        stride,
+        widths: vec![3, 9, 5],
+        convs: vec![1, 2, 1],
+        up_widths: vec![11, 7],
+        up_convs: vec![2, 1],
+        shared: activation == Activation::Relu,
+        activation,
+    }
+}
+
+fn largest(values: &[f32]) -> f64 {
+    values.iter().fold(0.0, |most, value| most.max(f64::from(value.abs())))
+}
+
+fn error(actual: &[f32], truth: &[f32]) -> f64 {
+    actual.iter().zip(truth).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max) / largest(truth)
+}
+
+fn truth(weights: &Weights, shape: [usize; 3], input: &[f32]) -> Vec<f32> {
+    let mut logits = vec![0.0; input.len()];
+    ichor::reference::Engine::new(weights, shape).unwrap().run(input, None, &mut logits).unwrap();
+    logits
+}
+
+#[test]
+fn both_grades_agree_with_the_reference() {
+    for (description, shape) in [
+        (small([5; 3], [2; 3], Activation::Relu), [8, 12, 20]),
+        (small([1, 5, 5], [1, 2, 2], Activation::Prelu), [3, 12, 20]),
+        (small([3, 1, 7], [2, 1, 2], Activation::Prelu), [4, 3, 36]),
+    ] {
+        let weights = Weights::generate(&description, "engine").unwrap();
+        let input = generate::ct_input("engine", shape);
+        let expected = truth(&weights, shape, &input);
+        for (grade, tolerance) in [(Grade::Exact, EXACT_TOLERANCE), (Grade::Fast, FAST_TOLERANCE)] {
+            for device in devices() {
+                let mut engine = Engine::on(device, &weights, shape, grade).unwrap();
+                let mut logits = vec![0.0; input.len()];
+                // Twice: nothing of a pass may leak into the next.
+                for _ in 0..2 {
+                    engine.run(&input, None, &mut logits).unwrap();
+                    let error = error(&logits, &expected);
+                    assert!(error <= tolerance, "{grade:?} {shape:?} on {}: {error:e}", engine.device());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_wanted_logits_have_the_same_bits_when_the_rest_is_skipped() {
+    let shape = [12, 16, 40];
+    let voxels = shape.iter().product::<usize>();
+    let weights = Weights::generate(&small([3; 3], [2; 3], Activation::Relu), "skipping").unwrap();
+    let input = generate::ct_input("skipping", shape);
+    let mask: Vec<bool> =
+        (0..voxels).map(|v| v % shape[2] < 9 && v / shape[2] % shape[1] > 10 && v / shape[2] / shape[1] < 3).collect();
+    for grade in [Grade::Exact, Grade::Fast] {
+        for device in devices() {
+            let mut engine = Engine::on(device, &weights, shape, grade).unwrap();
+            let (mut dense, mut sparse) = (vec![0.0; voxels], vec![0.0; voxels]);
+            // Other input first: what is skipped must not be needed.
+            let other: Vec<f32> = input.iter().map(|hu| 80.0 - hu).collect();
+            engine.run(&input, None, &mut dense).unwrap();
+            engine.run(&other, None, &mut sparse).unwrap();
+            engine.run(&input, Some(&mask), &mut sparse).unwrap();
+            for v in 0..voxels {
+                let expected = if mask[v] { dense[v] } else { f32::NEG_INFINITY };
+                assert_eq!(sparse[v].to_bits(), expected.to_bits(), "{grade:?} voxel {v}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_f16_is_computed_in_f32() {
+    let shape = [4, 8, 16];
+    let description = small([3; 3], [2; 3], Activation::Relu);
+    let seed = Weights::generate(&description, "large").unwrap();
+    let input: Vec<f32> = generate::ct_input("large", shape).iter().map(|hu| hu * 1000.0).collect();
+    let expected = truth(&seed, shape, &input);
+    for device in devices() {
+        let mut engine = Engine::on(device, &seed, shape, Grade::Fast).unwrap();
+        let mut logits = vec![0.0; input.len()];
+        engine.run(&input, None, &mut logits).unwrap();
+        assert!(largest(&expected) > 65504.0, "the case must overflow");
+        assert!(error(&logits, &expected) <= EXACT_TOLERANCE);
+    }
+    // A weight that does not fit is seen when the engine is made.
+    let mut tensors: BTreeMap<String, Vec<f32>> =
+        description.tensors().into_iter().map(|t| (t.name.clone(), seed.tensor(&t.name).into_owned())).collect();
+    tensors.get_mut("down_1/convolution/kernel").unwrap()[3] = 1e5;
+    let weights = Weights::from_tensors("large", &description, seed.metadata(), &tensors).unwrap();
+    let input = generate::ct_input("large", shape);
+    let expected = truth(&weights, shape, &input);
+    for device in devices() {
+        let mut engine = Engine::on(device, &weights, shape, Grade::Fast).unwrap();
+        let mut logits = vec![0.0; input.len()];
+        engine.run(&input, None, &mut logits).unwrap();
+        assert!(error(&logits, &expected) <= EXACT_TOLERANCE);
+    }
+}
+
+#[test]
+fn wrong_use_is_an_error() {
+    let weights = Weights::generate(&small([3; 3], [2; 3], Activation::Relu), "wrong").unwrap();
+    for (device, second) in devices().into_iter().zip(devices()) {
+        assert!(Engine::on(second, &weights, [4, 8, 15], Grade::Exact).is_err(), "no multiple of the stride");
+        let mut engine = Engine::on(device, &weights, [4, 8, 16], Grade::Exact).unwrap();
+        let mut logits = vec![0.0; 512];
+        assert!(engine.finish(&mut logits).is_err(), "nothing was started");
+        assert!(engine.start(&[0.0; 511], None).is_err());
+        assert!(engine.start(&[0.0; 512], Some(&[true; 511])).is_err());
+        assert!(engine.run(&[0.0; 512], None, &mut logits[1..]).is_err());
+        engine.start(&[0.0; 512], None).unwrap();
+        assert!(engine.start(&[0.0; 512], None).is_err(), "a pass is under way");
+        engine.finish(&mut logits).unwrap();
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Case {
+    file: String,
+    spec: serde_json::Map<String, serde_json::Value>,
+    shape: [usize; 3],
+}
+
+/// The logits of a .npy file of f8 or f4 in C order.
+fn read_npy(path: &std::path::Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).unwrap();
+    let data = &bytes[10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]))..];
+    if bytes[..128].windows(3).any(|part| part == b"<f8") {
+        data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap()) as f32).collect()
+    } else {
+        data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    }
+}
+
+/// The reference outputs; the emulated device does those that take it seconds, or all where ICHOR_EMULATE_ALL is set.
+#[test]
+fn reference_outputs() {
+    let Some(folder) = support::shared("oracle") else { return };
+    let cases: Vec<Case> = serde_json::from_slice(&std::fs::read(folder.join("index.json")).unwrap()).unwrap();
+    for mut case in cases {
+        let seed = case.spec.remove("seed").unwrap();
+        let description: Description = serde_json::from_value(case.spec.into()).unwrap();
+        let weights = Weights::generate(&description, seed.as_str().unwrap()).unwrap();
+        let input = generate::ct_input(seed.as_str().unwrap(), case.shape);
+        let expected = read_npy(&folder.join(&case.file));
+        for (grade, tolerance) in [(Grade::Exact, EXACT_TOLERANCE), (Grade::Fast, FAST_TOLERANCE)] {
+            for device in devices() {
+                let emulated = device.name().starts_with("emulated");
+                if emulated && case.file != "narrow_16x16x16.logits.npy" && std::env::var_os("ICHOR_EMULATE_ALL").is_none() {
+                    continue;
+                }
+                let mut engine = Engine::on(device, &weights, case.shape, grade).unwrap();
+                let mut logits = vec![0.0; input.len()];
+                let begin = std::time::Instant::now();
+                engine.run(&input, None, &mut logits).unwrap();
+                let error = error(&logits, &expected);
+                let moved = logits.iter().zip(&expected).filter(|(a, b)| (**a > 0.0) != (**b > 0.0)).count();
+                println!("{} {grade:?}: {error:.1e} of the largest logit, {moved} moved, {:?}", case.file, begin.elapsed());
+                assert!(error <= tolerance, "{} {grade:?}: {error:e}", case.file);
+                assert!(grade == Grade::Exact || moved as f64 <= FAST_MOVED * expected.len() as f64, "{}: {moved}", case.file);
+            }
+        }
+    }
+}
