@@ -15,7 +15,7 @@ impl Block {
     /// # Errors
     /// [`Error::Device`] where the system has not that much memory.
     pub fn new(len: usize) -> Result<Block> {
-        let bytes = len.checked_mul(size_of::<f32>()).unwrap_or(usize::MAX).max(1);
+        let bytes = len.saturating_mul(size_of::<f32>()).max(1);
         let map = MmapOptions::new().len(bytes).map_anon().map_err(|error| {
             Error::Device(format!(
                 "the CPU engine cannot have {} MB of memory for this network and grid: {error}",

@@ -4,6 +4,8 @@
 //! of 16), packed layers (`input`, `down`, `up`, `direct`, `winograd`, `head`), the kernels that they call (`gemm`, `rows`,
 //! `winograd::transform`), written once over a vector type (`simd`) and compiled for each set of instructions (`kernels`).
 
+#![allow(clippy::needless_range_loop, reason = "kernels index several arrays of registers by one counter with a constant bound")]
+
 mod convolution;
 mod direct;
 mod down;

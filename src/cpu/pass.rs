@@ -202,7 +202,7 @@ impl<'a> Pass<'a> {
             let sums = depth.wrapping_add(layer.lengths(batch.size).depth());
             worker.for_each(layer.depth_parts(batch), |part| {
                 // SAFETY: layer and buffers were made for one another; every part is done by one thread.
-                unsafe { layer.into_depth(kernels, batch, input, &engine.zeros, part, depth) }
+                unsafe { layer.transform_depth(kernels, batch, input, &engine.zeros, part, depth) }
             });
             worker.for_each(layer.depth_points(), |point| {
                 // SAFETY: all parts have been done; every point is done by one thread.

@@ -143,7 +143,7 @@ impl Winograd {
     /// Computes all of a batch. `scratch` has [`Lengths::all`] f32, `zeros` a row of zeros as long as the input's.
     ///
     /// # Safety
-    /// As for [`Winograd::into_depth`] and [`Winograd::finish`].
+    /// As for [`Winograd::transform_depth`] and [`Winograd::finish`].
     #[expect(clippy::too_many_arguments, reason = "what a layer reads and writes")]
     pub unsafe fn batch(
         &self,
@@ -160,7 +160,7 @@ impl Winograd {
         let (result, own) = rest.split_at_mut(lengths.result);
         for part in 0..self.depth_parts(batch) {
             // SAFETY: the caller's promise.
-            unsafe { self.into_depth(kernels, batch, input, zeros, part, depth.as_mut_ptr()) };
+            unsafe { self.transform_depth(kernels, batch, input, zeros, part, depth.as_mut_ptr()) };
         }
         for point in 0..self.points[0] {
             // SAFETY: `depth` has been filled; `result` has room for all points.
@@ -172,7 +172,7 @@ impl Winograd {
         }
     }
 
-    /// Number of parts in which [`Winograd::into_depth`] can be shared out.
+    /// Number of parts in which [`Winograd::transform_depth`] can be shared out.
     pub fn depth_parts(&self, batch: &Batch) -> usize {
         self.input_blocks * batch.size[0]
     }
@@ -182,7 +182,7 @@ impl Winograd {
     /// # Safety
     /// The input is of the blocks that the layer was made for and nobody writes it; `depth` has room for [`Lengths::depth`]; nobody
     /// else writes the same part.
-    pub unsafe fn into_depth(
+    pub unsafe fn transform_depth(
         &self,
         kernels: &Kernels,
         batch: &Batch,
