@@ -130,9 +130,12 @@ fn draw() -> Volume<f32> {
     let mut voxels = vec![0.0; grid.len()];
     voxels.par_chunks_mut(ni).enumerate().for_each(|(row, values)| {
         let (j, k) = (row % nj, row / nj);
-        for (i, value) in values.iter_mut().enumerate() {
+        // The midline plane lies between the two middle voxels of a row: one half is drawn, the other is its mirror image.
+        for i in 0..ni / 2 {
             let p = grid.affine.apply([i as f64, j as f64, k as f64]);
-            *value = hounsfield([0, 1, 2].map(|axis| p[axis] as f32 - COMMISSURE[axis]));
+            let hu = hounsfield([0, 1, 2].map(|axis| p[axis] as f32 - COMMISSURE[axis]));
+            values[i] = hu;
+            values[ni - 1 - i] = hu;
         }
     });
     Volume::new(grid, voxels)
