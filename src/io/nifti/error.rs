@@ -128,10 +128,10 @@ pub enum NiftiError {
     #[error("its qform is no rotation (the squares of b, c and d add up to {0}); repair its header")]
     Quaternion(f64),
     /// The computer has too little memory.
-    #[error("needs {bytes} bytes of memory, more than there are")]
+    #[error("its {voxels} voxels do not fit in this computer's memory")]
     Memory {
-        /// Bytes asked for.
-        bytes: u64,
+        /// Voxels, of 4 bytes each in memory.
+        voxels: usize,
     },
     /// An output whose name is not one of a NIfTI file.
     #[error("is no name for an output; let it end in .nii or .nii.gz")]

@@ -111,7 +111,7 @@ fn read_voxels(mut source: Source, header: Header, layout: Layout) -> Result<Sca
     let needed = layout.offset + left as u64;
     source.can_hold(needed)?;
     let mut values = Vec::new();
-    values.try_reserve_exact(voxels).map_err(|_| NiftiError::Memory { bytes: voxels as u64 * size_of::<f32>() as u64 })?;
+    values.try_reserve_exact(voxels).map_err(|_| NiftiError::Memory { voxels })?;
     let mut slab = vec![0; SLAB.min(left)];
     let mut found = source.skip_to(layout.offset)?;
     while left > 0 && found >= layout.offset {
@@ -209,5 +209,55 @@ impl<'a> Source<'a> {
             io::copy(padding, &mut io::sink()).map_err(NiftiError::Gzip)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file on a disk that answers with an error before every read, once each.
+    struct Failing {
+        errors: Vec<io::ErrorKind>,
+    }
+
+    impl Read for Failing {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if let Some(kind) = self.errors.pop() {
+                return Err(kind.into());
+            }
+            buffer.fill(7);
+            Ok(buffer.len())
+        }
+    }
+
+    fn source(compressed: bool, errors: Vec<io::ErrorKind>) -> Source<'static> {
+        Source { reader: Box::new(Failing { errors }), stored: 100, compressed, position: 0 }
+    }
+
+    #[test]
+    fn an_interrupted_read_is_tried_again() {
+        let mut source = source(false, vec![io::ErrorKind::Interrupted; 2]);
+        let mut buffer = [0; 5];
+        assert_eq!(source.fill(&mut buffer).unwrap(), 5);
+        assert_eq!((buffer, source.position), ([7; 5], 5));
+    }
+
+    #[test]
+    fn a_failing_disk_is_no_damaged_compression() {
+        let kind = io::ErrorKind::TimedOut;
+        assert!(matches!(source(false, vec![kind]).fill(&mut [0; 5]), Err(NiftiError::Read(error)) if error.kind() == kind));
+        let kind = io::ErrorKind::InvalidInput;
+        assert!(matches!(source(true, vec![kind]).fill(&mut [0; 5]), Err(NiftiError::Gzip(error)) if error.kind() == kind));
+    }
+
+    #[test]
+    fn what_a_file_can_hold() {
+        let (plain, compressed) = (source(false, vec![]), source(true, vec![]));
+        assert!(plain.can_hold(100).is_ok());
+        assert!(matches!(plain.can_hold(101), Err(NiftiError::Truncated { needed: 101, found: 100 })));
+        assert!(compressed.can_hold(103_200).is_ok());
+        let error = compressed.can_hold(103_201);
+        assert!(matches!(error, Err(NiftiError::Overstated { needed: 103_201, compressed: 100 })));
     }
 }

@@ -79,7 +79,7 @@ impl DataType {
     /// Appends the values of whole voxels to `values`: slope times voxel plus intercept, in double precision, rounded to single once.
     /// `bytes` are turned into little-endian order on the way.
     pub(super) fn decode(self, bytes: &mut [u8], order: ByteOrder, scaling: Option<(f64, f64)>, values: &mut Vec<f32>) {
-        if order == ByteOrder::Big && self.size() > 1 {
+        if order == ByteOrder::Big {
             bytes.chunks_exact_mut(self.size()).for_each(<[u8]>::reverse);
         }
         match self {
