@@ -19,7 +19,7 @@ pub enum Convolution {
 }
 
 /// Tiles of a batch where the matrices are small: all that belongs to a batch stays in the cache of one core.
-const TILES: usize = 32;
+const TILES: usize = 48;
 /// Tiles of a batch where the matrices are large: each weight is read once for so many tiles.
 const MANY_TILES: usize = 64;
 /// Most tiles of a batch along W.

@@ -102,6 +102,24 @@ pub struct Part<'a> {
     ahead: usize,
 }
 
+/// Adds one channel's products to all sums.
+#[inline(always)]
+unsafe fn channel<S: Simd, const R: usize, const B: usize>(sums: &mut [[S::V; B]; R], a: *const f32, weights: *const f32) {
+    // SAFETY: the caller of `gemm` promises that all these places exist.
+    unsafe {
+        let mut w = [S::zero(); B];
+        for b in 0..B {
+            w[b] = S::load(weights.add(b * LANES));
+        }
+        for r in 0..R {
+            let x = S::broadcast(a.add(r * LANES));
+            for b in 0..B {
+                sums[r][b] = S::mul_add(x, w[b], sums[r][b]);
+            }
+        }
+    }
+}
+
 /// R rows by B blocks, all sums in registers.
 ///
 /// # Safety
@@ -121,23 +139,20 @@ pub unsafe fn micro<S: Simd, const R: usize, const B: usize>(part: &Part) {
         let (mut weights, mut next) = (part.weights, part.next);
         for &segment in part.segments {
             let a = part.a.add(segment);
-            for k in 0..LANES {
-                if k < part.ahead {
-                    S::prefetch(next.wrapping_add(k * LANES));
+            // Four channels in a row: what a loop costs besides its multiply-adds competes with them for the same units.
+            for k in (0..LANES).step_by(4) {
+                for line in 0..4 {
+                    S::prefetch(next.wrapping_add((k + line) * LANES));
                 }
-                if k + LANES < part.ahead {
-                    S::prefetch(next.wrapping_add((k + LANES) * LANES));
-                }
-                let mut w = [S::zero(); B];
-                for b in 0..B {
-                    w[b] = S::load(weights.add((k * B + b) * LANES));
-                }
-                for r in 0..R {
-                    let x = S::broadcast(a.add(r * LANES + k));
-                    for b in 0..B {
-                        sums[r][b] = S::mul_add(x, w[b], sums[r][b]);
+                if part.ahead > LANES {
+                    for line in 0..4 {
+                        S::prefetch(next.wrapping_add((LANES + k + line) * LANES));
                     }
                 }
+                channel::<S, R, B>(&mut sums, a.add(k), weights.add(k * B * LANES));
+                channel::<S, R, B>(&mut sums, a.add(k + 1), weights.add((k + 1) * B * LANES));
+                channel::<S, R, B>(&mut sums, a.add(k + 2), weights.add((k + 2) * B * LANES));
+                channel::<S, R, B>(&mut sums, a.add(k + 3), weights.add((k + 3) * B * LANES));
             }
             weights = weights.add(LANES * B * LANES);
             next = next.wrapping_add(part.ahead * LANES);

@@ -196,4 +196,4 @@ compile!(portable, Portable; 1 by [1, 2]);
 #[cfg(target_arch = "x86_64")]
 compile!(avx2, Avx2, "avx2,fma"; 1 by [1, 2, 3, 4, 5, 6]);
 #[cfg(target_arch = "x86_64")]
-compile!(avx512, Avx512, "avx512f,avx2,fma"; 1 by [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], 2 by [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+compile!(avx512, Avx512, "avx512f,avx2,fma"; 1 by [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14], 2 by [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]);

@@ -65,7 +65,7 @@ impl<'a> Pass<'a> {
                 None => tiles = (0..work.compute.len()).filter(|&tile| work.compute[tile]).collect(),
             }
             if let Some(top) = engine.top.as_ref().filter(|top| top.convolution == number) {
-                slabs = top.slabs(engine.plan.shape, &jobs[0].work, &jobs[top.up].work, &batches);
+                slabs = top.slabs(&engine.tilings[number], [&jobs[0].work, &jobs[top.up].work, &work], &batches);
             }
             jobs.push(Job { work, tiles, batches, slabs });
         }

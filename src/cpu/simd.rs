@@ -241,7 +241,7 @@ mod x86 {
     // SAFETY: the caller of every function makes sure that the processor has AVX-512F and that pointers are valid.
     unsafe impl Simd for Avx512 {
         type V = __m512;
-        const ROWS: usize = 12;
+        const ROWS: usize = 14;
 
         #[inline(always)]
         unsafe fn zero() -> Self::V {

@@ -16,6 +16,8 @@ use std::ops::Range;
 
 /// Rows of tiles along D that are convolved at a time.
 const ROWS: usize = 2;
+/// Voxels that a tile of the convolution reads beyond itself: half its kernel.
+const HALO: usize = 2;
 /// Rows of tiles that the convolution reads beyond them, on both sides together.
 const BEYOND: usize = 2;
 
@@ -87,9 +89,19 @@ impl Top {
         Ok(Some(Top { up, convolution: step, planes, skip, background, _memory: memory }))
     }
 
-    /// The slabs of a pass: `batches` are the convolution's, in the order of their first axis.
-    pub fn slabs(&self, shape: [usize; 3], input: &Work, up: &Work, batches: &[Batch]) -> Vec<Slab> {
+    /// The slabs of a pass, from the work of the input layer, the up-convolution and the convolution; `batches` are the convolution's, in the order of
+    /// their first axis, on its `tiling`.
+    pub fn slabs(&self, tiling: &Tiling, [input, up, convolution]: [&Work; 3], batches: &[Batch]) -> Vec<Slab> {
+        let shape = tiling.shape;
         let (inputs, ups) = (input::Input::tiling(shape), up::Up::tiling(shape));
+        // Of the input layer's tiles the first block needs more than the last: here only those that the convolution reads.
+        let mut read = vec![false; inputs.len()];
+        for (tile, _) in convolution.compute.iter().enumerate().filter(|(_, compute)| **compute) {
+            let voxels = tiling.voxels(tile);
+            let around =
+                [0, 1, 2].map(|axis| voxels[axis].start.saturating_sub(HALO)..(voxels[axis].end + HALO).min(shape[axis]));
+            inputs.meeting(&around, |tile| read[tile] = true);
+        }
         let rows = shape[0].div_ceil(up::TILE[0]);
         // The tiles of a row are numbered one after another.
         let row = |tiling: &Tiling, row: usize| {
@@ -103,11 +115,11 @@ impl Top {
             let needed = (first + ROWS + BEYOND / 2).min(rows);
             for made in made..needed {
                 parts.extend(row(&ups, made).filter(|&tile| up.compute[tile]).map(Part::Up));
-                parts.extend(row(&inputs, made).filter(|&tile| input.compute[tile]).map(Part::Input));
+                parts.extend(row(&inputs, made).filter(|&tile| input.compute[tile] && read[tile]).map(Part::Input));
                 let copies = row(&inputs, made);
                 let begin = input.copies.partition_point(|&tile| tile < copies.start);
                 let end = input.copies.partition_point(|&tile| tile < copies.end);
-                parts.extend(input.copies[begin..end].iter().copied().map(Part::Background));
+                parts.extend(input.copies[begin..end].iter().copied().filter(|&tile| read[tile]).map(Part::Background));
             }
             made = needed;
             let begin = batch;
