@@ -154,6 +154,7 @@ impl<'a> Metric<'a> {
         let [ni, nj, _] = self.template.grid.shape;
         let shape = self.scan.grid.shape;
         let stride = [shape[0], shape[0] * shape[1]];
+        let last_cell = shape.map(|side| side as i32 - 2);
         let step = map.rows.map(|r| r[0]);
         for j in 0..nj {
             let start = map.apply([0.0, j as f64, k as f64]);
@@ -162,8 +163,9 @@ impl<'a> Metric<'a> {
             let (start, step) = (start.map(|x| x as f32), step.map(|x| x as f32));
             for i in first..last {
                 let p = [0, 1, 2].map(|axis| start[axis] + i as f32 * step[axis]);
-                // The cast is a floor: `inside` keeps every coordinate at 0 or above.
-                let base = p.map(|x| x as i32);
+                // The cast is a floor: `inside` keeps every coordinate at 0 or above. On a line that runs along a face of the grid,
+                // single precision may put a point on the last centre, whose cell is the one before.
+                let base = [0, 1, 2].map(|axis| (p[axis] as i32).min(last_cell[axis]));
                 let t = [0, 1, 2].map(|axis| p[axis] - base[axis] as f32);
                 let corner = base[0] as usize + stride[0] * base[1] as usize + stride[1] * base[2] as usize;
                 let (scan, slope) = trilinear(&self.scan.tissue[corner..], stride, t);
@@ -405,6 +407,23 @@ mod tests {
         };
         assert!(better(Domain::Surroundings) > 0.0);
         assert!(better(Domain::Brain) < 0.0);
+    }
+
+    #[test]
+    fn a_line_along_the_last_face_stays_in_the_grid() {
+        // So close to the last centres, and so nearly parallel to them, that single precision rounds onto them.
+        let straight = Affine::new([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]], [-30.0, -30.0, -30.0]);
+        let scan = box_of_tissue([24, 24, 24], straight).smoothed(2.0);
+        let high = scan.grid.shape.map(|side| side as f64 - 1.0);
+        let template = Template::new(&box_of_tissue([24, 24, 24], straight).smoothed(2.0), [1; 3], 24, Domain::Brain);
+        let metric = Metric::new(&template, &scan, LEVER).unwrap();
+        for axis in 1..3 {
+            let mut rows = Affine::IDENTITY.rows;
+            rows[axis] = [1e-9, 0.0, 0.0, high[axis] - 1e-7];
+            let onto_face = Affine { rows };
+            (0..template.grid.shape[2])
+                .for_each(|k| metric.each_meeting(&onto_face, k, |meeting| assert!(meeting.scan.hu >= 0.0)));
+        }
     }
 
     #[test]
