@@ -121,6 +121,10 @@ fn table(engine: &mut Engine, input: &[f32], logits: &mut [f32]) {
     );
     let products = engine.product_flop();
     for ((step, &seconds), products) in engine.plan().steps.iter().zip(&best).zip(products) {
+        if seconds < 1e-5 {
+            println!("| {} | {:.1} | within another layer | | | |", name(step), engine.plan().flop(step) as f64 / 1e9);
+            continue;
+        }
         let flop = engine.plan().flop(step) as f64;
         let real = products.map_or(flop, |products| products as f64);
         let share = peak.map_or("".into(), |peak| format!("{:.0}%", 100.0 * real / seconds / peak));
