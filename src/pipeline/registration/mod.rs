@@ -121,7 +121,8 @@ pub fn register(scan: &Volume<f32>, template: &Volume<f32>, options: &Options) -
     let fine_template = Brain::new(template, 1.5).ok_or(RegistrationError::EmptyTemplate)?;
     let mut fine_scan = Brain::new(scan, 1.5).ok_or(RegistrationError::EmptyScan)?;
     let frame = frame::own_frame(scan.grid());
-    fine_scan.grid.affine = frame.inverse().ok_or(RegistrationError::Spacing("scan"))?.after(&fine_scan.grid.affine);
+    let upright = frame.inverse().ok_or(RegistrationError::Spacing("scan"))?.after(&fine_scan.grid.affine);
+    fine_scan.grid.affine = frame::rounded(&upright);
     let (centre, image) = (fine_template.centre(), fine_scan.centre());
     let lever = fine_template.lever(centre);
     let levels = levels(&fine_template, &fine_scan);
