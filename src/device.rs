@@ -1,8 +1,9 @@
 //! Which device runs the network, and loading an engine there.
 
+use crate::cuda::Grade;
 use crate::network::Engine;
 use crate::weights::Weights;
-use crate::{Result, cpu, cuda, reference};
+use crate::{Error, Result, cpu, cuda, reference};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
@@ -32,6 +33,13 @@ pub struct Availability {
     pub detail: std::result::Result<String, String>,
 }
 
+/// The devices' names, for messages.
+const NAMES: &str = if cfg!(feature = "emulator") {
+    "auto, cpu, reference, cuda, cuda:N and emulated"
+} else {
+    "auto, cpu, reference, cuda and cuda:N (emulated: in builds with the feature emulator)"
+};
+
 /// Order of the emulated device's threads.
 #[cfg(feature = "emulator")]
 const EMULATED_SEED: u64 = 1;
@@ -59,20 +67,40 @@ impl Device {
         all
     }
 
-    /// Loads `weights` for passes on a grid of `shape` (D, H, W) with `threads` threads.
+    /// Whether the device computes in several grades; the others compute in f32 alone.
+    pub fn has_grades(self) -> bool {
+        match self {
+            Device::Auto | Device::Cpu | Device::Reference => false,
+            Device::Cuda(_) => true,
+            #[cfg(feature = "emulator")]
+            Device::Emulated => true,
+        }
+    }
+
+    /// Loads `weights` for passes on a grid of `shape` (D, H, W) with `threads` threads (on the CPU) in `grade` (on a CUDA device).
     ///
     /// # Errors
-    /// [`crate::Error::Device`] where the device cannot run here, [`crate::Error::Shape`] for a grid that the network cannot have.
-    pub fn load<'w>(self, weights: &'w Weights, shape: [usize; 3], threads: usize) -> Result<Box<dyn Engine + Send + 'w>> {
+    /// [`crate::Error::Device`] where the device cannot run here or has no such grade, [`crate::Error::Shape`] for a grid that the network
+    /// cannot have.
+    pub fn load<'w>(
+        self,
+        weights: &'w Weights,
+        shape: [usize; 3],
+        threads: usize,
+        grade: Grade,
+    ) -> Result<Box<dyn Engine + Send + 'w>> {
+        if grade != Grade::Exact && !self.has_grades() {
+            return Err(Error::Device(format!("{self} computes in f32 alone: another grade needs a CUDA device")));
+        }
         let options = cpu::Options { threads: NonZeroUsize::new(threads), ..cpu::Options::default() };
         match self {
             Device::Auto | Device::Cpu => Ok(Box::new(cpu::Engine::with_options(weights, shape, &options)?)),
             Device::Reference => Ok(Box::new(reference::Engine::new(weights, shape)?)),
-            Device::Cuda(number) => Ok(Box::new(cuda::Engine::new(weights, shape, cuda::Grade::Exact, number)?)),
+            Device::Cuda(number) => Ok(Box::new(cuda::Engine::new(weights, shape, grade, number)?)),
             #[cfg(feature = "emulator")]
             Device::Emulated => {
                 let device = Box::new(crate::emulator::Emulator::new(EMULATED_SEED));
-                Ok(Box::new(cuda::Engine::on(device, weights, shape, cuda::Grade::Exact)?))
+                Ok(Box::new(cuda::Engine::on(device, weights, shape, grade)?))
             }
         }
     }
@@ -104,7 +132,7 @@ impl FromStr for Device {
             "emulated" => Ok(Device::Emulated),
             _ => match name.strip_prefix("cuda:").map(str::parse) {
                 Some(Ok(number)) => Ok(Device::Cuda(number)),
-                _ => Err("the devices are auto, reference, cuda and cuda:N".into()),
+                _ => Err(format!("the devices are {NAMES}")),
             },
         }
     }
@@ -122,6 +150,15 @@ mod tests {
         assert_eq!("cuda".parse(), Ok(Device::Cuda(0)));
         for name in ["gpu", "cuda:", "cuda:x", ""] {
             assert!(name.parse::<Device>().is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_grade_that_a_device_does_not_have_is_refused() {
+        let weights = Weights::demonstration();
+        for device in [Device::Auto, Device::Cpu, Device::Reference] {
+            let error = device.load(&weights, [16; 3], 1, Grade::Fast).err().expect("refused").to_string();
+            assert!(error.contains("f32 alone"), "{error}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A loaded network on volumes of any size: padding to the network's multiple, patches, batches of slices.
 
+use crate::cuda::Grade;
 use crate::device::Device;
 use crate::network::Engine;
 use crate::reference::sigmoid;
@@ -17,13 +18,19 @@ pub struct Inference<'w> {
     weights: &'w Weights,
     device: Device,
     threads: usize,
+    grade: Grade,
     engine: Option<Box<dyn Engine + Send + 'w>>,
 }
 
 impl<'w> Inference<'w> {
     /// `weights` on `device` with `threads` threads (on the CPU).
     pub fn new(weights: &'w Weights, device: Device, threads: usize) -> Self {
-        Inference { weights, device, threads, engine: None }
+        Inference { weights, device, threads, grade: Grade::Exact, engine: None }
+    }
+
+    /// The same in another grade, where the device has several ([`Device::has_grades`]); [`Grade::Exact`] if this is not called.
+    pub fn with_grade(self, grade: Grade) -> Self {
+        Inference { grade, engine: None, ..self }
     }
 
     /// The weights.
@@ -138,7 +145,7 @@ impl<'w> Inference<'w> {
             Some(engine) if engine.shape() == shape => engine,
             slot => {
                 *slot = None; // its memory is free before the next one is loaded
-                slot.insert(self.device.load(self.weights, shape, self.threads)?)
+                slot.insert(self.device.load(self.weights, shape, self.threads, self.grade)?)
             }
         };
         let mut logits = Array3::zeros(shape);

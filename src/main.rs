@@ -2,11 +2,16 @@
 
 mod cli;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use cli::arguments::{Arguments, Run};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = cli::arguments::Arguments::parse();
+    let arguments = Arguments::parse();
+    if let Some(Err(problem)) = arguments.command.run().map(Run::check) {
+        Arguments::command().error(ErrorKind::ArgumentConflict, problem).exit();
+    }
     cli::talk::start(&arguments.talk);
     match cli::run(arguments.command) {
         Ok(code) => code,

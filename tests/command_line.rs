@@ -29,9 +29,13 @@ fn write_scan(path: &Path) {
 
 #[test]
 fn wrong_use_is_status_2() {
-    for arguments in
-        [&["segment"][..], &["nonsense"], &["segment", "a.nii", "-o", "b", "--threshold", "7"], &["bench", "--size", "1,2"]]
-    {
+    for arguments in [
+        &["segment"][..],
+        &["nonsense"],
+        &["segment", "a.nii", "-o", "b", "--threshold", "7"],
+        &["bench", "--size", "1,2"],
+        &["demo", "--grade", "fast"],
+    ] {
         assert_eq!(ichor(arguments).status.code(), Some(2), "{arguments:?}");
     }
 }

@@ -86,12 +86,24 @@ pub enum BrainMethod {
 /// Where the network runs.
 #[derive(Args)]
 pub struct Run {
-    /// auto, cpu, reference, cuda or cuda:N
+    #[cfg_attr(not(feature = "emulator"), doc = "auto, cpu, reference, cuda or cuda:N")]
+    #[cfg_attr(feature = "emulator", doc = "auto, cpu, reference, cuda, cuda:N or emulated")]
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: Device,
+    /// How a CUDA device computes
+    #[arg(long, value_enum, default_value_t = Grade::Exact, value_name = "GRADE")]
+    pub grade: Grade,
     /// Threads on the CPU; all cores if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Grade {
+    /// In f32: within 0.01% of the largest logit
+    Exact,
+    /// In f16 on tensor cores, sums in f32: within 1% of the largest logit
+    Fast,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -269,6 +281,32 @@ pub struct Demo {
     pub output: Option<PathBuf>,
     #[command(flatten)]
     pub run: Run,
+}
+
+impl Run {
+    /// What was asked for, where it can be.
+    ///
+    /// # Errors
+    /// For a grade that the device does not have.
+    pub fn check(&self) -> Result<(), String> {
+        if self.grade == Grade::Exact || self.device.has_grades() {
+            return Ok(());
+        }
+        Err(format!("--grade fast is for --device cuda; {} computes in f32 alone", self.device))
+    }
+}
+
+impl Command {
+    /// Where the network runs, of a command that runs it.
+    pub fn run(&self) -> Option<&Run> {
+        match self {
+            Command::Segment(Segment { run, .. })
+            | Command::Network(Network { run, .. })
+            | Command::Bench(Bench { run, .. })
+            | Command::Demo(Demo { run, .. }) => Some(run),
+            Command::Brain(_) | Command::Register(_) | Command::Weights { .. } | Command::Devices => None,
+        }
+    }
 }
 
 fn probability(text: &str) -> Result<f32, String> {

@@ -66,7 +66,7 @@ fn measure(arguments: &Bench, threads: usize) -> Result<Figures> {
         None => None,
     };
     let start = Instant::now();
-    let mut engine = arguments.run.device.load(&weights, size, threads)?;
+    let mut engine = arguments.run.device.load(&weights, size, threads, arguments.run.grade.into())?;
     let load_seconds = start.elapsed().as_secs_f64();
 
     let mut input = generate::ct_input("bench", size);

@@ -1,8 +1,7 @@
 //! `ichor demo`
 
-use super::{segment::introduce, with_threads};
+use super::{inference, segment::introduce, with_threads};
 use crate::cli::arguments::Demo;
-use ichor::inference::Inference;
 use ichor::io::nifti;
 use ichor::phantom;
 use ichor::pipeline::batch::write_mask;
@@ -26,7 +25,7 @@ pub fn run(arguments: &Demo) -> Result<ExitCode> {
             nifti::write(folder.join("phantom.nii.gz"), &phantom.scan, &header)?;
             write_mask(&folder.join("phantom_truth.nii.gz"), &phantom.bleed, &header)?;
         }
-        let mut inference = Inference::new(&weights, arguments.run.device, threads);
+        let mut inference = inference(&weights, &arguments.run, threads);
         let template = template::built_in();
         let header = nifti::Header::for_grid(phantom.scan.grid())?;
         let result =

@@ -11,7 +11,9 @@ mod segment;
 pub mod talk;
 mod weights;
 
-use arguments::{BrainMethod, Command, Interpolation};
+use arguments::{BrainMethod, Command, Interpolation, Run};
+use ichor::cuda::Grade;
+use ichor::inference::Inference;
 use ichor::pipeline::brain as extraction;
 use ichor::pipeline::segment::Interpolation as Method;
 use ichor::weights::Weights;
@@ -49,6 +51,20 @@ fn load_weights(file: Option<&Path>) -> Result<Weights> {
     match file {
         Some(file) => Weights::open(file),
         None => Ok(Weights::demonstration()),
+    }
+}
+
+/// `weights` on the device and in the grade of the command line.
+fn inference<'w>(weights: &'w Weights, run: &Run, threads: usize) -> Inference<'w> {
+    Inference::new(weights, run.device, threads).with_grade(run.grade.into())
+}
+
+impl From<arguments::Grade> for Grade {
+    fn from(grade: arguments::Grade) -> Self {
+        match grade {
+            arguments::Grade::Exact => Grade::Exact,
+            arguments::Grade::Fast => Grade::Fast,
+        }
     }
 }
 

@@ -1,9 +1,8 @@
 //! `ichor network`
 
-use super::{load_weights, with_threads};
+use super::{inference, load_weights, with_threads};
 use crate::cli::arguments::Network;
 use ichor::Result;
-use ichor::inference::Inference;
 use ichor::io::nifti;
 use ichor::pipeline::space;
 use ichor::reference::sigmoid;
@@ -13,7 +12,7 @@ pub fn run(arguments: &Network) -> Result<ExitCode> {
     with_threads(arguments.run.threads, |threads| {
         let weights = load_weights(arguments.weights.as_deref())?;
         let scan = nifti::read(&arguments.input)?;
-        let mut inference = Inference::new(&weights, arguments.run.device, threads);
+        let mut inference = inference(&weights, &arguments.run, threads);
         let mut values = inference.logits(space::to_network(&scan.volume).view(), None)?;
         if !arguments.logits {
             values.mapv_inplace(sigmoid);

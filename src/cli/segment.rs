@@ -1,8 +1,7 @@
 //! `ichor segment`
 
-use super::{extraction, load_weights, talk, with_threads};
+use super::{extraction, inference, load_weights, talk, with_threads};
 use crate::cli::arguments::{Save, Segment};
-use ichor::inference::Inference;
 use ichor::pipeline::Template;
 use ichor::pipeline::batch::{self, Extra, Outcome, Settings};
 use ichor::pipeline::inputs;
@@ -36,7 +35,7 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
     let bar = talk::progress(jobs.len());
     let mut failed = 0;
     with_threads(arguments.run.threads, |threads| {
-        let mut inference = Inference::new(&weights, arguments.run.device, threads);
+        let mut inference = inference(&weights, &arguments.run, threads);
         batch::run(&jobs, &settings, &mut inference, |job, outcome| {
             bar.set_message(job.name.clone());
             bar.inc(1);
