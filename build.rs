@@ -11,14 +11,15 @@ const OLDEST_NVCC: u32 = 13;
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(ichor_fatbin)");
-    for watched in ["kernels", "src/emulator", "build.rs"] {
+    for watched in ["kernels", "build.rs"] {
         println!("cargo::rerun-if-changed={watched}");
     }
-    for variable in ["NVCC", "CUDA_HOME"] {
+    for variable in ["NVCC", "CUDA_HOME", "PATH"] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
     match find_nvcc() {
         Ok(nvcc) => {
+            println!("cargo::rerun-if-changed={}", nvcc.display());
             compile_fatbin(&nvcc);
             println!("cargo::rustc-cfg=ichor_fatbin");
         }
@@ -30,22 +31,28 @@ fn main() {
 
 /// nvcc as NVCC, CUDA_HOME or PATH name it, or why none can be used.
 fn find_nvcc() -> Result<PathBuf, String> {
+    const ADVICE: &str = "scripts/install-nvcc brings one that fits: build again with NVCC naming it";
     let named = std::env::var_os("NVCC").map(PathBuf::from);
     let home = std::env::var_os("CUDA_HOME").map(|home| Path::new(&home).join("bin/nvcc"));
+    // A compiler that was named and is not there is a mistake, not a wish for another one.
+    for (variable, path) in [("NVCC", &named), ("CUDA_HOME", &home)] {
+        if let Some(path) = path.as_ref().filter(|path| !path.is_file()) {
+            return Err(format!("{variable} led to {}, which is no file, when ichor was built; {ADVICE}", path.display()));
+        }
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = || std::env::split_paths(&path).map(|folder| folder.join("nvcc")).find(|candidate| candidate.is_file());
     let nvcc = named
-        .into_iter()
-        .chain(home)
-        .chain(std::env::split_paths(&path).map(|folder| folder.join("nvcc")))
-        .find(|candidate| candidate.is_file())
-        .ok_or("no nvcc was found by NVCC, CUDA_HOME or PATH when ichor was built; scripts/install-nvcc brings one")?;
+        .or(home)
+        .or_else(in_path)
+        .ok_or_else(|| format!("no nvcc was found by NVCC, CUDA_HOME or PATH when ichor was built; {ADVICE}"))?;
     let output = Command::new(&nvcc).arg("--version").output().map_err(|e| format!("{} cannot be run: {e}", nvcc.display()))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let major =
         text.split("release ").nth(1).and_then(|rest| rest.split('.').next()).and_then(|number| number.parse::<u32>().ok());
     match major {
         Some(major) if major >= OLDEST_NVCC => Ok(nvcc),
-        Some(major) => Err(format!("{} is of CUDA {major}, and ichor needs {OLDEST_NVCC} or later", nvcc.display())),
+        Some(major) => Err(format!("{} is of CUDA {major}, and ichor needs {OLDEST_NVCC} or later; {ADVICE}", nvcc.display())),
         None => Err(format!("{} --version does not name a release", nvcc.display())),
     }
 }
@@ -71,6 +78,7 @@ fn compile_fatbin(nvcc: &Path) {
 
 #[cfg(feature = "emulator")]
 fn compile_for_host() {
+    println!("cargo::rerun-if-changed=src/emulator");
     cc::Build::new()
         .cpp(true)
         .std("c++17")

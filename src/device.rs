@@ -96,7 +96,7 @@ impl Device {
         match self {
             Device::Auto | Device::Cpu => Ok(Box::new(cpu::Engine::with_options(weights, shape, &options)?)),
             Device::Reference => Ok(Box::new(reference::Engine::new(weights, shape)?)),
-            Device::Cuda(number) => Ok(Box::new(cuda::Engine::new(weights, shape, grade, number)?)),
+            Device::Cuda(number) => Ok(Box::new(cuda::Engine::on_gpu(number, weights, shape, grade)?)),
             #[cfg(feature = "emulator")]
             Device::Emulated => {
                 let device = Box::new(crate::emulator::Emulator::new(EMULATED_SEED));

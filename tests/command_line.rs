@@ -4,6 +4,8 @@ mod support;
 
 use ichor::phantom;
 use ichor::volume::{Affine, Grid};
+#[cfg(feature = "emulator")]
+use ichor::{io::nifti, pipeline::template, volume::resample};
 use std::path::Path;
 use std::process::{Command, Output};
 use support::raw_nifti::{self, Codes};
@@ -128,6 +130,31 @@ fn a_batch_goes_on_and_is_not_done_twice() {
     let table = std::fs::read_to_string(out.join("ichor.csv")).unwrap();
     assert_eq!(table.lines().count(), 3, "{table}");
     assert!(table.lines().any(|line| line.starts_with("a_bad,failed,")), "{table}");
+}
+
+/// A whole run on the emulated device: the CUDA kernels inside the pipeline, with the reference's mask.
+#[cfg(feature = "emulator")]
+#[test]
+fn the_emulated_device_finds_what_the_reference_finds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    write_scan(&path("scan.nii"));
+    // The built-in template with an eighth of its voxels.
+    let fine = template::built_in();
+    let affine = fine.grid().affine.after(&Affine::new([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]], [0.5; 3]));
+    let coarse = Grid { shape: fine.grid().shape.map(|side| side / 2), affine };
+    raw_nifti::write(&path("template.nii"), &resample::linear(&fine, &coarse, &Affine::IDENTITY, 0.0).unwrap(), Codes::Both);
+    let segment = |device: &str| {
+        let (scan, template, out) = (path("scan.nii"), path("template.nii"), path(device));
+        let output = ichor(&["segment", text(&scan), "-o", text(&out), "--template", text(&template), "--device", device]);
+        assert!(output.status.success(), "{device}: {}", said(&output));
+        let report: serde_json::Value = serde_json::from_slice(&std::fs::read(out.join("scan_ich.json")).unwrap()).unwrap();
+        assert!(report["device"].as_str().unwrap().contains(device), "{report}");
+        nifti::read(out.join("scan_ich.nii.gz")).unwrap().volume
+    };
+    let (expected, mask) = (segment("reference"), segment("emulated"));
+    assert!(expected.voxels().iter().filter(|&&value| value > 0.5).count() > 100);
+    assert!(mask.voxels() == expected.voxels(), "the same mask");
 }
 
 #[test]

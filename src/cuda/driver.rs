@@ -3,7 +3,7 @@
 use super::device::{Device, Launch, Pass, Prepared, Region};
 use crate::{Error, Result};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
-use cudarc::driver::{CudaContext, CudaFunction, CudaGraph, CudaModule, CudaStream, DriverError, result};
+use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaGraph, CudaModule, CudaStream, DriverError, result};
 use cudarc::nvrtc::Ptx;
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -72,6 +72,11 @@ fn check_driver() -> Result<()> {
     let mut version = 0;
     // SAFETY: writes one integer.
     unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(|e| failed("the NVIDIA driver names no version", e))?;
+    check_version(version)
+}
+
+/// Checks a driver's version, 1000 times the major plus 10 times the minor number of the CUDA that it knows.
+fn check_version(version: i32) -> Result<()> {
     if version < OLDEST_DRIVER {
         return Err(Error::Device(format!(
             "the NVIDIA driver is too old: it knows CUDA {}.{}, and ichor needs 13.0 (driver 580 or later)",
@@ -82,6 +87,7 @@ fn check_driver() -> Result<()> {
     Ok(())
 }
 
+/// What was tried, the driver's error by name, and what to do about it.
 fn failed(what: &str, error: DriverError) -> Error {
     let advice = match error.0 {
         CUresult::CUDA_ERROR_OUT_OF_MEMORY => ": the GPU's memory is used up; free some, or take a smaller grid or another GPU",
@@ -89,13 +95,15 @@ fn failed(what: &str, error: DriverError) -> Error {
         CUresult::CUDA_ERROR_DEVICE_UNAVAILABLE => ": another process holds the GPU",
         CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU => ": the GPU is older than compute capability 7.5",
         CUresult::CUDA_ERROR_ECC_UNCORRECTABLE
+        | CUresult::CUDA_ERROR_CONTEXT_IS_DESTROYED
+        | CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR
         | CUresult::CUDA_ERROR_ILLEGAL_ADDRESS
         | CUresult::CUDA_ERROR_LAUNCH_FAILED
-        | CUresult::CUDA_ERROR_LAUNCH_TIMEOUT => ": the GPU is lost to this process; start it again",
+        | CUresult::CUDA_ERROR_LAUNCH_TIMEOUT => ": the GPU is lost to this process, which must be started again",
         _ => "",
     };
-    let name = error.error_name().map_or_else(|_| format!("{:?}", error.0), |name| name.to_string_lossy().into_owned());
-    Error::Device(format!("{what}: {name}{advice}"))
+    // The driver's own name for it would have to be asked from a driver, which there may not be.
+    Error::Device(format!("{what}: {:?}{advice}", error.0))
 }
 
 /// What a GPU's passes share with it. Memory is freed when the last of them is dropped.
@@ -172,6 +180,37 @@ impl Gpu {
         attempt().map_err(|e| failed(&what, e))
     }
 
+    /// Marks the end of all that was started so far, for [`Mark::seconds_until`]; does not wait for it.
+    ///
+    /// # Errors
+    /// [`Error::Device`] with what the driver reports.
+    pub fn mark(&self) -> Result<Mark> {
+        let event = self.inner.stream.record_event(Some(sys::CUevent_flags::CU_EVENT_DEFAULT));
+        event.map(Mark).map_err(|e| self.failed("cannot record an event", e))
+    }
+
+    /// What the GPU can do at most, by its clocks as the driver tells them.
+    ///
+    /// # Errors
+    /// [`Error::Device`] with what the driver reports.
+    pub fn limits(&self) -> Result<Limits> {
+        let device = self.inner.context.cu_device();
+        let ask = |attribute| {
+            // SAFETY: the device is the context's.
+            let value = unsafe { result::device::get_attribute(device, attribute) };
+            value.map(f64::from).map_err(|e| self.failed("cannot ask for the GPU's limits", e))
+        };
+        let capability = 10.0 * ask(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?
+            + ask(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        let clock = 1e3 * ask(Attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE)?;
+        let flop_per_second = clock * ask(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+        let (fma, tensor) = flop_per_clock(capability as u32);
+        // Memory moves data twice a clock.
+        let memory_clock = 2e3 * ask(Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE)?;
+        let bandwidth = memory_clock * ask(Attribute::CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH)? / 8.0;
+        Ok(Limits { fma: fma * flop_per_second, tensor: tensor * flop_per_second, bandwidth })
+    }
+
     fn failed(&self, what: &str, error: DriverError) -> Error {
         failed(&format!("{}: {what}", self.name), error)
     }
@@ -194,6 +233,44 @@ impl Gpu {
         let function: CudaFunction = attempt().map_err(|e| self.failed(&format!("cannot load kernel {}", launch.kernel), e))?;
         self.functions.insert(launch.kernel, function.clone());
         Ok(function)
+    }
+}
+
+/// The most that a GPU can do, in a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Operations in f32, two for each fused multiply-add.
+    pub fma: f64,
+    /// Operations on tensor cores, f16 with f32 sums, dense.
+    pub tensor: f64,
+    /// Bytes from and to its memory.
+    pub bandwidth: f64,
+}
+
+/// Operations of a multiprocessor in a clock: f32, and f16 on tensor cores with f32 sums (CUDA programming guide, "Arithmetic
+/// Instructions", and the architectures' white papers).
+fn flop_per_clock(capability: u32) -> (f64, f64) {
+    match capability {
+        ..80 => (128.0, 1024.0),
+        80 => (128.0, 2048.0),
+        81..90 => (256.0, 1024.0), // half of it on GeForce cards
+        90..100 => (256.0, 4096.0),
+        100..120 => (256.0, 8192.0),
+        _ => (256.0, 1024.0),
+    }
+}
+
+/// A point in the work of a [`Gpu`]: a CUDA event.
+pub struct Mark(CudaEvent);
+
+impl Mark {
+    /// Seconds on the GPU from this mark to a later one of the same GPU; waits for both.
+    ///
+    /// # Errors
+    /// [`Error::Device`] with what the driver reports.
+    pub fn seconds_until(&self, later: &Mark) -> Result<f64> {
+        let milliseconds = self.0.elapsed_ms(&later.0).map_err(|e| failed("cannot time the GPU", e))?;
+        Ok(f64::from(milliseconds) / 1e3)
     }
 }
 
@@ -359,5 +436,43 @@ impl Prepared for GpuPass {
 
     fn output(&self, n: usize) -> &[u8] {
         self.outputs[n].bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_driver_is_named_with_what_is_needed() {
+        assert!(check_version(13000).is_ok() && check_version(13020).is_ok());
+        let error = check_version(12080).unwrap_err().to_string();
+        assert!(error.contains("knows CUDA 12.8") && error.contains("driver 580 or later"), "{error}");
+    }
+
+    #[test]
+    fn what_the_driver_reports_comes_with_advice() {
+        for (code, advice) in [
+            (CUresult::CUDA_ERROR_OUT_OF_MEMORY, "smaller grid"),
+            (CUresult::CUDA_ERROR_NO_DEVICE, "finds no GPU"),
+            (CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU, "older than compute capability 7.5"),
+            (CUresult::CUDA_ERROR_ILLEGAL_ADDRESS, "must be started again"),
+            (CUresult::CUDA_ERROR_LAUNCH_FAILED, "must be started again"),
+            (CUresult::CUDA_ERROR_ECC_UNCORRECTABLE, "must be started again"),
+        ] {
+            let error = failed("cuda:1: the pass failed", DriverError(code)).to_string();
+            assert!(error.starts_with(&format!("cuda:1: the pass failed: {code:?}: ")) && error.contains(advice), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_machine_without_gpu_says_why() {
+        // On a machine with a GPU and a build with kernels there is nothing to say.
+        if let Err(error) = list() {
+            let said = error.to_string();
+            let reasons = ["no CUDA kernels", "no NVIDIA driver", "driver is too old", "driver does not start", "cannot count"];
+            assert!(reasons.iter().any(|reason| said.contains(reason)), "{said}");
+            assert_eq!(Gpu::new(0).err().expect("no GPU can be used").to_string(), said);
+        }
     }
 }

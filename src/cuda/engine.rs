@@ -34,7 +34,7 @@ pub enum Grade {
 /// use ichor::weights::Weights;
 ///
 /// let weights = Weights::open("deepbleed.safetensors")?;
-/// let mut engine = Engine::new(&weights, [128, 128, 128], Grade::Fast, 0)?;
+/// let mut engine = Engine::new(&weights, [128, 128, 128], Grade::Fast)?;
 /// let (input, mut logits) = (vec![0.0; 128 * 128 * 128], vec![0.0; 128 * 128 * 128]);
 /// engine.start(&input, None)?;
 /// // ... the next scan is read here ...
@@ -60,12 +60,20 @@ enum State {
 }
 
 impl Engine {
-    /// Loads the network on GPU number `ordinal` for grids of `shape` (D, H, W).
+    /// Loads the network on the first GPU for grids of `shape` (D, H, W).
     ///
     /// # Errors
-    /// [`Error::Device`] where there is no such GPU, no driver, no kernels in this build or too little memory; [`Error::Shape`] where
+    /// [`Error::Device`] where there is no GPU, no driver, no kernels in this build or too little memory; [`Error::Shape`] where
     /// a side is no multiple of [`network::Description::multiple`].
-    pub fn new(weights: &Weights, shape: [usize; 3], grade: Grade, ordinal: usize) -> Result<Engine> {
+    pub fn new(weights: &Weights, shape: [usize; 3], grade: Grade) -> Result<Engine> {
+        Engine::on_gpu(0, weights, shape, grade)
+    }
+
+    /// As [`Engine::new`], on GPU number `ordinal`.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn on_gpu(ordinal: usize, weights: &Weights, shape: [usize; 3], grade: Grade) -> Result<Engine> {
         Engine::on(Box::new(super::driver::Gpu::new(ordinal)?), weights, shape, grade)
     }
 
