@@ -391,7 +391,9 @@ fn main() -> Result<()> {
     let (description, passes) = unit.workload();
     let probe = Probe { unit: Arc::new(Mutex::new(unit)), seen: Arc::default() };
     let weights = Weights::generate(&description, "bench")?;
-    let mut criterion = Criterion::default().configure_from_args();
+    // Some 60 kernels, each within whole passes: a second for each is enough.
+    let quick = Criterion::default().warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
+    let mut criterion = quick.configure_from_args();
     for grade in [Grade::Fast, Grade::Exact] {
         let mut bench = Bench::new(&probe, &weights, shape()?, grade, passes)?;
         bench.table()?;

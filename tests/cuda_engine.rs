@@ -2,10 +2,13 @@
 
 mod support;
 
-use ichor::cuda::{Device, Engine, Grade, driver};
+use ichor::cuda::device::{Device, Launch, Pass, Prepared, Region};
+use ichor::cuda::{Engine, Grade, driver};
 use ichor::network::{Activation, Description, Engine as _};
 use ichor::weights::{Weights, generate};
+use ichor::{Error, Result};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 /// Of the largest logit: f32 sums and f32 storage.
 const EXACT_TOLERANCE: f64 = 1e-4;
@@ -146,6 +149,168 @@ fn wrong_use_is_an_error() {
         engine.start(&[0.0; 512], None).unwrap();
         assert!(engine.start(&[0.0; 512], None).is_err(), "a pass is under way");
         engine.finish(&mut logits).unwrap();
+    }
+}
+
+/// What a device may refuse, and at which call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Memory ends after so many allocations.
+    Memory(usize),
+    /// The pass cannot be prepared.
+    Prepare,
+    /// No pass can be started.
+    Start,
+    /// A pass that was started fails.
+    Wait,
+}
+
+/// A device that fails as it is told to, as a GPU may.
+struct Faulty {
+    inner: Box<dyn Device>,
+    fault: Arc<Mutex<Option<Fault>>>,
+}
+
+impl Fault {
+    fn error(self) -> Error {
+        Error::Device(format!("injected: {self:?}"))
+    }
+}
+
+fn fails(fault: &Mutex<Option<Fault>>, at: Fault) -> Result<()> {
+    if *fault.lock().unwrap() == Some(at) { Err(at.error()) } else { Ok(()) }
+}
+
+impl Device for Faulty {
+    fn name(&self) -> String {
+        self.inner.name()
+    }
+
+    fn allocate(&mut self, bytes: usize) -> Result<Region> {
+        if let Some(Fault::Memory(left)) = &mut *self.fault.lock().unwrap() {
+            *left = left.checked_sub(1).ok_or_else(|| Fault::Memory(0).error())?;
+        }
+        self.inner.allocate(bytes)
+    }
+
+    fn upload(&mut self, region: Region, data: &[u8]) -> Result<()> {
+        self.inner.upload(region, data)
+    }
+
+    fn download(&mut self, region: Region, data: &mut [u8]) -> Result<()> {
+        self.inner.download(region, data)
+    }
+
+    unsafe fn launch(&mut self, launch: &Launch) -> Result<()> {
+        // SAFETY: as the caller says.
+        unsafe { self.inner.launch(launch) }
+    }
+
+    unsafe fn prepare(&mut self, pass: &Pass) -> Result<Box<dyn Prepared>> {
+        fails(&self.fault, Fault::Prepare)?;
+        // SAFETY: as the caller says.
+        let inner = unsafe { self.inner.prepare(pass)? };
+        Ok(Box::new(FaultyPass { inner, fault: self.fault.clone() }))
+    }
+}
+
+struct FaultyPass {
+    inner: Box<dyn Prepared>,
+    fault: Arc<Mutex<Option<Fault>>>,
+}
+
+impl Prepared for FaultyPass {
+    fn input(&mut self, n: usize) -> &mut [u8] {
+        self.inner.input(n)
+    }
+
+    fn start(&mut self) -> Result<()> {
+        fails(&self.fault, Fault::Start)?;
+        self.inner.start()
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        self.inner.wait()?;
+        fails(&self.fault, Fault::Wait)
+    }
+
+    fn output(&self, n: usize) -> &[u8] {
+        self.inner.output(n)
+    }
+}
+
+#[test]
+fn what_the_device_reports_reaches_the_caller() {
+    let shape = [4, 8, 16];
+    let weights = Weights::generate(&small([3; 3], [2; 3], Activation::Relu), "faults").unwrap();
+    let input = generate::ct_input("faults", shape);
+    for (grade, number) in [Grade::Exact, Grade::Fast].into_iter().flat_map(|grade| (0..devices().len()).map(move |n| (grade, n)))
+    {
+        let load = |fault: Option<Fault>| {
+            let fault = Arc::new(Mutex::new(fault));
+            let device = Faulty { inner: devices().swap_remove(number), fault: fault.clone() };
+            Engine::on(Box::new(device), &weights, shape, grade).map(|engine| (engine, fault))
+        };
+        // Memory that ends anywhere is an error, until there is enough.
+        let enough = (0..1000).find(|&count| match load(Some(Fault::Memory(count))) {
+            Ok(_) => true,
+            Err(error) => {
+                assert_eq!(error.to_string(), "injected: Memory(0)");
+                false
+            }
+        });
+        assert!(enough.is_some_and(|count| count > 10), "{enough:?} allocations");
+        assert_eq!(load(Some(Fault::Prepare)).err().unwrap().to_string(), "injected: Prepare");
+
+        let (mut engine, fault) = load(None).unwrap();
+        let mut expected = vec![0.0; input.len()];
+        engine.run(&input, None, &mut expected).unwrap();
+        for failure in [Fault::Start, Fault::Wait] {
+            let mut logits = vec![0.0; input.len()];
+            *fault.lock().unwrap() = Some(failure);
+            // As often as it is tried: nothing panics, nothing is left under way.
+            for _ in 0..2 {
+                assert_eq!(engine.run(&input, None, &mut logits).unwrap_err().to_string(), format!("injected: {failure:?}"));
+            }
+            // Where the device works again, so does the engine.
+            *fault.lock().unwrap() = None;
+            engine.run(&input, None, &mut logits).unwrap();
+            assert_eq!(logits, expected);
+        }
+    }
+}
+
+#[test]
+fn engines_of_one_process_do_not_disturb_one_another() {
+    let shape = [4, 8, 16];
+    let weights = Weights::generate(&small([3; 3], [2; 3], Activation::Relu), "several").unwrap();
+    let inputs: Vec<Vec<f32>> = (0..4).map(|n| generate::ct_input(&format!("several {n}"), shape)).collect();
+    for number in 0..devices().len() {
+        let load = || Engine::on(devices().swap_remove(number), &weights, shape, Grade::Fast).unwrap();
+        let run = |engine: &mut Engine, input: &[f32]| {
+            let mut logits = vec![0.0; input.len()];
+            engine.run(input, None, &mut logits).map(|()| logits).unwrap()
+        };
+        let mut alone = load();
+        let expected: Vec<Vec<f32>> = inputs.iter().map(|input| run(&mut alone, input)).collect();
+        // Two that take turns, each pass started before the one before it is finished.
+        let mut pair = [load(), load()];
+        let mut found = vec![vec![0.0; inputs[0].len()]; inputs.len()];
+        for n in 0..=inputs.len() {
+            if let Some(input) = inputs.get(n) {
+                pair[n % 2].start(input, None).unwrap();
+            }
+            if n > 0 {
+                pair[(n - 1) % 2].finish(&mut found[n - 1]).unwrap();
+            }
+        }
+        assert_eq!(found, expected);
+        // On threads of their own.
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = inputs.iter().map(|input| scope.spawn(|| run(&mut load(), input))).collect();
+            let found: Vec<Vec<f32>> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+            assert_eq!(found, expected);
+        });
     }
 }
 
