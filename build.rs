@@ -86,6 +86,6 @@ fn compile_for_host() {
         .flag_if_supported("-Wno-unknown-pragmas")
         .flag_if_supported("-ffp-contract=off")
         .include("src/emulator")
-        .files(["device", "fiber", "kernels"].map(|name| format!("src/emulator/{name}.cpp")))
+        .files(["async", "device", "fiber", "kernels"].map(|name| format!("src/emulator/{name}.cpp")))
         .compile("ichor_emulator");
 }

@@ -140,6 +140,105 @@ DEVICE void mma_m16n8k16(float d[4], const uint32_t a[4], uint32_t b0, uint32_t 
 #endif
 }
 
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+// What follows is of sm_90a alone.
+
+// How a tensor lies in global memory and what box of it is copied (Device::tensor_map makes it).
+struct alignas(64) TensorMap {
+    uint64_t words[16];
+};
+
+// A barrier in shared memory whose phase ends when all arrivals have come and all expected bytes were copied.
+DEVICE void mbarrier_init(Shared<uint64_t> barriers, uint32_t index, uint32_t arrivals) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barriers.address(index)), "r"(arrivals) : "memory");
+}
+DEVICE void mbarrier_arrive(Shared<uint64_t> barriers, uint32_t index) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barriers.address(index)) : "memory");
+}
+// Arrives, and makes the phase wait for `bytes` more.
+DEVICE void mbarrier_arrive_expect(Shared<uint64_t> barriers, uint32_t index, uint32_t bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barriers.address(index)), "r"(bytes) : "memory");
+}
+// Waits for the end of the phase of this parity: the current one, or the one before, which returns at once.
+DEVICE void mbarrier_wait(Shared<uint64_t> barriers, uint32_t index, uint32_t parity) {
+    uint32_t done;
+    do {
+        asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+                     : "=r"(done)
+                     : "r"(barriers.address(index)), "r"(parity)
+                     : "memory");
+    } while (!done);
+}
+// What the thread wrote to shared memory (mbarriers too) becomes visible to bulk copies and wgmma.
+DEVICE void fence_proxy_async() {
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+// Copies the box of `map` that begins at (x, y, z, w), x fastest and zeros outside of the tensor, to a multiple of 128 bytes.
+DEVICE void copy_tensor(Shared<uint4> to, size_t to_index, const TensorMap& map, int32_t x, int32_t y, int32_t z, int32_t w,
+                        Shared<uint64_t> barriers, uint32_t index) {
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(
+                     to.address(to_index)),
+                 "l"(&map), "r"(x), "r"(y), "r"(z), "r"(w), "r"(barriers.address(index))
+                 : "memory");
+}
+// Copies `count` elements.
+DEVICE void copy_bulk(Shared<uint4> to, size_t to_index, Global<const uint4> from, size_t from_index, uint32_t count,
+                      Shared<uint64_t> barriers, uint32_t index) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to.address(to_index)),
+                 "l"(from.pointer + from_index), "r"(16 * count), "r"(barriers.address(index))
+                 : "memory");
+}
+
+// A matrix in shared memory made of core matrices (8 rows of 16 bytes, one after another) with no swizzle: `leading` bytes from one
+// to the next along K, `stride` bytes along the other axis.
+DEVICE uint64_t matrix_descriptor(Shared<uint4> matrix, size_t index, uint32_t leading, uint32_t stride) {
+    return (matrix.address(index) & 0x3ffff) >> 4 | static_cast<uint64_t>(leading >> 4) << 16 | static_cast<uint64_t>(stride >> 4) << 32;
+}
+
+// d (64xN, f32) += a (64x16, f16, registers) b (16xN, f16, shared memory) by the four warps of a warpgroup; warp w has rows 16 w to 16 w + 15,
+// laid out as those of mma.m16n8k16, d in groups of 8 columns. Asynchronous: d, a and b belong to it until it is waited for.
+#define OUT8(n) "+f"(d[n]), "+f"(d[n + 1]), "+f"(d[n + 2]), "+f"(d[n + 3]), "+f"(d[n + 4]), "+f"(d[n + 5]), "+f"(d[n + 6]), "+f"(d[n + 7])
+DEVICE void wgmma_m64k16(float (&d)[16], const uint32_t (&a)[4], uint64_t b) {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 {"
+                 "%0, %1, %2, %3, %4, %5, %6, %7, "
+                 "%8, %9, %10, %11, %12, %13, %14, %15}, "
+                 "{%16, %17, %18, %19}, %20, 1, 1, 1, 0;"
+                 : OUT8(0), OUT8(8)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}
+DEVICE void wgmma_m64k16(float (&d)[32], const uint32_t (&a)[4], uint64_t b) {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {"
+                 "%0, %1, %2, %3, %4, %5, %6, %7, "
+                 "%8, %9, %10, %11, %12, %13, %14, %15, "
+                 "%16, %17, %18, %19, %20, %21, %22, %23, "
+                 "%24, %25, %26, %27, %28, %29, %30, %31}, "
+                 "{%32, %33, %34, %35}, %36, 1, 1, 1, 0;"
+                 : OUT8(0), OUT8(8), OUT8(16), OUT8(24)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+}
+#undef OUT8
+// Between a change of registers and the wgmma that uses them.
+DEVICE void wgmma_fence() {
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+// Closes the group of the wgmmas since the last commit.
+DEVICE void wgmma_commit() {
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+// Waits until at most GROUPS groups are under way.
+template <int GROUPS>
+DEVICE void wgmma_wait() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(GROUPS) : "memory");
+}
+// The compiler may not move what uses the registers before this: it does not know that a wait gives them their values.
+template <size_t REGISTERS>
+DEVICE void settle_registers(float (&d)[REGISTERS]) {
+    UNROLL
+    for (size_t n = 0; n < REGISTERS; ++n) asm volatile("" : "+f"(d[n])::"memory");
+}
+#endif
+
 // Sets the word to 1. Any number of threads may: the order cannot be seen.
 DEVICE void raise_flag(Global<uint32_t> flag) {
     atomicOr(flag.pointer, 1u);

@@ -2,7 +2,7 @@
 #![cfg(feature = "emulator")]
 
 use half::f16;
-use ichor::cuda::{Device, Launch, Region};
+use ichor::cuda::{Device, Launch, Region, Tensor};
 use ichor::emulator::Emulator;
 
 struct Run {
@@ -35,7 +35,7 @@ fn run(
     }
     arguments.extend(mode.to_ne_bytes());
     arguments.extend([0; 4]);
-    let launch = Launch { kernel, grid: [blocks, 1], threads, shared: 1024, arguments };
+    let launch = Launch { kernel, grid: [blocks, 1], threads, shared: 2048, arguments };
     // SAFETY: the emulated device checks every access.
     let outcome = unsafe { device.launch(&launch) }.map_err(|error| error.to_string());
     let mut result = Run { outcome, output: vec![0.0; outputs], words: vec![0; words] };
@@ -233,5 +233,236 @@ fn halves_round_as_the_half_crate_does() {
             let expected = u32::from(f16::from_f32(*value).to_bits()) | u32::from(f16::from_f32(-value).to_bits()) << 16;
             assert_eq!(*word, expected, "{value:e}");
         }
+    }
+}
+
+/// Operands of a wgmma: a (64x16), b (16xN) and d (64xN), small integers and quarters, so that every sum is exact.
+fn operand_a(row: usize, k: usize) -> f32 {
+    ((row * 5 + k * 3) % 7) as f32 - 3.0
+}
+fn operand_b(k: usize, column: usize) -> f32 {
+    ((k * 2 + column * 11) % 5) as f32 - 2.0
+}
+fn operand_d(row: usize, column: usize) -> f32 {
+    (row * 64 + column) as f32 / 4.0
+}
+
+/// PTX ISA, "Matrix fragments for wgmma.mma_async.m64nNk16": thread t of the warpgroup holds of d in register i row 16 (t / 32) + t % 32 / 4, plus 8
+/// where i / 2 is odd, at column 8 (i / 4) + 2 (t % 4) + i % 2.
+fn place_of_d(thread: usize, register: usize) -> (usize, usize) {
+    let row = 16 * (thread / 32) + thread % 32 / 4 + if register / 2 % 2 == 1 { 8 } else { 0 };
+    (row, 8 * (register / 4) + 2 * (thread % 4) + register % 2)
+}
+
+/// And of a in half i the same rows for i in {0, 1, 4, 5}, plus 8 for the others, at column 2 (t % 4) + (i & 1), plus 8 for i >= 4.
+fn place_of_a(thread: usize, half: usize) -> (usize, usize) {
+    let row = 16 * (thread / 32) + thread % 32 / 4 + if matches!(half, 0 | 1 | 4 | 5) { 0 } else { 8 };
+    (row, 2 * (thread % 4) + (half & 1) + if half >= 4 { 8 } else { 0 })
+}
+
+fn wgmma_input(columns: usize) -> Vec<f32> {
+    let mut input = Vec::new();
+    for thread in 0..128 {
+        input.extend((0..8).map(|half| place_of_a(thread, half)).map(|(row, k)| operand_a(row, k)));
+        input.extend((0..columns / 2).map(|register| place_of_d(thread, register)).map(|(row, n)| operand_d(row, n)));
+    }
+    input.extend((0..columns).flat_map(|column| (0..16).map(move |k| operand_b(k, column))));
+    input
+}
+
+#[test]
+fn wgmma_multiplies_the_documented_fragments_with_a_described_matrix() {
+    for (kernel, columns) in [("self_test_wgmma_n32", 32), ("self_test_wgmma_n64", 64)] {
+        for seed in 0..4 {
+            let run = run(kernel, 0, seed, [1, 128], &wgmma_input(columns), [64 * columns, 0]);
+            run.outcome.unwrap();
+            for thread in 0..128 {
+                for register in 0..columns / 2 {
+                    let (row, column) = place_of_d(thread, register);
+                    let product = (0..16).map(|k| operand_a(row, k) * operand_b(k, column)).sum::<f32>();
+                    let expected = operand_d(row, column) + product;
+                    assert_eq!(run.output[thread * columns / 2 + register], expected, "row {row}, column {column}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_uses_of_wgmma_are_found() {
+    for seed in 0..8 {
+        let run = |mode| run("self_test_wgmma_n32", mode, seed, [1, 128], &wgmma_input(32), [64 * 32, 0]);
+        let stopped = |mode, reason: &str| {
+            let error = run(mode).outcome.expect_err(reason);
+            assert!(error.contains(reason), "mode {mode}: {error}");
+        };
+        stopped(1, "wgmma with no wgmma.fence after its registers were written");
+        stopped(2, "wrote with no fence.proxy.async");
+        stopped(4, "writes shared memory that a wgmma under way reads");
+        stopped(5, "writes registers that a wgmma under way reads");
+        stopped(6, "writes registers to which a wgmma under way adds");
+        stopped(7, "ends with wgmmas that it never waited for");
+        stopped(8, "waits for ever at wgmma.wait_group");
+        stopped(9, "wgmma reads byte 65663 of shared memory, of which there are 2048");
+        stopped(10, "reads shared memory that was never written");
+        stopped(11, "ends with wgmmas that it never waited for");
+        stopped(12, "differs from that of another thread of its warpgroup");
+        let error = run(13).outcome.unwrap_err();
+        assert!(["no barrier between", "never written", "no fence.proxy"].iter().any(|r| error.contains(r)), "{error}");
+        let early = run(3);
+        early.outcome.unwrap();
+        assert!(early.output.iter().all(|value| value.is_nan()), "the results are there before the wait");
+    }
+}
+
+#[test]
+fn a_wait_for_wgmma_groups_gives_the_older_results_alone() {
+    for seed in 0..4 {
+        let first = |mode| {
+            let run = run("self_test_wgmma_groups", mode, seed, [1, 128], &[0.0], [128, 0]);
+            run.outcome.unwrap();
+            run.output
+        };
+        assert_eq!(first(0), [32.0; 128]);
+        assert!(first(1).iter().all(|value| value.is_nan()));
+    }
+}
+
+/// Runs one of the kernels that take a tensor map. The tensor is of f16 with `sides`, its words count from 1.
+fn run_tensor(
+    kernel: &'static str,
+    mode: u32,
+    seed: u64,
+    [threads, shared]: [u32; 2],
+    [sides, tile]: [[usize; 4]; 2],
+    begin: [i32; 4],
+) -> Result<Vec<u32>, String> {
+    let mut device = Emulator::new(seed);
+    let count = sides.iter().product::<usize>() / 2;
+    let words: Vec<u32> = (0..count as u32).map(|n| n + 1).collect();
+    let region = device.allocate(4 * count).unwrap();
+    device.upload(region, bytemuck::cast_slice(&words)).unwrap();
+    let map = device.tensor_map(&Tensor { region, sides, tile }).unwrap();
+    let copied = tile.iter().product::<usize>() / 2;
+    let output = device.allocate(4 * copied.max(64)).unwrap();
+    let mut arguments: Vec<u8> = bytemuck::cast_slice(&map).to_vec();
+    arguments.extend(region.address.to_ne_bytes());
+    arguments.extend(output.address.to_ne_bytes());
+    arguments.extend(mode.to_ne_bytes());
+    arguments.extend(begin.iter().flat_map(|x| x.to_ne_bytes()));
+    arguments.extend((copied as u32).to_ne_bytes());
+    arguments.resize(192, 0);
+    let launch = Launch { kernel, grid: [1, 1], threads, shared, arguments };
+    // SAFETY: the emulated device checks every access.
+    unsafe { device.launch(&launch) }.map_err(|error| error.to_string())?;
+    let mut result = vec![0u32; if kernel == "self_test_ring" { 64 } else { copied }];
+    device.download(output, bytemuck::cast_slice_mut(&mut result)).unwrap();
+    Ok(result)
+}
+
+const SIDES: [usize; 4] = [16, 3, 2, 2];
+const BOX: [usize; 4] = [24, 2, 2, 1];
+
+#[test]
+fn a_box_of_a_tensor_is_copied_with_zeros_outside() {
+    for (seed, begin) in [[-4, -1, 0, 1], [0, 0, 0, 0], [8, 2, 1, 1], [-100, 0, 0, 0], [0, 0, -1, 2]].into_iter().enumerate() {
+        let words = run_tensor("self_test_tensor", 0, seed as u64, [64, 1024], [SIDES, BOX], begin).unwrap();
+        for (n, word) in words.iter().enumerate() {
+            // Coordinates of the word's first half; boxes begin at even ones, so the second is beside it.
+            let at =
+                [2 * n % BOX[0], 2 * n / BOX[0] % BOX[1], 2 * n / BOX[0] / BOX[1] % BOX[2], 2 * n / BOX[0] / BOX[1] / BOX[2]];
+            let at: Vec<i64> = at.iter().zip(begin).map(|(x, b)| *x as i64 + i64::from(b)).collect();
+            let inside = at.iter().zip(SIDES).all(|(x, side)| (0..side as i64).contains(x));
+            let index = ((at[3] * 2 + at[2]) * 3 + at[1]) * 16 + at[0];
+            assert_eq!(*word, if inside { (index / 2 + 1) as u32 } else { 0 }, "box at {begin:?}, word {n}");
+        }
+    }
+}
+
+#[test]
+fn wrong_uses_of_bulk_copies_are_found() {
+    for seed in 0..8 {
+        let stopped = |mode, reasons: &[&str]| {
+            let error = run_tensor("self_test_tensor", mode, seed, [64, 1024], [SIDES, BOX], [0; 4]).expect_err(reasons[0]);
+            assert!(reasons.iter().any(|reason| error.contains(reason)), "mode {mode}: {error}");
+        };
+        let early = ["never written", "was not waited for", "did not wait for"];
+        stopped(1, &early);
+        stopped(2, &early);
+        stopped(3, &["waits for ever at mbarrier.try_wait"]);
+        stopped(4, &["that no fence.proxy.async of thread 0 showed to the async proxy"]);
+        stopped(5, &["initialises with no barrier between", "was not initialised"]);
+        stopped(6, &["uses an mbarrier that was not initialised, at byte 16"]);
+        stopped(7, &["into which an asynchronous copy is under way"]);
+        stopped(8, &["ends with bulk copies that nobody waited for"]);
+        stopped(9, &["to an address that is no multiple of 128"]);
+        stopped(10, &early);
+        stopped(11, &early);
+        stopped(12, &["of 192 bytes to byte 896 of shared memory, of which there are 1024"]);
+        stopped(13, &["waits for ever at mbarrier.try_wait"]);
+        stopped(14, &["writes shared memory into which an asynchronous copy is under way"]);
+        stopped(15, &["that the generic proxy wrote with no fence.proxy.async"]);
+    }
+}
+
+#[test]
+fn a_bulk_copy_copies_words() {
+    let (sides, tile) = ([64, 1, 1, 1], [64, 1, 1, 1]);
+    for seed in 0..4 {
+        let words = run_tensor("self_test_bulk", 0, seed, [64, 1024], [sides, tile], [0; 4]).unwrap();
+        assert_eq!(words, (1..33).collect::<Vec<u32>>());
+        let error = run_tensor("self_test_bulk", 1, seed, [64, 1024], [sides, tile], [0; 4]).unwrap_err();
+        assert!(error.contains("multiple of 16"), "{error}");
+    }
+}
+
+#[test]
+fn mbarriers_order_who_arrives_with_who_waits() {
+    // 8 parts of 64 words whose bits are read as f32; the sums are of subnormal numbers, which add like their bits.
+    let run = |mode, seed| run_tensor("self_test_ring", mode, seed, [96, 1024], [[1024, 1, 1, 1], [8, 1, 1, 1]], [0; 4]);
+    for seed in 0..16 {
+        let expected: Vec<u32> = (0..64).map(|thread| (0..8).map(|round| 64 * round + 64 - thread).sum()).collect();
+        assert_eq!(run(0, seed).unwrap(), expected);
+        let stopped = |mode, reasons: &[&str]| {
+            let error = run(mode, seed).expect_err(reasons[0]);
+            assert!(reasons.iter().any(|reason| error.contains(reason)), "mode {mode}: {error}");
+        };
+        let raced = ["another thread reads with no barrier between", "was not waited for", "did not wait for", "never written"];
+        stopped(1, &raced);
+        stopped(2, &raced);
+        stopped(3, &["waits for ever at mbarrier.try_wait"]);
+        stopped(4, &["another thread reads", "copy is under way", "did not wait for", "arrivals of the phase have come"]);
+        stopped(5, &raced);
+        stopped(
+            6,
+            &[
+                "arrivals of the phase have come",
+                "another thread reads with no barrier between",
+                "did not wait for",
+                "copy is under way",
+            ],
+        );
+    }
+}
+
+#[test]
+fn tensors_that_no_map_can_describe_are_refused() {
+    let mut device = Emulator::new(0);
+    let region = device.allocate(1024).unwrap();
+    let good = Tensor { region, sides: [16, 2, 2, 8], tile: [8, 1, 1, 1] };
+    device.tensor_map(&good).unwrap();
+    for (wrong, reason) in [
+        (Tensor { sides: [16, 2, 2, 9], ..good }, "does not fit its memory"),
+        (Tensor { sides: [12, 2, 2, 8], ..good }, "multiples of 16 bytes"),
+        (
+            Tensor { region: Region { address: region.address + 8, bytes: 1016 }, sides: [16, 2, 2, 4], ..good },
+            "multiples of 16 bytes",
+        ),
+        (Tensor { tile: [8, 1, 257, 1], ..good }, "1 to 256 elements"),
+        (Tensor { tile: [8, 0, 1, 1], ..good }, "1 to 256 elements"),
+        (Tensor { tile: [12, 1, 1, 1], ..good }, "multiples of 16 bytes"),
+    ] {
+        let error = device.tensor_map(&wrong).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! What the CUDA engine needs of a device: memory, launches, and a pass prepared once. A GPU is one ([`super::driver`]), the emulator another.
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// One kernel launch: everything but the device. Launchers make it; they allocate nothing and wait for nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,43 @@ pub struct Region {
     pub bytes: usize,
 }
 
+/// An f16 tensor of four dimensions, the first of them fastest and no gaps, and the boxes in which it is copied into shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    /// Where it is.
+    pub region: Region,
+    /// Its sides.
+    pub sides: [usize; 4],
+    /// The sides of a box.
+    pub tile: [usize; 4],
+}
+
+/// A [`Tensor`] as the device's copy engine takes it: an opaque part of a kernel's arguments.
+pub type TensorMap = [u64; 16];
+
+impl Tensor {
+    /// Bytes from one row, plane and volume to the next.
+    pub(crate) fn strides(&self) -> [u64; 3] {
+        let row = 2 * self.sides[0] as u64;
+        let plane = row * self.sides[1] as u64;
+        [row, plane, plane * self.sides[2] as u64]
+    }
+
+    /// Checks what every device wants (CUDA driver API, cuTensorMapEncodeTiled).
+    pub(crate) fn check(&self) -> Result<()> {
+        let reason = if 2 * self.sides.iter().product::<usize>() > self.region.bytes {
+            "it does not fit its memory"
+        } else if !self.region.address.is_multiple_of(16) || !self.strides()[0].is_multiple_of(16) {
+            "its address and its rows must be multiples of 16 bytes"
+        } else if self.tile.iter().any(|side| !(1..=256).contains(side)) || !self.tile[0].is_multiple_of(8) {
+            "a box has 1 to 256 elements along each side, and its rows are multiples of 16 bytes"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Device(format!("no tensor map for sides {:?}, boxes {:?}: {reason}", self.sides, self.tile)))
+    }
+}
+
 /// A pass as it is done each time: copies in, launches, copies out.
 #[derive(Clone, Debug, Default)]
 pub struct Pass {
@@ -53,6 +90,18 @@ pub struct Pass {
 pub trait Device: Send {
     /// The device in words.
     fn name(&self) -> String;
+
+    /// Its compute capability: major and minor.
+    fn capability(&self) -> (u32, u32);
+
+    /// The number of its multiprocessors.
+    fn processors(&self) -> usize;
+
+    /// What kernels need to copy boxes of a tensor.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] where the copy engine cannot take such a tensor.
+    fn tensor_map(&self, tensor: &Tensor) -> Result<TensorMap>;
 
     /// Allocates memory, aligned to 256 bytes; its content is undefined.
     ///

@@ -1,6 +1,6 @@
 //! A GPU, by the CUDA driver. The driver is loaded at run time, so the same program starts where there is none.
 
-use super::device::{Device, Launch, Pass, Prepared, Region};
+use super::device::{Device, Launch, Pass, Prepared, Region, Tensor, TensorMap};
 use crate::{Error, Result};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaGraph, CudaModule, CudaStream, DriverError, result};
@@ -31,6 +31,8 @@ pub struct GpuInfo {
     pub capability: (i32, i32),
     /// Its memory in bytes.
     pub memory: usize,
+    /// Its multiprocessors.
+    pub processors: i32,
 }
 
 /// The GPUs of this machine, in the order of their ordinals.
@@ -54,6 +56,7 @@ pub fn list() -> Result<Vec<GpuInfo>> {
                             result::device::get_attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
                         ),
                         memory: result::device::total_mem(device)?,
+                        processors: result::device::get_attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
                     })
                 }
             };
@@ -150,6 +153,7 @@ pub struct Gpu {
     module: Arc<CudaModule>,
     functions: HashMap<&'static str, CudaFunction>,
     name: String,
+    info: GpuInfo,
 }
 
 impl Gpu {
@@ -175,6 +179,7 @@ impl Gpu {
                 module,
                 functions: HashMap::new(),
                 name: format!("cuda:{ordinal} {}", info.name),
+                info: info.clone(),
             })
         };
         attempt().map_err(|e| failed(&what, e))
@@ -284,6 +289,39 @@ fn fits(region: Region, bytes: usize) -> Result<()> {
 impl Device for Gpu {
     fn name(&self) -> String {
         self.name.clone()
+    }
+
+    fn capability(&self) -> (u32, u32) {
+        (self.info.capability.0.unsigned_abs(), self.info.capability.1.unsigned_abs())
+    }
+
+    fn processors(&self) -> usize {
+        self.info.processors.unsigned_abs() as usize
+    }
+
+    fn tensor_map(&self, tensor: &Tensor) -> Result<TensorMap> {
+        tensor.check()?;
+        let mut map = sys::CUtensorMap { opaque: [0; 16] };
+        let (sides, tile) = (tensor.sides.map(|side| side as u64), tensor.tile.map(|side| side as u32));
+        // SAFETY: all arrays have the length that the rank says; the driver checks the rest.
+        let code = unsafe {
+            sys::cuTensorMapEncodeTiled(
+                &mut map,
+                sys::CUtensorMapDataType::CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+                4,
+                tensor.region.address as *mut c_void,
+                sides.as_ptr(),
+                tensor.strides().as_ptr(),
+                tile.as_ptr(),
+                [1u32; 4].as_ptr(),
+                sys::CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE,
+                sys::CUtensorMapSwizzle::CU_TENSOR_MAP_SWIZZLE_NONE,
+                sys::CUtensorMapL2promotion::CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+                sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE,
+            )
+        };
+        code.result().map_err(|e| self.failed("cannot make a tensor map", e))?;
+        Ok(map.opaque)
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Region> {

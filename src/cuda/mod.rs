@@ -16,5 +16,5 @@ pub mod slots;
 pub mod stride;
 pub mod tiles;
 
-pub use device::{Device, Launch, Region};
+pub use device::{Device, Launch, Region, Tensor, TensorMap};
 pub use engine::{Engine, Grade};

@@ -162,7 +162,10 @@ void Device::warp_rendezvous(const char* name, int line, Deposit deposit, void (
     }
     warp.arrived = 0;
     if (operation) operation(warp.lanes);
-    if (orders_memory) warp.synced = ++time_;
+    if (orders_memory) {
+        warp.synced = ++time_;
+        if (!mbarriers_.empty()) share_clocks(thread_ / 32);
+    }
     wake(thread_ / 32 * 32, 32);
     suspend("its turn", line);
 }
@@ -171,6 +174,7 @@ void Device::run_thread() {
     kernel_.run(arguments_);
     Thread& thread = block_[thread_];
     if (!thread.open.empty() || !thread.groups.empty()) fail("ends with asynchronous copies that it never waited for");
+    if (thread.multiplied != thread.retired) fail("ends with wgmmas that it never waited for");
     thread.done = true;
     ++done_;
     fibers_.leave(thread_);
@@ -193,16 +197,25 @@ bool Device::stuck() {
     return true;
 }
 
+// A block that ends while a bulk copy is under way lets it write into the shared memory of the next one.
+bool Device::all_landed() {
+    for (const Mbarrier& barrier : mbarriers_) {
+        if (barrier.copies.empty()) continue;
+        refuse("kernel %s, block (%u, %u, %u), thread %u: ends with bulk copies that nobody waited for", kernel_.name, block_index_[0],
+               block_index_[1], block_index_[2], barrier.copies[0].thread);
+        return false;
+    }
+    return true;
+}
+
 bool Device::run_block() {
     block_begin_ = last_barrier_ = ++time_;
     std::memset(shared_->begin, 0xff, shared_->bytes);
     std::fill(shared_->shadow.begin(), shared_->shadow.end(), Shadow());
-    for (Thread& thread : block_) {
-        thread.done = false;
-        thread.groups.clear();
-        thread.open.clear();
-    }
+    for (Thread& thread : block_) thread = Thread();
     for (Warp& warp : warps_) warp = Warp();
+    for (Warpgroup& group : warpgroups_) group = Warpgroup();
+    mbarriers_.clear();
     arrived_ = done_ = 0;
     ready_.clear();
     if (!fibers_.prepare(threads(), [] { current->run_thread(); })) {
@@ -210,13 +223,14 @@ bool Device::run_block() {
         return false;
     }
     wake(0, threads());
-    while (!ready_.empty()) {
+    // Bulk copies land as late as possible: when no thread can go on.
+    while (!ready_.empty() || let_one_land()) {
         thread_ = ready_.back();
         ready_.pop_back();
         fibers_.run(thread_);
         if (failed_) return false;
     }
-    return stuck();
+    return stuck() && all_landed();
 }
 
 bool Device::launch(const char* name, const unsigned grid[3], unsigned threads, size_t shared, const void* arguments, size_t size) {
@@ -240,6 +254,7 @@ bool Device::launch(const char* name, const unsigned grid[3], unsigned threads, 
     arguments_ = arguments;
     block_.resize(threads);
     warps_.resize(threads / 32);
+    warpgroups_.resize((threads + 127) / 128);
     shared_ = std::make_unique<Memory>(shared);
     failed_ = false;
     launch_begin_ = ++time_;

@@ -186,6 +186,7 @@ inline float high_half(uint32_t pair) {
 inline void load_matrix_x4(uint32_t out[4], Shared<uint4> rows, size_t index, int line = __builtin_LINE()) {
     char* row = rows.at(index);
     emulator::current->read_shared(row, 16);
+    emulator::current->change_registers();
     emulator::current->warp_rendezvous(
         "ldmatrix", line, {row, out},
         [](emulator::Deposit lanes[32]) {
@@ -237,6 +238,59 @@ inline void mma_m16n8k16(float d[4], const uint32_t a[4], uint32_t b0, uint32_t 
         },
         false);
 }
+
+// What follows is of sm_90; src/emulator/async.cpp has the meaning of each.
+struct alignas(64) TensorMap {
+    uint64_t words[16];
+};
+
+inline void mbarrier_init(Shared<uint64_t> barriers, uint32_t index, uint32_t arrivals) {
+    emulator::current->mbarrier_init(barriers.at(index), arrivals);
+}
+inline void mbarrier_arrive(Shared<uint64_t> barriers, uint32_t index) {
+    emulator::current->mbarrier_arrive(barriers.at(index));
+}
+inline void mbarrier_arrive_expect(Shared<uint64_t> barriers, uint32_t index, uint32_t bytes) {
+    emulator::current->mbarrier_expect(barriers.at(index), bytes);
+    emulator::current->mbarrier_arrive(barriers.at(index));
+}
+inline void mbarrier_wait(Shared<uint64_t> barriers, uint32_t index, uint32_t parity, int line = __builtin_LINE()) {
+    emulator::current->mbarrier_wait(barriers.at(index), parity, line);
+}
+inline void fence_proxy_async() {
+    emulator::current->fence_proxy_async();
+}
+
+inline void copy_tensor(Shared<uint4> to, size_t to_index, const TensorMap& map, int32_t x, int32_t y, int32_t z, int32_t w,
+                        Shared<uint64_t> barriers, uint32_t index) {
+    const int32_t begin[4] = {x, y, z, w};
+    emulator::current->copy_tensor(to.at(to_index), map.words, begin, barriers.at(index));
+}
+inline void copy_bulk(Shared<uint4> to, size_t to_index, Global<const uint4> from, size_t from_index, uint32_t count,
+                      Shared<uint64_t> barriers, uint32_t index) {
+    emulator::current->copy_bulk(to.at(to_index), from.at(from_index), 16 * size_t{count}, barriers.at(index));
+}
+
+inline uint64_t matrix_descriptor(Shared<uint4> matrix, size_t index, uint32_t leading, uint32_t stride) {
+    uint64_t address = matrix.at(index) - emulator::current->shared(0, 0);
+    return address >> 4 | static_cast<uint64_t>(leading >> 4) << 16 | static_cast<uint64_t>(stride >> 4) << 32;
+}
+template <size_t REGISTERS>
+inline void wgmma_m64k16(float (&d)[REGISTERS], const uint32_t (&a)[4], uint64_t b, int line = __builtin_LINE()) {
+    emulator::current->wgmma(d, 2 * REGISTERS, a, b, line);
+}
+inline void wgmma_fence() {
+    emulator::current->wgmma_fence();
+}
+inline void wgmma_commit() {
+    emulator::current->wgmma_commit();
+}
+template <int GROUPS>
+inline void wgmma_wait(int line = __builtin_LINE()) {
+    emulator::current->wgmma_wait(GROUPS, line);
+}
+template <size_t REGISTERS>
+inline void settle_registers(float (&)[REGISTERS]) {}
 
 // Sets the word to 1. Any number of threads may: the order cannot be seen.
 inline void raise_flag(Global<uint32_t> flag) {

@@ -5,7 +5,7 @@
 //! launch with an error that names kernel, block and thread. The order of threads and blocks is drawn from a seed.
 //! `docs/kernels.md` says what it cannot see.
 
-use crate::cuda::device::{Device, Launch, Pass, Prepared, Region};
+use crate::cuda::device::{Device, Launch, Pass, Prepared, Region, Tensor, TensorMap};
 use crate::{Error, Result};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -138,16 +138,30 @@ impl Inner {
     }
 }
 
+/// Multiprocessors that the emulated device says it has: few, so that kernels whose blocks do several tiles each do several.
+const PROCESSORS: usize = 3;
+
+/// First word of the emulated device's tensor maps; the others are address, sides, strides and box, as `async.cpp` reads them.
+const TENSOR_MAP: u64 = 0x006d_6170_2074_6d61;
+
 /// The emulated device.
-pub struct Emulator(Arc<Mutex<Inner>>);
+pub struct Emulator {
+    inner: Arc<Mutex<Inner>>,
+    capability: (u32, u32),
+}
 
 impl Emulator {
-    /// A device whose threads and blocks run in an order drawn from `seed`.
+    /// A device of compute capability 9.0 whose threads and blocks run in an order drawn from `seed`.
     pub fn new(seed: u64) -> Emulator {
+        Emulator::posing_as((9, 0), seed)
+    }
+
+    /// A device that says it has another compute capability, so that the paths for it are taken. It executes every kernel.
+    pub fn posing_as(capability: (u32, u32), seed: u64) -> Emulator {
         let interface = interface();
         // SAFETY: no precondition.
         let device = unsafe { (interface.create)(seed) };
-        Emulator(Arc::new(Mutex::new(Inner { device, interface })))
+        Emulator { inner: Arc::new(Mutex::new(Inner { device, interface })), capability }
     }
 }
 
@@ -168,9 +182,28 @@ impl Device for Emulator {
         "emulated CUDA device".into()
     }
 
+    fn capability(&self) -> (u32, u32) {
+        self.capability
+    }
+
+    fn processors(&self) -> usize {
+        PROCESSORS
+    }
+
+    fn tensor_map(&self, tensor: &Tensor) -> Result<TensorMap> {
+        tensor.check()?;
+        let mut map = [0; 16];
+        map[0] = TENSOR_MAP;
+        map[1] = tensor.region.address;
+        map[2..6].copy_from_slice(&tensor.sides.map(|side| side as u64));
+        map[6..9].copy_from_slice(&tensor.strides());
+        map[9..13].copy_from_slice(&tensor.tile.map(|side| side as u64));
+        Ok(map)
+    }
+
     fn allocate(&mut self, bytes: usize) -> Result<Region> {
         // SAFETY: the device checks the size.
-        let address = with(&self.0, |device| unsafe { (device.interface.allocate)(device.device, bytes) });
+        let address = with(&self.inner, |device| unsafe { (device.interface.allocate)(device.device, bytes) });
         if address == 0 {
             return Err(Error::Device(format!("emulated device: no memory is left for {bytes} bytes")));
         }
@@ -179,22 +212,22 @@ impl Device for Emulator {
 
     fn upload(&mut self, region: Region, data: &[u8]) -> Result<()> {
         fits(region, data.len())?;
-        with(&self.0, |device| device.upload(region, data))
+        with(&self.inner, |device| device.upload(region, data))
     }
 
     fn download(&mut self, region: Region, data: &mut [u8]) -> Result<()> {
         fits(region, data.len())?;
-        with(&self.0, |device| device.download(region, data))
+        with(&self.inner, |device| device.download(region, data))
     }
 
     unsafe fn launch(&mut self, launch: &Launch) -> Result<()> {
-        with(&self.0, |device| device.launch(launch))
+        with(&self.inner, |device| device.launch(launch))
     }
 
     unsafe fn prepare(&mut self, pass: &Pass) -> Result<Box<dyn Prepared>> {
         let host = |regions: &[Region]| regions.iter().map(|region| vec![0; region.bytes]).collect();
         Ok(Box::new(EmulatedPass {
-            device: self.0.clone(),
+            device: self.inner.clone(),
             inputs: host(&pass.inputs),
             outputs: host(&pass.outputs),
             pass: pass.clone(),
