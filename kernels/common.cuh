@@ -17,6 +17,7 @@ struct Grid {
     DEVICE size_t voxels() const { return static_cast<size_t>(depth) * height * width; }
     DEVICE uint32_t tiles_h() const { return (height + TILE_H - 1) / TILE_H; }
     DEVICE uint32_t tiles_w() const { return (width + TILE_W - 1) / TILE_W; }
+    DEVICE uint32_t tiles() const { return (depth + TILE_D - 1) / TILE_D * tiles_h() * tiles_w(); }
     // Number of the tile that holds a voxel.
     DEVICE uint32_t tile(uint32_t d, uint32_t h, uint32_t w) const {
         return (d / TILE_D * tiles_h() + h / TILE_H) * tiles_w() + w / TILE_W;

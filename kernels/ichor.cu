@@ -1,6 +1,8 @@
 // All kernels as one translation unit: build.rs compiles it to one fatbin, and for the emulated device to one object.
 #include "conv.cu"
 #include "conv_f16.cu"
+#include "conv_f16_sm90.cu"
+#include "conv_f16_sum.cu"
 #include "dice.cu"
 #include "down.cu"
 #include "head.cu"

@@ -12,8 +12,10 @@
 
 #define DEVICE __device__ __forceinline__
 #define UNROLL _Pragma("unroll")
+#define UNROLL_BY(count) ICHOR_PRAGMA(unroll (count))
+#define ICHOR_PRAGMA(text) _Pragma(#text)
 // A kernel `name` with one argument `a`, for blocks of `threads`.
-#define KERNEL(name, Arguments, threads) extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Arguments a)
+#define KERNEL(name, Arguments, threads) extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ Arguments a)
 
 // An array in global memory; one of const elements is read through the read-only cache.
 template <typename T>
@@ -53,6 +55,10 @@ DEVICE uint32_t block_index() {
 }
 DEVICE uint32_t block_index_y() {
     return blockIdx.y;
+}
+// Blocks along x.
+DEVICE uint32_t grid_blocks() {
+    return gridDim.x;
 }
 
 DEVICE void sync_block() {
@@ -225,6 +231,15 @@ DEVICE void wgmma_fence() {
 // Closes the group of the wgmmas since the last commit.
 DEVICE void wgmma_commit() {
     asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+// Gives registers of the warpgroup back, or takes more from those that others gave back.
+template <int REGISTERS>
+DEVICE void fewer_registers() {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(REGISTERS));
+}
+template <int REGISTERS>
+DEVICE void more_registers() {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS));
 }
 // Waits until at most GROUPS groups are under way.
 template <int GROUPS>

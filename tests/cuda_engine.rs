@@ -17,10 +17,13 @@ const FAST_TOLERANCE: f64 = 1e-2;
 /// Share of voxels that a fast pass may move across probability 0.5.
 const FAST_MOVED: f64 = 5e-4;
 
+/// The devices of this machine and build: the emulated one poses as a Hopper GPU and as an older one, so that both paths are taken.
 fn devices() -> Vec<Box<dyn Device>> {
     let mut all: Vec<Box<dyn Device>> = Vec::new();
     #[cfg(feature = "emulator")]
-    all.push(Box::new(ichor::emulator::Emulator::new(17)));
+    for capability in [(9, 0), (8, 0)] {
+        all.push(Box::new(ichor::emulator::Emulator::posing_as(capability, 17)));
+    }
     match driver::Gpu::new(0) {
         Ok(gpu) => all.push(Box::new(gpu)),
         Err(reason) => println!("not on a GPU: {reason}"),

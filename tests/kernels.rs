@@ -3,7 +3,7 @@
 
 use half::f16;
 use ichor::cuda::conv::{self, Conv, Residual};
-use ichor::cuda::conv_f16::{self, ConvF16};
+use ichor::cuda::conv_f16::{self, ConvF16, Division, Path};
 use ichor::cuda::dice::{self, DiceProblem, PARTIAL_BYTES, TOTAL_BYTES};
 use ichor::cuda::head::{self, Head, HeadWeights};
 use ichor::cuda::slots::Slots;
@@ -174,33 +174,53 @@ impl ConvProblem {
         near(&take::<f32>(device, output), flat(&self.reference()), F32_TOLERANCE);
     }
 
+    /// In each division of its work that the device can do.
     fn fast(&self, device: &mut dyn Device) {
+        let pairs = self.channels.map(|channels| channels.div_ceil(8)).iter().sum::<usize>().div_ceil(2);
+        let mut paths = vec![Path::Portable];
+        if device.capability() == (9, 0) && self.kernel[0] <= 5 {
+            paths.push(Path::Sm90);
+        }
+        for path in paths {
+            for outputs in [32, 64] {
+                for splits in if pairs > 1 { vec![1, pairs] } else { vec![1] } {
+                    self.fast_in(device, Division { path, outputs, splits });
+                }
+            }
+        }
+    }
+
+    fn fast_in(&self, device: &mut dyn Device, division: Division) {
         let (input, skip, kernel, bias, slopes) = self.parts();
         let joined = Slots::joined(&Slots::plain(self.channels[0]), &Slots::plain(self.channels[1]));
         let outputs = if self.residual { joined.clone() } else { Slots::plain(self.outputs) };
         let chunks = self.channels.map(|channels| channels.div_ceil(8));
         let input = put(device, &blocked(input.view()));
         let skip = (chunks[1] > 0).then(|| put(device, &blocked(skip.view())));
-        let packed = conv_f16::pack(kernel.as_slice().unwrap(), self.kernel, &joined, &outputs).unwrap();
+        let packed = conv_f16::pack(kernel.as_slice().unwrap(), self.kernel, &joined, &outputs, division).unwrap();
         let voxels = self.shape.iter().product::<usize>();
         let output = device.allocate(16 * outputs.chunks() * voxels).unwrap();
         let overflow = put(device, &[0u32]);
+        let partial_bytes = division.partial_bytes(self.shape, outputs.chunks());
         let problem = ConvF16 {
             shape: self.shape,
             kernel: self.kernel,
             chunks,
             output_chunks: outputs.chunks(),
+            division,
             input,
             skip,
             weights: put(device, &packed),
-            bias: put(device, &outputs.spread(Some(&bias), 32)),
-            slopes: put(device, &outputs.spread(Some(&slopes), 32)),
+            bias: put(device, &outputs.spread(Some(&bias), conv_f16::PADDING)),
+            slopes: put(device, &outputs.spread(Some(&slopes), conv_f16::PADDING)),
             residual: self.residual.then_some((input, chunks[0], skip)),
             output,
+            partial: (partial_bytes > 0).then(|| device.allocate(partial_bytes).unwrap()),
             needed: None,
             overflow,
         };
-        launch(device, &problem.launch());
+        println!("{division:?}");
+        problem.launches(device).unwrap().iter().for_each(|one| launch(device, one));
         let y = unblocked(&take::<f16>(device, output), &outputs, self.shape);
         near(flat(&y), flat(&self.reference()), F16_TOLERANCE);
         assert_eq!(take::<u32>(device, overflow), [0], "nothing overflows");
@@ -571,34 +591,76 @@ fn what_does_not_fit_f16_is_flagged() {
     }
 }
 
+/// Divisions that take every kernel of the fast grade on a device, for two pairs of input chunks.
+fn divisions(device: &dyn Device) -> Vec<Division> {
+    let paths = if device.capability() == (9, 0) { vec![Path::Portable, Path::Sm90] } else { vec![Path::Portable] };
+    let sizes = [(32, 1), (32, 2), (64, 1), (64, 2)];
+    paths.iter().flat_map(|path| sizes.map(|(outputs, splits)| Division { path: *path, outputs, splits })).collect()
+}
+
+/// A 1x1x1 convolution whose matrix is twice the identity.
+fn doubling(device: &mut dyn Device, x: &Array4<f32>, division: Division, needed: Option<&[u32]>) -> (Vec<f16>, u32) {
+    let (channels, depth, height, width) = x.dim();
+    let shape = [depth, height, width];
+    let slots = Slots::plain(channels);
+    let mut identity = vec![0.0; channels * channels];
+    identity.iter_mut().step_by(channels + 1).for_each(|value| *value = 2.0);
+    let overflow = put(device, &[0u32]);
+    let output = put(device, &vec![f16::from_f32(77.0); 8 * slots.chunks() * shape.iter().product::<usize>()]);
+    let partial_bytes = division.partial_bytes(shape, slots.chunks());
+    let problem = ConvF16 {
+        shape,
+        kernel: [1; 3],
+        chunks: [slots.chunks(), 0],
+        output_chunks: slots.chunks(),
+        division,
+        input: put(device, &blocked(x.view())),
+        skip: None,
+        weights: put(device, &conv_f16::pack(&identity, [1; 3], &slots, &slots, division).unwrap()),
+        bias: put(device, &[0.0f32; conv_f16::PADDING]),
+        slopes: put(device, &[1.0f32; conv_f16::PADDING]),
+        residual: None,
+        output,
+        partial: (partial_bytes > 0).then(|| device.allocate(partial_bytes).unwrap()),
+        needed: needed.map(|flags| put(device, flags)),
+        overflow,
+    };
+    problem.launches(device).unwrap().iter().for_each(|one| launch(device, one));
+    (take::<f16>(device, output), take::<u32>(device, overflow)[0])
+}
+
 #[test]
-fn a_convolution_flags_what_does_not_fit_f16() {
-    // 1x1x1, the identity times 2, so only the one large value can overflow: in the first or second channel of a pair.
-    let (shape, channels) = ([1, 2, 9], 2);
-    for (channel, value, flag) in [(0, 32752.0, 0), (0, 40000.0, 1), (1, 40000.0, 1), (0, -40000.0, 1), (1, -32752.0, 0)] {
-        let mut x = Array4::zeros((channels, 1, 2, 9));
-        x[[channel, 0, 1, 8]] = value;
-        let slots = Slots::plain(channels);
+fn a_fast_convolution_flags_what_does_not_fit_f16() {
+    // Only the one large value can overflow: in the first or second channel of a pair, in each half of a row.
+    for (channel, w, value, flag) in
+        [(0, 8, 32752.0, 0), (0, 8, 40000.0, 1), (1, 7, 40000.0, 1), (16, 0, -40000.0, 1), (16, 8, -32752.0, 0), (9, 8, f32::NAN, 1)]
+    {
+        let mut x = Array4::zeros((17, 1, 2, 9));
+        x[[channel, 0, 1, w]] = value;
         for device in &mut devices(10) {
-            let device = device.as_mut();
-            let overflow = put(device, &[0u32]);
-            let problem = ConvF16 {
-                shape,
-                kernel: [1; 3],
-                chunks: [1, 0],
-                output_chunks: 1,
-                input: put(device, &blocked(x.view())),
-                skip: None,
-                weights: put(device, &conv_f16::pack(&[2.0, 0.0, 0.0, 2.0], [1; 3], &slots, &slots).unwrap()),
-                bias: put(device, &[0.0f32; 32]),
-                slopes: put(device, &[1.0f32; 32]),
-                residual: None,
-                output: device.allocate(16 * 18).unwrap(),
-                needed: None,
-                overflow,
-            };
-            launch(device, &problem.launch());
-            assert_eq!(take::<u32>(device, overflow), [flag], "{value} in channel {channel}");
+            for division in divisions(device.as_ref()) {
+                let (_, raised) = doubling(device.as_mut(), &x, division, None);
+                assert_eq!(raised, flag, "{value} in channel {channel}, {division:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fast_convolution_computes_the_needed_tiles_only() {
+    // Tiles are 4x8x16: two along each axis. More tiles than the emulated device has multiprocessors, so some blocks do several.
+    let x = array(61, 17, [5, 9, 17]);
+    let flags = [0, 1, 1, 0, 1, 0, 0, 1];
+    for device in &mut devices(11) {
+        for division in divisions(device.as_ref()) {
+            let (y, raised) = doubling(device.as_mut(), &x, division, Some(&flags));
+            assert_eq!(raised, 0);
+            for ((c, d, h, w), value) in x.indexed_iter() {
+                let tile = (d / 4 * 2 + h / 8) * 2 + w / 16;
+                let expected = if flags[tile] == 1 { 2.0 * value } else { 77.0 };
+                let place = (c / 8 * 5 * 9 * 17 + (d * 9 + h) * 17 + w) * 8 + c % 8;
+                assert_eq!(y[place].to_f32(), expected, "channel {c}, voxel ({d}, {h}, {w}), {division:?}");
+            }
         }
     }
 }

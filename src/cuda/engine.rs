@@ -1,7 +1,7 @@
 //! The V-Net on a CUDA device: weights packed once, one arena, the whole pass prepared as one graph.
 
 use super::conv::{self, Conv, Residual};
-use super::conv_f16::{self, ConvF16};
+use super::conv_f16::{self, ConvF16, Division};
 use super::device::{Device, Launch, Pass, Prepared, Region};
 use super::head::{self, Head, HeadWeights};
 use super::slots::Slots;
@@ -219,6 +219,8 @@ struct Memory {
     flags: Vec<Region>,
     overflow: Region,
     arena: Region,
+    /// For the partial sums of one convolution at a time; absent where none is split.
+    partial: Option<Region>,
 }
 
 impl Memory {
@@ -234,7 +236,17 @@ impl Memory {
         let flags = sizes.into_iter().map(&mut take).collect();
         let overflow = take(4);
         let exact = plan.arena(&exact_sizes(plan)).size;
-        let fast = if grade == Grade::Fast { plan.arena(&fast_sizes(plan, &slots(plan))).size } else { 0 };
+        let (mut fast, mut partial) = (0, 0);
+        if grade == Grade::Fast {
+            let slots = slots(plan);
+            fast = plan.arena(&fast_sizes(plan, &slots)).size;
+            for step in &plan.steps {
+                if let Step::Conv { layer, input, output, .. } = step {
+                    let division = division(device, plan, &slots, layer, *input, *output);
+                    partial = partial.max(division.partial_bytes(plan.buffers[*output].shape, slots[*output].chunks()));
+                }
+            }
+        }
         Ok(Memory {
             scan: device.allocate(4 * voxels)?,
             logits: device.allocate(4 * voxels)?,
@@ -242,6 +254,7 @@ impl Memory {
             flags,
             overflow,
             arena: device.allocate(exact.max(fast))?,
+            partial: if partial > 0 { Some(device.allocate(partial)?) } else { None },
         })
     }
 
@@ -454,6 +467,12 @@ fn head_launch(memory: &Memory, plan: &Plan, storage: Storage, channels: usize, 
     head.launch()
 }
 
+/// How a convolution of the fast grade is divided on `device`.
+fn division(device: &dyn Device, plan: &Plan, slots: &[Slots], layer: &Layer, input: BufferId, output: BufferId) -> Division {
+    let shape = plan.buffers[output].shape;
+    Division::new(device.capability(), shape, layer.kernel, slots[input].chunks(), slots[output].chunks())
+}
+
 /// The launches of the fast grade, or `None` where a weight does not fit f16.
 fn fast_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights: &Weights) -> Result<Option<Vec<Launch>>> {
     let slots = slots(plan);
@@ -461,7 +480,7 @@ fn fast_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights:
     let mut layers = Layers::default();
     let mut launches = Vec::new();
     for step in &plan.steps {
-        launches.push(match step {
+        let launch = match step {
             Step::Input { layer, output } => {
                 let [packed, bias, slopes] = exact_conv(device, &mut layers, weights, layer)?;
                 let conv = Conv {
@@ -481,15 +500,17 @@ fn fast_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights:
                 conv.launch_input_f16(memory.overflow)
             }
             Step::Conv { layer, input, residual, output } => {
+                let division = division(device, plan, &slots, layer, *input, *output);
                 let made = layers.get(layer, || {
                     let tensors = tensors(weights, layer);
-                    let Some(packed) = conv_f16::pack(&tensors.kernel, layer.kernel, &slots[*input], &slots[*output]) else {
+                    let Some(packed) = conv_f16::pack(&tensors.kernel, layer.kernel, &slots[*input], &slots[*output], division)
+                    else {
                         return Ok(None);
                     };
                     Ok(Some([
                         store(device, &packed)?,
-                        store(device, &slots[*output].spread(Some(&tensors.bias), conv::OUTPUTS))?,
-                        store(device, &slots[*output].spread(tensors.slopes.as_deref(), conv::OUTPUTS))?,
+                        store(device, &slots[*output].spread(Some(&tensors.bias), conv_f16::PADDING))?,
+                        store(device, &slots[*output].spread(tensors.slopes.as_deref(), conv_f16::PADDING))?,
                     ]))
                 })?;
                 let Some([packed, bias, slopes]) = made else { return Ok(None) };
@@ -500,6 +521,7 @@ fn fast_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights:
                     kernel: layer.kernel,
                     chunks: [stored, slots[*input].chunks() - stored],
                     output_chunks: slots[*output].chunks(),
+                    division,
                     input: buffers[*input],
                     skip: skip(*input),
                     weights: packed,
@@ -507,10 +529,12 @@ fn fast_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights:
                     slopes,
                     residual: residual.map(|id| (buffers[id], stored_chunks(plan, &slots, id), skip(id))),
                     output: buffers[*output],
+                    partial: memory.partial,
                     needed: Some(memory.flags[*output]),
                     overflow: memory.overflow,
                 };
-                conv.launch()
+                launches.extend(conv.launches(device)?);
+                continue;
             }
             Step::Down { layer, input, output } | Step::Up { layer, input, output, .. } => {
                 let up = matches!(step, Step::Up { .. });
@@ -535,7 +559,8 @@ fn fast_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights:
                 let packed = head_weights(device, weights, hidden, binary, &slots[*input])?;
                 head_launch(memory, plan, Storage::Blocked, 8 * slots[*input].chunks(), buffers[*input], packed)
             }
-        });
+        };
+        launches.push(launch);
     }
     Ok(Some(launches))
 }

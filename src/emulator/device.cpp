@@ -252,6 +252,7 @@ bool Device::launch(const char* name, const unsigned grid[3], unsigned threads, 
     }
     kernel_ = *kernel;
     arguments_ = arguments;
+    grid_blocks_ = grid[0];
     block_.resize(threads);
     warps_.resize(threads / 32);
     warpgroups_.resize((threads + 127) / 128);

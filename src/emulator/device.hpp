@@ -166,6 +166,7 @@ public:
     unsigned thread() const { return thread_; }
     unsigned threads() const { return static_cast<unsigned>(block_.size()); }
     const unsigned* block() const { return block_index_; }
+    unsigned grid_blocks() const { return grid_blocks_; }
     char* shared(size_t offset, size_t bytes);
     void read(const char* at, unsigned bytes);
     void write(char* at, unsigned bytes);
@@ -238,7 +239,7 @@ private:
     std::deque<Mbarrier> mbarriers_;
     Clock warp_reads_;  // for each word of shared memory and each warp the last read; kept, as clocks are, in blocks with mbarriers
     std::vector<unsigned> ready_;
-    unsigned block_index_[3] = {};
+    unsigned block_index_[3] = {}, grid_blocks_ = 0;
     unsigned thread_ = 0, arrived_ = 0, done_ = 0;
     bool failed_ = false;
     uint32_t time_ = 1;  // 1 is the host's time before the first launch

@@ -6,6 +6,7 @@
 
 #define DEVICE inline
 #define UNROLL
+#define UNROLL_BY(count)
 #define KERNEL(name, Arguments, threads)                                                                                   \
     static void name(const Arguments&);                                                                                    \
     static const bool name##_is_registered = [] {                                                                          \
@@ -87,6 +88,13 @@ inline uint32_t block_index() {
 }
 inline uint32_t block_index_y() {
     return emulator::current->block()[1];
+}
+inline uint32_t grid_blocks() {
+    return emulator::current->grid_blocks();
+}
+template <typename T>
+inline T min(T a, T b) {
+    return b < a ? b : a;
 }
 
 inline void sync_block(int line = __builtin_LINE()) {
@@ -288,6 +296,15 @@ inline void wgmma_commit() {
 template <int GROUPS>
 inline void wgmma_wait(int line = __builtin_LINE()) {
     emulator::current->wgmma_wait(GROUPS, line);
+}
+// setmaxnreg: the registers of the host are its compiler's.
+template <int REGISTERS>
+inline void fewer_registers() {
+    static_assert(REGISTERS % 8 == 0 && REGISTERS >= 24 && REGISTERS <= 256, "PTX ISA, setmaxnreg");
+}
+template <int REGISTERS>
+inline void more_registers() {
+    fewer_registers<REGISTERS>();
 }
 template <size_t REGISTERS>
 inline void settle_registers(float (&)[REGISTERS]) {}

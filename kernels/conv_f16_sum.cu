@@ -1,0 +1,36 @@
+// conv_f16_sum: the sums of a convolution's splits, added in their order, and its epilogue.
+//   y = act(bias + ((split 0 + split 1) + split 2) ...) (+ residual)
+// layout     conv_f16_tile.cuh has that of the partial sums; a warp reads 512 bytes in a row
+// mapping    block = the sums of a tile and a block of output channels, in the same threads that stored them
+// bound      memory (L2): 4 bytes a sum and split
+// tested by  tests/kernels.rs
+#pragma once
+#include "conv_f16_tile.cuh"
+
+template <uint32_t GROUPS>
+DEVICE void conv_f16_sum(const ConvF16Output& a) {
+    const uint32_t blocks = (a.chunks + GROUPS - 1) / GROUPS;
+    ConvF16Item item = conv_f16_item(a, block_index(), blocks, 0);
+    if (a.needed && !a.needed[item.tile]) return;
+    const Voxel origin = tile_origin(a.grid, item.tile);
+    bool bad = false;
+    for (uint32_t n = 0; n < GROUPS * TILE_D; ++n) {
+        float sum[4] = {};
+        for (item.split = 0; item.split < a.splits; ++item.split) {
+            const float4 four = a.partial[conv_f16_partial(a, item, blocks, GROUPS, n % TILE_D, n / TILE_D)];
+            sum[0] += four.x;
+            sum[1] += four.y;
+            sum[2] += four.z;
+            sum[3] += four.w;
+        }
+        bad = conv_f16_finish(a, origin, n % TILE_D, item.block * GROUPS + n / TILE_D, sum) || bad;
+    }
+    if (bad) raise_flag(a.overflow);
+}
+
+KERNEL(conv_f16_sum_n32, ConvF16Output, CONV_F16_THREADS) {
+    conv_f16_sum<4>(a);
+}
+KERNEL(conv_f16_sum_n64, ConvF16Output, CONV_F16_THREADS) {
+    conv_f16_sum<8>(a);
+}
