@@ -6,7 +6,7 @@
 // mapping    block = item of conv_f16_tile.cuh: a tile x 32 or 64 channels, 8 warps; warp = 4 rows of 16 voxels; m16n8k16 with m = the 16
 //            voxels of a row, n = 8 outputs, k = 2 chunks of 8 inputs. A tap is a shift of the rows' addresses: ldmatrix takes any 16-byte
 //            address.
-// shared     two stages of 2 chunks x 4 x (8+kh-1) x (16+kw-1) words of 16 bytes: 61 KB at 5x5x5
+// shared     two stages of 2 chunks x (8+kh-1) x 4 x (16+kw-1) words of 16 bytes (H, D, W): 61 KB at 5x5x5
 // bound      a tap at 32 (64) channels: 16 (32) mma for 4 ldmatrix.x4 and 2 (4) 16-byte loads of weights (L1)
 // tested by  tests/kernels.rs
 #pragma once
@@ -31,20 +31,20 @@ DEVICE void conv_f16(const ConvF16Arguments& a) {
     const ConvF16Item item = conv_f16_item(a.out, block_index(), blocks, pairs);
     if (a.out.needed && !a.out.needed[item.tile]) return;
     const Voxel origin = tile_origin(grid, item.tile);
-    const uint32_t rows = TILE_H + a.kernel_height - 1;
-    const uint32_t plane = TILE_D * rows * PITCH;
+    const uint32_t plane = (TILE_H + a.kernel_height - 1) * TILE_D * PITCH;
     const Shared<uint4> halo = shared_array<uint4>(0, 4 * plane);
     const size_t voxels = grid.voxels();
-    const uint32_t first_step = item.first_pair * a.kernel_depth, last_step = item.last_pair * a.kernel_depth;
+    const uint32_t steps = (item.last_pair - item.first_pair) * a.kernel_depth;
     const uint32_t lane = thread_index() % 32, warp = thread_index() / 32;
 
     // A step is one pair of chunks and one depth i of the kernel.
-    auto load = [&](uint32_t step) {
-        const uint32_t pair = step / a.kernel_depth, i = step % a.kernel_depth, stage = step % 2;
+    uint32_t pair = item.first_pair, i = 0;  // of the next load
+    auto load = [&](uint32_t stage) {
         for (uint32_t n = thread_index(); n < 2 * plane; n += CONV_F16_THREADS) {
-            const uint32_t chunk = 2 * pair + n / plane, place = n % plane;
-            const uint32_t z = origin.d + place / PITCH / rows + i - a.kernel_depth / 2;
-            const uint32_t y = origin.h + place / PITCH % rows - a.kernel_height / 2;
+            const bool second = n >= plane;
+            const uint32_t chunk = 2 * pair + second, place = second ? n - plane : n;
+            const uint32_t z = origin.d + place / PITCH % TILE_D + i - a.kernel_depth / 2;
+            const uint32_t y = origin.h + place / PITCH / TILE_D - a.kernel_height / 2;
             const uint32_t x = origin.w + place % PITCH - KW / 2;
             // Coordinates before the grid wrap around to large numbers.
             const bool inside = chunk < a.chunks && z < grid.depth && y < grid.height && x < grid.width;
@@ -54,26 +54,31 @@ DEVICE void conv_f16(const ConvF16Arguments& a) {
                           inside);
         }
         commit_async();
+        if (++i == a.kernel_depth) {
+            i = 0;
+            ++pair;
+        }
     };
 
     float sum[TILE_D][4 * GROUPS] = {};
     const uint32_t taps = a.kernel_height * KW;  // of a step
     const size_t next_block = static_cast<size_t>(pairs) * a.kernel_depth * taps * 64;
-    load(first_step);
-    for (uint32_t step = first_step; step < last_step; ++step) {
-        if (step + 1 < last_step) {
-            load(step + 1);
+    size_t tap = (item.block * BLOCKS_32 * static_cast<size_t>(pairs) + item.first_pair) * a.kernel_depth * taps * 64 + lane;
+    load(0);
+    for (uint32_t step = 0; step < steps; ++step) {
+        if (step + 1 < steps) {
+            load((step + 1) % 2);
             wait_async<1>();
         } else {
             wait_async<0>();
         }
         sync_block();
         // Lanes 0 to 15 bring the rows of the first chunk, lanes 16 to 31 those of the second.
-        const uint32_t from = (2 * (step % 2) + lane / 16) * plane + warp * PITCH + lane % 16;
-        size_t tap = item.block * BLOCKS_32 * next_block + static_cast<size_t>(step) * taps * 64 + lane;
+        const uint32_t from = (2 * (step % 2) + lane / 16) * plane + warp * TILE_D * PITCH + lane % 16;
+        // Not unrolled: the registers do not suffice for the weights of several taps. Other warps hide the wait for them.
+        UNROLL_BY(1)
         for (uint32_t j = 0; j < a.kernel_height; ++j) {
-            // At 64 channels the registers do not suffice for the weights of several taps.
-            UNROLL_BY(GROUPS == 4 ? KW : 1)
+            UNROLL_BY(1)
             for (uint32_t k = 0; k < KW; ++k, tap += 64) {
                 uint4 b[2 * BLOCKS_32];
                 UNROLL
@@ -81,7 +86,7 @@ DEVICE void conv_f16(const ConvF16Arguments& a) {
                 UNROLL
                 for (uint32_t d = 0; d < TILE_D; ++d) {
                     uint32_t x[4];
-                    load_matrix_x4(x, halo, from + (d * rows + j) * PITCH + k);
+                    load_matrix_x4(x, halo, from + (j * TILE_D + d) * PITCH + k);
                     UNROLL
                     for (uint32_t n = 0; n < 2 * BLOCKS_32; ++n) {
                         mma_m16n8k16(sum[d] + 8 * n, x, b[n].x, b[n].y);
@@ -96,7 +101,7 @@ DEVICE void conv_f16(const ConvF16Arguments& a) {
 }
 
 #define CONV_F16(width)                                                          \
-    KERNEL(conv_f16_w##width##_n32, ConvF16Arguments, CONV_F16_THREADS) {        \
+    KERNEL_FOR(conv_f16_w##width##_n32, ConvF16Arguments, CONV_F16_THREADS, 2) { \
         conv_f16<width, 4>(a);                                                   \
     }                                                                            \
     KERNEL(conv_f16_w##width##_n64, ConvF16Arguments, CONV_F16_THREADS) {        \

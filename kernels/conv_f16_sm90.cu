@@ -131,12 +131,13 @@ DEVICE void conv_f16_sm90(const ConvF16Sm90Arguments& a) {
                             load_matrix_x4(x[z], halo, from + z * rows * pitch + k);
                         }
                         wgmma_fence();
+                        // In an order in which one accumulator is seldom used twice in a row.
                         UNROLL
-                        for (uint32_t z = half * PLANES / 2; z < (half + 1) * PLANES / 2; ++z) {
+                        for (uint32_t i = 0; i < KD; ++i) {
                             UNROLL
                             for (uint32_t d = 0; d < TILE_D; ++d) {
                                 // A descriptor's address counts words of 16 bytes.
-                                if (d <= z && z - d < KD) wgmma_m64k16(sum[d], x[z], matrices + (k * KD + z - d) * MATRIX);
+                                if ((d + i) / (PLANES / 2) == half) wgmma_m64k16(sum[d], x[d + i], matrices + (k * KD + i) * MATRIX);
                             }
                         }
                         wgmma_commit();
@@ -158,10 +159,10 @@ DEVICE void conv_f16_sm90(const ConvF16Sm90Arguments& a) {
 }
 
 #define CONV_F16_SM90(depth)                                                               \
-    KERNEL(conv_f16_sm90_d##depth##_n32, ConvF16Sm90Arguments, CONV_F16_SM90_THREADS) {    \
+    KERNEL_FOR(conv_f16_sm90_d##depth##_n32, ConvF16Sm90Arguments, CONV_F16_SM90_THREADS, 1) {\
         conv_f16_sm90<depth, 4>(a);                                                        \
     }                                                                                      \
-    KERNEL(conv_f16_sm90_d##depth##_n64, ConvF16Sm90Arguments, CONV_F16_SM90_THREADS) {    \
+    KERNEL_FOR(conv_f16_sm90_d##depth##_n64, ConvF16Sm90Arguments, CONV_F16_SM90_THREADS, 1) {\
         conv_f16_sm90<depth, 8>(a);                                                        \
     }
 CONV_F16_SM90(1)

@@ -14,16 +14,21 @@ DEVICE void conv_f16_sum(const ConvF16Output& a) {
     if (a.needed && !a.needed[item.tile]) return;
     const Voxel origin = tile_origin(a.grid, item.tile);
     bool bad = false;
-    for (uint32_t n = 0; n < GROUPS * TILE_D; ++n) {
+    for (uint32_t n = 0; n < TILE_D * GROUPS; ++n) {
         float sum[4] = {};
         for (item.split = 0; item.split < a.splits; ++item.split) {
-            const float4 four = a.partial[conv_f16_partial(a, item, blocks, GROUPS, n % TILE_D, n / TILE_D)];
+            const float4 four = a.partial[conv_f16_partial(a, item, blocks, GROUPS) + n * CONV_F16_THREADS];
             sum[0] += four.x;
             sum[1] += four.y;
             sum[2] += four.z;
             sum[3] += four.w;
         }
-        bad = conv_f16_finish(a, origin, n % TILE_D, item.block * GROUPS + n / TILE_D, sum) || bad;
+        UNROLL
+        for (uint32_t half = 0; half < 2; ++half) {
+            size_t voxel;
+            if (!conv_f16_voxel(voxel, a.grid, origin, n / GROUPS, half)) continue;
+            bad = conv_f16_finish(a, voxel, item.block * GROUPS + n % GROUPS, sum[2 * half], sum[2 * half + 1]) || bad;
+        }
     }
     if (bad) raise_flag(a.overflow);
 }

@@ -40,54 +40,59 @@ DEVICE ConvF16Item conv_f16_item(const ConvF16Output& a, uint32_t index, uint32_
     return item;
 }
 
-DEVICE size_t conv_f16_partial(const ConvF16Output& a, const ConvF16Item& item, uint32_t blocks, uint32_t groups, uint32_t d, uint32_t group) {
+// The first partial sum of an item's first fragment in this thread; the others follow at CONV_F16_THREADS.
+DEVICE size_t conv_f16_partial(const ConvF16Output& a, const ConvF16Item& item, uint32_t blocks, uint32_t groups) {
     const size_t place = (static_cast<size_t>(item.split) * blocks + item.block) * a.grid.tiles() + item.tile;
-    return ((place * TILE_D + d) * groups + group) * CONV_F16_THREADS + thread_index();
+    return place * TILE_D * groups * CONV_F16_THREADS + thread_index();
 }
 
-// Bias, activation and residual of one fragment, rounded to f16. Whether a value does not fit.
-DEVICE bool conv_f16_finish(const ConvF16Output& a, const Voxel& origin, uint32_t d, uint32_t chunk, const float sum[4]) {
-    const uint32_t lane = thread_index() % 32, slot = chunk * CHUNK + 2 * (lane % 4);
-    const uint32_t z = origin.d + d, y = origin.h + thread_index() / 32;
-    if (chunk >= a.chunks || z >= a.grid.depth || y >= a.grid.height) return false;
+// Whether the voxel of row d and half of a fragment is inside of the grid, and which it is.
+DEVICE bool conv_f16_voxel(size_t& voxel, const Grid& grid, const Voxel& origin, uint32_t d, uint32_t half) {
+    const uint32_t z = origin.d + d, y = origin.h + thread_index() / 32, x = origin.w + thread_index() % 32 / 4 + 8 * half;
+    voxel = (static_cast<size_t>(z) * grid.height + y) * grid.width + x;
+    return z < grid.depth && y < grid.height && x < grid.width;
+}
+
+// Bias, activation and residual of two channels of a voxel, rounded to f16. Whether one does not fit.
+DEVICE bool conv_f16_finish(const ConvF16Output& a, size_t voxel, uint32_t chunk, float low, float high) {
+    if (chunk >= a.chunks) return false;
+    const uint32_t pair = thread_index() % 4, slot = chunk * CHUNK + 2 * pair;
     const size_t voxels = a.grid.voxels();
-    const bool first = chunk < a.residual_chunks;
-    const Global<const uint32_t> residual = first ? a.residual : a.residual_skip;
-    const size_t residual_chunk = first ? chunk : chunk - a.residual_chunks;
-    bool bad = false;
-    UNROLL
-    for (uint32_t half = 0; half < 2; ++half) {
-        const uint32_t x = origin.w + lane / 4 + 8 * half;
-        if (x >= a.grid.width) continue;
-        const size_t voxel = (static_cast<size_t>(z) * a.grid.height + y) * a.grid.width + x;
-        float low = activate(sum[2 * half] + a.bias[slot], a.slopes[slot]);
-        float high = activate(sum[2 * half + 1] + a.bias[slot + 1], a.slopes[slot + 1]);
-        if (a.residual) {
-            const uint32_t pair = residual[(residual_chunk * voxels + voxel) * 4 + lane % 4];
-            low += low_half(pair);
-            high += high_half(pair);
-        }
-        bad = bad || overflows(low) || overflows(high);
-        a.output[(chunk * voxels + voxel) * 4 + lane % 4] = pack_half2(low, high);
+    low = activate(low + a.bias[slot], a.slopes[slot]);
+    high = activate(high + a.bias[slot + 1], a.slopes[slot + 1]);
+    if (a.residual) {
+        const bool first = chunk < a.residual_chunks;
+        const Global<const uint32_t> residual = first ? a.residual : a.residual_skip;
+        const uint32_t more = residual[((first ? chunk : chunk - a.residual_chunks) * voxels + voxel) * 4 + pair];
+        low += low_half(more);
+        high += high_half(more);
     }
-    return bad;
+    a.output[(chunk * voxels + voxel) * 4 + pair] = pack_half2(low, high);
+    return overflows(low) || overflows(high);
 }
 
 // Finishes or stores the sums of an item.
 template <uint32_t GROUPS>
 DEVICE void conv_f16_store(const ConvF16Output& a, const ConvF16Item& item, uint32_t blocks, const float (&sum)[TILE_D][4 * GROUPS]) {
+    if (a.splits > 1) {
+        const size_t partial = conv_f16_partial(a, item, blocks, GROUPS);
+        UNROLL
+        for (uint32_t n = 0; n < TILE_D * GROUPS; ++n) {
+            const float* four = sum[n / GROUPS] + 4 * (n % GROUPS);
+            a.partial[partial + n * CONV_F16_THREADS] = float4{four[0], four[1], four[2], four[3]};
+        }
+        return;
+    }
     const Voxel origin = tile_origin(a.grid, item.tile);
     bool bad = false;
     UNROLL
     for (uint32_t group = 0; group < GROUPS; ++group) {
         UNROLL
-        for (uint32_t d = 0; d < TILE_D; ++d) {
-            const float* four = sum[d] + 4 * group;
-            if (a.splits > 1) {
-                a.partial[conv_f16_partial(a, item, blocks, GROUPS, d, group)] = float4{four[0], four[1], four[2], four[3]};
-            } else {
-                bad = conv_f16_finish(a, origin, d, item.block * GROUPS + group, four) || bad;
-            }
+        for (uint32_t n = 0; n < 2 * TILE_D; ++n) {
+            size_t voxel;
+            if (!conv_f16_voxel(voxel, a.grid, origin, n / 2, n % 2)) continue;
+            const float* two = sum[n / 2] + 4 * group + 2 * (n % 2);
+            bad = conv_f16_finish(a, voxel, item.block * GROUPS + group, two[0], two[1]) || bad;
         }
     }
     if (bad) raise_flag(a.overflow);

@@ -14,8 +14,9 @@
 #define UNROLL _Pragma("unroll")
 #define UNROLL_BY(count) ICHOR_PRAGMA(unroll (count))
 #define ICHOR_PRAGMA(text) _Pragma(#text)
-// A kernel `name` with one argument `a`, for blocks of `threads`.
-#define KERNEL(name, Arguments, threads) extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ Arguments a)
+// A kernel `name` with one argument `a`, for blocks of `threads`, of which a multiprocessor's registers hold at least `blocks`.
+#define KERNEL_FOR(name, Arguments, threads, blocks) extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ Arguments a)
+#define KERNEL(name, Arguments, threads) extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Arguments a)
 
 // An array in global memory; one of const elements is read through the read-only cache.
 template <typename T>

@@ -632,9 +632,14 @@ fn doubling(device: &mut dyn Device, x: &Array4<f32>, division: Division, needed
 #[test]
 fn a_fast_convolution_flags_what_does_not_fit_f16() {
     // Only the one large value can overflow: in the first or second channel of a pair, in each half of a row.
-    for (channel, w, value, flag) in
-        [(0, 8, 32752.0, 0), (0, 8, 40000.0, 1), (1, 7, 40000.0, 1), (16, 0, -40000.0, 1), (16, 8, -32752.0, 0), (9, 8, f32::NAN, 1)]
-    {
+    for (channel, w, value, flag) in [
+        (0, 8, 32752.0, 0),
+        (0, 8, 40000.0, 1),
+        (1, 7, 40000.0, 1),
+        (16, 0, -40000.0, 1),
+        (16, 8, -32752.0, 0),
+        (9, 8, f32::NAN, 1),
+    ] {
         let mut x = Array4::zeros((17, 1, 2, 9));
         x[[channel, 0, 1, w]] = value;
         for device in &mut devices(10) {

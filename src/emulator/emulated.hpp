@@ -7,6 +7,7 @@
 #define DEVICE inline
 #define UNROLL
 #define UNROLL_BY(count)
+#define KERNEL_FOR(name, Arguments, threads, blocks) KERNEL(name, Arguments, threads)
 #define KERNEL(name, Arguments, threads)                                                                                   \
     static void name(const Arguments&);                                                                                    \
     static const bool name##_is_registered = [] {                                                                          \
