@@ -6,7 +6,7 @@
 //! see that it works, with a narrow network and few passes: its times are the host's, and say nothing about a GPU.
 
 use criterion::Criterion;
-use ichor::cuda::device::{Device, Launch, Pass, Prepared, Region};
+use ichor::cuda::device::{Device, Launch, Pass, Prepared, Region, Tensor, TensorMap};
 use ichor::cuda::driver::{Gpu, Limits};
 use ichor::cuda::{Engine, Grade};
 #[cfg(feature = "emulator")]
@@ -114,6 +114,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Device for Probe {
     fn name(&self) -> String {
         lock(&self.unit).device().name()
+    }
+
+    fn capability(&self) -> (u32, u32) {
+        lock(&self.unit).device().capability()
+    }
+
+    fn processors(&self) -> usize {
+        lock(&self.unit).device().processors()
+    }
+
+    fn tensor_map(&self, tensor: &Tensor) -> Result<TensorMap> {
+        lock(&self.unit).device().tensor_map(tensor)
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Region> {

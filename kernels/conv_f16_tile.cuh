@@ -3,7 +3,7 @@
 // The work is cut in items: a tile of 4x8x16 voxels, a block of output channels and a part of the input channels ("split"). The sums of an
 // item are held by 8 warps: warp h has the 4 rows (d, h) of the tile, in fragments of m16n8k16: m = the 16 voxels of a row, n = a group of 8
 // channels. sum[d][4 g + r] is register r of group g: voxel lane / 4 + 8 (r / 2), channel 2 (lane % 4) + r % 2.
-// With one split the sums are finished at once; with several each is stored and conv_f16_sum finishes them, in the order of the splits.
+// With one split the sums are finished at once; with several each is stored and sum_f16 finishes them, in the order of the splits.
 #pragma once
 #include "common.cuh"
 

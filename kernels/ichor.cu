@@ -2,7 +2,7 @@
 #include "conv.cu"
 #include "conv_f16.cu"
 #include "conv_f16_sm90.cu"
-#include "conv_f16_sum.cu"
+#include "sum.cu"
 #include "dice.cu"
 #include "down.cu"
 #include "head.cu"

@@ -2,7 +2,7 @@
 
 mod support;
 
-use ichor::cuda::device::{Device, Launch, Pass, Prepared, Region};
+use ichor::cuda::device::{Device, Launch, Pass, Prepared, Region, Tensor, TensorMap};
 use ichor::cuda::{Engine, Grade, driver};
 use ichor::network::{Activation, Description, Engine as _};
 use ichor::weights::{Weights, generate};
@@ -187,6 +187,18 @@ fn fails(fault: &Mutex<Option<Fault>>, at: Fault) -> Result<()> {
 impl Device for Faulty {
     fn name(&self) -> String {
         self.inner.name()
+    }
+
+    fn capability(&self) -> (u32, u32) {
+        self.inner.capability()
+    }
+
+    fn processors(&self) -> usize {
+        self.inner.processors()
+    }
+
+    fn tensor_map(&self, tensor: &Tensor) -> Result<TensorMap> {
+        self.inner.tensor_map(tensor)
     }
 
     fn allocate(&mut self, bytes: usize) -> Result<Region> {

@@ -1,4 +1,4 @@
-//! Launcher of `kernels/conv_f16.cu`, `kernels/conv_f16_sm90.cu` and `kernels/conv_f16_sum.cu`: convolutions of stride 1 on tensor cores.
+//! Launcher of `kernels/conv_f16.cu`, `kernels/conv_f16_sm90.cu` and `kernels/sum.cu`: convolutions of stride 1 on tensor cores.
 
 use super::conv::width_variant;
 use super::device::{Device, Launch, Region, Tensor, TensorMap};
@@ -169,7 +169,7 @@ impl ConvF16 {
             }
         }];
         if splits > 1 {
-            let kernel = of_outputs(["conv_f16_sum_n32", "conv_f16_sum_n64"]);
+            let kernel = of_outputs(["sum_f16_n32", "sum_f16_n64"]);
             launches.push(Launch::new(kernel, [blocks as u32, 1], THREADS, 0, &self.output()));
         }
         Ok(launches)

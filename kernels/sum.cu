@@ -1,4 +1,4 @@
-// conv_f16_sum: the sums of a convolution's splits, added in their order, and its epilogue.
+// sum_f16: the sums of a convolution's splits, added in their order, and its epilogue.
 //   y = act(bias + ((split 0 + split 1) + split 2) ...) (+ residual)
 // layout     conv_f16_tile.cuh has that of the partial sums; a warp reads 512 bytes in a row
 // mapping    block = the sums of a tile and a block of output channels, in the same threads that stored them
@@ -8,7 +8,7 @@
 #include "conv_f16_tile.cuh"
 
 template <uint32_t GROUPS>
-DEVICE void conv_f16_sum(const ConvF16Output& a) {
+DEVICE void sum_f16(const ConvF16Output& a) {
     const uint32_t blocks = (a.chunks + GROUPS - 1) / GROUPS;
     ConvF16Item item = conv_f16_item(a, block_index(), blocks, 0);
     if (a.needed && !a.needed[item.tile]) return;
@@ -33,9 +33,9 @@ DEVICE void conv_f16_sum(const ConvF16Output& a) {
     if (bad) raise_flag(a.overflow);
 }
 
-KERNEL(conv_f16_sum_n32, ConvF16Output, CONV_F16_THREADS) {
-    conv_f16_sum<4>(a);
+KERNEL(sum_f16_n32, ConvF16Output, CONV_F16_THREADS) {
+    sum_f16<4>(a);
 }
-KERNEL(conv_f16_sum_n64, ConvF16Output, CONV_F16_THREADS) {
-    conv_f16_sum<8>(a);
+KERNEL(sum_f16_n64, ConvF16Output, CONV_F16_THREADS) {
+    sum_f16<8>(a);
 }
