@@ -251,7 +251,11 @@ bool Device::launch(const char* name, const unsigned grid[3], unsigned threads, 
         return false;
     }
     kernel_ = *kernel;
-    arguments_ = arguments;
+    if (size > sizeof arguments_) {
+        refuse("kernel %s: %zu bytes of arguments are more than %zu", name, size, sizeof arguments_);
+        return false;
+    }
+    std::memcpy(arguments_, arguments, size);
     grid_blocks_ = grid[0];
     block_.resize(threads);
     warps_.resize(threads / 32);

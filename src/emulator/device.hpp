@@ -231,7 +231,7 @@ private:
     uint64_t random_;
 
     Kernel kernel_ = {};
-    const void* arguments_ = nullptr;
+    alignas(64) char arguments_[4096];  // the most that a kernel may have
     Fibers fibers_;
     std::vector<Thread> block_;
     std::vector<Warp> warps_;
