@@ -303,34 +303,36 @@ proptest! {
 
 #[test]
 fn a_convolution_computes_the_needed_tiles_only() {
-    let problem = ConvProblem { shape: [5, 8, 17], kernel: [3; 3], channels: [2, 0], outputs: 3, residual: false, seed: 1 };
-    let (input, _, kernel, bias, slopes) = problem.parts();
-    let expected = problem.reference();
-    for device in &mut devices(3) {
-        let device = device.as_mut();
-        let output = put(device, &vec![77.0f32; 3 * 5 * 8 * 17]);
-        let conv = Conv {
-            shape: problem.shape,
-            kernel: problem.kernel,
-            channels: problem.channels,
-            outputs: 3,
-            input: put(device, flat(&input)),
-            skip: None,
-            weights: put(device, &conv::pack(kernel.as_slice().unwrap(), [3; 3], 2, 3)),
-            bias: put(device, &conv::pad(Some(&bias), 3, 32)),
-            slopes: put(device, &conv::pad(Some(&slopes), 3, 32)),
-            residual: None,
-            output,
-            // Tiles are 4x8x16: two along D and along W.
-            needed: Some(put(device, &[0u32, 1, 1, 0])),
-        };
-        launch(device, &conv.launch());
-        let y = Array4::from_shape_vec(expected.dim(), take::<f32>(device, output)).unwrap();
-        for ((n, d, h, w), value) in y.indexed_iter() {
-            if (d < 4) == (w < 16) {
-                assert_eq!(*value, 77.0, "voxel ({d}, {h}, {w}) is in a tile that is not needed");
-            } else {
-                assert!((value - expected[[n, d, h, w]]).abs() < 1e-5, "voxel ({d}, {h}, {w})");
+    // Two tiles along D and W, and along H and W with a whole number of tiles along W.
+    for shape in [[5, 8, 17], [4, 9, 32]] {
+        let problem = ConvProblem { shape, kernel: [3; 3], channels: [2, 0], outputs: 3, residual: false, seed: 1 };
+        let (input, _, kernel, bias, slopes) = problem.parts();
+        let expected = problem.reference();
+        let (count, flags) = (tiles::tiles(shape), [0u32, 1, 1, 0]);
+        assert_eq!(count.iter().product::<usize>(), flags.len());
+        for device in &mut devices(3) {
+            let device = device.as_mut();
+            let output = put(device, &vec![77.0f32; expected.len()]);
+            let conv = Conv {
+                shape,
+                kernel: problem.kernel,
+                channels: problem.channels,
+                outputs: 3,
+                input: put(device, flat(&input)),
+                skip: None,
+                weights: put(device, &conv::pack(kernel.as_slice().unwrap(), [3; 3], 2, 3)),
+                bias: put(device, &conv::pad(Some(&bias), 3, 32)),
+                slopes: put(device, &conv::pad(Some(&slopes), 3, 32)),
+                residual: None,
+                output,
+                needed: Some(put(device, &flags)),
+            };
+            launch(device, &conv.launch());
+            let y = Array4::from_shape_vec(expected.dim(), take::<f32>(device, output)).unwrap();
+            for ((n, d, h, w), value) in y.indexed_iter() {
+                let tile = (d / 4 * count[1] + h / 8) * count[2] + w / 16;
+                let right = if flags[tile] == 1 { expected[[n, d, h, w]] } else { 77.0 };
+                assert!((value - right).abs() < 1e-5, "{shape:?}, voxel ({d}, {h}, {w}): {value} instead of {right}");
             }
         }
     }
