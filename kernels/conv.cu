@@ -2,8 +2,9 @@
 //   y[n, d, h, w] = act(bias[n] + sum over c, i, j, k of weight[i, j, k, c, n] * x[c, d+i-kd/2, h+j-kh/2, w+k-kw/2]) (+ residual[n, d, h, w])
 //   x is [input, skip] joined along the channels and read in place; so is the residual.
 // layout     activations planar f32 [C][D][H][W]; weights [N/32][C][kd][kh][kw][32] f32, zeros past N (src/cuda/conv.rs packs them)
-// mapping    block = tile of 4x8x16 voxels x 32 channels, 256 threads; thread = 8 voxels along W x 8 channels in registers;
-//            the 32 lanes of a warp share their channels, so weights are broadcast from shared memory
+// mapping    block = tile of 4x8x16 voxels x 32 channels x a part of the input channels ("split"), 256 threads; thread = 8 voxels along W x 8
+//            channels in registers; the 32 lanes of a warp share their channels, so weights are broadcast from shared memory
+//            With several splits each stores its sums, and sum_f32 (sum.cu) finishes them.
 // shared     two stages of one input plane set and its taps: (4 x (8+kh-1) rows of 16+kw-1, rounded up to 4, and kh kw 32 weights) f32
 // bound      FMA pipe: 64 kw FMA for 2 kw + (8+kw-1)/4 16-byte loads from shared memory
 // tested by  tests/kernels.rs on the emulated device and on CUDA
@@ -19,13 +20,16 @@ struct ConvArguments {
     Global<const float> residual;   // the first `residual_channels` channels, or null
     Global<const float> residual_skip;
     Global<float> output;
+    Global<float> partial;          // [split][N][V], or null where there is one split
     Global<const uint32_t> needed;  // for each tile whether it is computed, or null for all
     Grid grid;
     uint32_t kernel_depth, kernel_height;
     uint32_t input_channels, channels, outputs, residual_channels;
     uint32_t residual_is_shared;    // 1: the residual has one channel, which is added to all
+    uint32_t splits;
+    uint32_t padding;
 };
-static_assert(sizeof(ConvArguments) == 112, "src/cuda/conv.rs has the same layout");
+static_assert(sizeof(ConvArguments) == 128, "src/cuda/conv.rs has the same layout");
 
 constexpr uint32_t CONV_THREADS = 256;
 constexpr uint32_t CONV_OUTPUTS = 32;  // channels of a block
@@ -44,7 +48,7 @@ struct ConvThread {
 };
 
 template <int KW>
-DEVICE void conv_accumulate(float sum[CHUNK][CONV_ROW], const ConvArguments& a, const Voxel& origin, uint32_t output_block) {
+DEVICE void conv_accumulate(float sum[CHUNK][CONV_ROW], const ConvArguments& a, const Voxel& origin, uint32_t output_block, uint32_t split) {
     constexpr uint32_t SEGMENT = (CONV_ROW + KW - 1 + 3) / 4 * 4;  // inputs of a thread's row
     constexpr uint32_t PITCH = CONV_ROW + SEGMENT;                 // of a row of the tile
     const uint32_t rows = TILE_H + a.kernel_height - 1;
@@ -55,6 +59,8 @@ DEVICE void conv_accumulate(float sum[CHUNK][CONV_ROW], const ConvArguments& a, 
     const Shared<float4> weights = shared_array<float4>(2 * plane * 4, 2 * taps / 4);
     const size_t voxels = a.grid.voxels();
     const uint32_t steps = a.channels * a.kernel_depth;
+    const uint32_t most = (a.channels + a.splits - 1) / a.splits;  // channels of a split
+    const uint32_t first_step = split * most * a.kernel_depth, last_step = min(first_step + most * a.kernel_depth, steps);
     const ConvThread self;
 
     // A step is one input channel c and one depth i of the kernel.
@@ -78,9 +84,9 @@ DEVICE void conv_accumulate(float sum[CHUNK][CONV_ROW], const ConvArguments& a, 
         commit_async();
     };
 
-    load(0);
-    for (uint32_t step = 0; step < steps; ++step) {
-        if (step + 1 < steps) {
+    load(first_step);
+    for (uint32_t step = first_step; step < last_step; ++step) {
+        if (step + 1 < last_step) {
             load(step + 1);
             wait_async<1>();
         } else {
@@ -115,32 +121,40 @@ DEVICE void conv_accumulate(float sum[CHUNK][CONV_ROW], const ConvArguments& a, 
     }
 }
 
+// Bias, activation and residual of one value.
+DEVICE void conv_finish(const ConvArguments& a, uint32_t channel, size_t voxel, float sum) {
+    const size_t voxels = a.grid.voxels();
+    float y = activate(sum + a.bias[channel], a.slopes[channel]);
+    if (a.residual) {
+        const bool first = channel < a.residual_channels;
+        const Global<const float> residual = first ? a.residual : a.residual_skip;
+        y += residual[(a.residual_is_shared ? 0 : (first ? channel : channel - a.residual_channels) * voxels) + voxel];
+    }
+    a.output[channel * voxels + voxel] = y;
+}
+
 template <int KW>
 DEVICE void conv_f32(const ConvArguments& a) {
     if (a.needed && !a.needed[block_index()]) return;
     const Voxel origin = tile_origin(a.grid, block_index());
+    const uint32_t split = block_index_y() % a.splits, output_block = block_index_y() / a.splits;
     float sum[CHUNK][CONV_ROW] = {};
-    conv_accumulate<KW>(sum, a, origin, block_index_y());
+    conv_accumulate<KW>(sum, a, origin, output_block, split);
 
     const ConvThread self;
     const uint32_t d = origin.d + self.d, h = origin.h + self.h;
     if (d >= a.grid.depth || h >= a.grid.height) return;
-    const size_t voxels = a.grid.voxels();
     const size_t row = (static_cast<size_t>(d) * a.grid.height + h) * a.grid.width;
     UNROLL
     for (uint32_t n = 0; n < CHUNK; ++n) {
-        const uint32_t channel = block_index_y() * CONV_OUTPUTS + self.group * CHUNK + n;
+        const uint32_t channel = output_block * CONV_OUTPUTS + self.group * CHUNK + n;
         if (channel >= a.outputs) continue;
-        const bool first = channel < a.residual_channels;
-        const Global<const float> residual = first ? a.residual : a.residual_skip;
-        const size_t residual_channel = a.residual_is_shared ? 0 : (first ? channel : channel - a.residual_channels) * voxels;
         UNROLL
         for (uint32_t v = 0; v < CONV_ROW; ++v) {
             const uint32_t w = origin.w + self.w + v;
             if (w >= a.grid.width) continue;
-            float y = activate(sum[n][v] + a.bias[channel], a.slopes[channel]);
-            if (a.residual) y += residual[residual_channel + row + w];
-            a.output[channel * voxels + row + w] = y;
+            if (a.splits == 1) conv_finish(a, channel, row + w, sum[n][v]);
+            else a.partial[(static_cast<size_t>(split) * a.outputs + channel) * a.grid.voxels() + row + w] = sum[n][v];
         }
     }
 }

@@ -12,14 +12,14 @@ struct InputArguments {
     Global<uint4> output;
     Global<uint32_t> overflow;
 };
-static_assert(sizeof(InputArguments) == 128, "src/cuda/conv.rs has the same layout");
+static_assert(sizeof(InputArguments) == 144, "src/cuda/conv.rs has the same layout");
 
 template <int KW>
 DEVICE void input_f16(const InputArguments& a) {
     const Grid grid = a.conv.grid;
     const Voxel origin = tile_origin(grid, block_index());
     float sum[CHUNK][CONV_ROW] = {};
-    conv_accumulate<KW>(sum, a.conv, origin, block_index_y());
+    conv_accumulate<KW>(sum, a.conv, origin, block_index_y(), 0);
 
     const ConvThread self;
     const uint32_t d = origin.d + self.d, h = origin.h + self.h;

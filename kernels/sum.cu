@@ -1,11 +1,24 @@
-// sum_f16: the sums of a convolution's splits, added in their order, and its epilogue.
+// sum_f32, sum_f16: the sums of a convolution's splits, added in their order, and its epilogue.
 //   y = act(bias + ((split 0 + split 1) + split 2) ...) (+ residual)
-// layout     conv_f16_tile.cuh has that of the partial sums; a warp reads 512 bytes in a row
-// mapping    block = the sums of a tile and a block of output channels, in the same threads that stored them
+// layout     partial sums of f32: planar [split][N][V]; of f16: as conv_f16_tile.cuh says, a warp reads 512 bytes in a row
+// mapping    f32: thread = a voxel of a channel; f16: block = the sums of a tile and a block of output channels, in the same threads that stored them
 // bound      memory (L2): 4 bytes a sum and split
 // tested by  tests/kernels.rs
 #pragma once
+#include "conv.cu"
 #include "conv_f16_tile.cuh"
+
+KERNEL(sum_f32, ConvArguments, CONV_THREADS) {
+    const size_t voxels = a.grid.voxels(), voxel = static_cast<size_t>(block_index()) * CONV_THREADS + thread_index();
+    if (voxel >= voxels) return;
+    const Voxel at = voxel_at(a.grid, voxel);
+    if (a.needed && !a.needed[a.grid.tile(at.d, at.h, at.w)]) return;
+    float sum = 0.0f;
+    for (uint32_t split = 0; split < a.splits; ++split) {
+        sum += a.partial[(static_cast<size_t>(split) * a.outputs + block_index_y()) * voxels + voxel];
+    }
+    conv_finish(a, block_index_y(), voxel, sum);
+}
 
 template <uint32_t GROUPS>
 DEVICE void sum_f16(const ConvF16Output& a) {

@@ -148,7 +148,15 @@ impl ConvProblem {
         if self.residual { reference::add(y, joined.view()) } else { y }
     }
 
+    /// In one part and in up to three.
     fn exact(&self, device: &mut dyn Device) {
+        let channels = self.channels[0] + self.channels[1];
+        for splits in if channels > 1 { vec![1, channels.div_ceil(channels.div_ceil(3))] } else { vec![1] } {
+            self.exact_in(device, splits);
+        }
+    }
+
+    fn exact_in(&self, device: &mut dyn Device, splits: usize) {
         let (input, skip, kernel, bias, slopes) = self.parts();
         let channels = self.channels;
         let input = put(device, flat(&input));
@@ -156,6 +164,7 @@ impl ConvProblem {
         let packed = conv::pack(kernel.as_slice().unwrap(), self.kernel, channels[0] + channels[1], self.outputs);
         let voxels = self.shape.iter().product::<usize>();
         let output = device.allocate(4 * self.outputs * voxels).unwrap();
+        let partial_bytes = Conv::partial_bytes(self.shape, self.outputs, splits);
         let problem = Conv {
             shape: self.shape,
             kernel: self.kernel,
@@ -168,9 +177,11 @@ impl ConvProblem {
             slopes: put(device, &conv::pad(Some(&slopes), self.outputs, 32)),
             residual: self.residual.then_some(Residual::Channels { channels: channels[0], first: input, skip }),
             output,
+            splits,
+            partial: (partial_bytes > 0).then(|| device.allocate(partial_bytes).unwrap()),
             needed: None,
         };
-        launch(device, &problem.launch());
+        problem.launches().iter().for_each(|one| launch(device, one));
         near(&take::<f32>(device, output), flat(&self.reference()), F32_TOLERANCE);
     }
 
@@ -304,7 +315,7 @@ proptest! {
 #[test]
 fn a_convolution_computes_the_needed_tiles_only() {
     // Two tiles along D and W, and along H and W with a whole number of tiles along W.
-    for shape in [[5, 8, 17], [4, 9, 32]] {
+    for (shape, splits) in [[5, 8, 17], [4, 9, 32]].into_iter().flat_map(|shape| [(shape, 1), (shape, 2)]) {
         let problem = ConvProblem { shape, kernel: [3; 3], channels: [2, 0], outputs: 3, residual: false, seed: 1 };
         let (input, _, kernel, bias, slopes) = problem.parts();
         let expected = problem.reference();
@@ -325,9 +336,11 @@ fn a_convolution_computes_the_needed_tiles_only() {
                 slopes: put(device, &conv::pad(Some(&slopes), 3, 32)),
                 residual: None,
                 output,
+                splits,
+                partial: Some(device.allocate(2 * output.bytes).unwrap()),
                 needed: Some(put(device, &flags)),
             };
-            launch(device, &conv.launch());
+            conv.launches().iter().for_each(|one| launch(device, one));
             let y = Array4::from_shape_vec(expected.dim(), take::<f32>(device, output)).unwrap();
             for ((n, d, h, w), value) in y.indexed_iter() {
                 let tile = (d / 4 * count[1] + h / 8) * count[2] + w / 16;
@@ -364,6 +377,8 @@ fn input_f16() {
                 slopes: put(device, &conv::pad(Some(&slopes), outputs, 32)),
                 residual: None,
                 output,
+                splits: 1,
+                partial: None,
                 needed: None,
             };
             launch(device, &conv.launch_input_f16(overflow));

@@ -1,7 +1,7 @@
-//! Launcher of `kernels/conv.cu` and `kernels/input.cu`: convolutions of stride 1 in f32.
+//! Launcher of `kernels/conv.cu`, `kernels/sum.cu` and `kernels/input.cu`: convolutions of stride 1 in f32.
 
 use super::device::{Launch, Region};
-use super::tiles::{Grid, TILE, address, tile_count};
+use super::tiles::{Grid, TILE, address, splits, tile_count};
 use bytemuck::{Pod, Zeroable};
 
 /// Channels of a block.
@@ -33,6 +33,10 @@ pub struct Conv {
     pub residual: Option<Residual>,
     /// Where the result goes.
     pub output: Region,
+    /// Parts of the input channels whose sums are added at the end, in their order ([`Conv::best_splits`]).
+    pub splits: usize,
+    /// Memory for [`Conv::partial_bytes`]; it may be used for something else after the launches.
+    pub partial: Option<Region>,
     /// For each tile (u32) whether it is computed; all where absent.
     pub needed: Option<Region>,
 }
@@ -64,6 +68,7 @@ struct Arguments {
     residual: u64,
     residual_skip: u64,
     output: u64,
+    partial: u64,
     needed: u64,
     grid: Grid,
     kernel: [u32; 2],
@@ -72,8 +77,10 @@ struct Arguments {
     outputs: u32,
     residual_channels: u32,
     residual_is_shared: u32,
+    splits: u32,
+    padding: u32,
 }
-const _: () = assert!(size_of::<Arguments>() == 112);
+const _: () = assert!(size_of::<Arguments>() == 128);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -82,16 +89,33 @@ struct InputArguments {
     output: u64,
     overflow: u64,
 }
-const _: () = assert!(size_of::<InputArguments>() == 128);
+const _: () = assert!(size_of::<InputArguments>() == 144);
 
 impl Conv {
-    /// The launch of `conv_f32`.
-    pub fn launch(&self) -> Launch {
-        let kernel = width_variant(self.kernel, ["conv_f32_w1", "conv_f32_w3", "conv_f32_w5", "conv_f32_w7"]);
-        Launch::new(kernel, self.grid(), THREADS, self.shared(), &self.arguments())
+    /// As many splits as fill the device, of a convolution of `channels` inputs.
+    pub fn best_splits(shape: [usize; 3], channels: usize, outputs: usize) -> usize {
+        splits(channels, tile_count(shape) * outputs.div_ceil(OUTPUTS))
     }
 
-    /// The launch of `input_f16`: like [`Conv::launch`] for one input channel, which is added to every output, written as blocked f16
+    /// Bytes that the partial sums of a convolution need.
+    pub fn partial_bytes(shape: [usize; 3], outputs: usize, splits: usize) -> usize {
+        if splits == 1 { 0 } else { 4 * splits * outputs * shape.iter().product::<usize>() }
+    }
+
+    /// The launches, one after the other: the convolution, and where there are splits their sum.
+    pub fn launches(&self) -> Vec<Launch> {
+        let kernel = width_variant(self.kernel, ["conv_f32_w1", "conv_f32_w3", "conv_f32_w5", "conv_f32_w7"]);
+        let arguments = self.arguments();
+        let [tiles, blocks] = self.grid();
+        let mut launches = vec![Launch::new(kernel, [tiles, blocks * self.splits as u32], THREADS, self.shared(), &arguments)];
+        if self.splits > 1 {
+            let voxels = self.shape.iter().product::<usize>().div_ceil(THREADS as usize);
+            launches.push(Launch::new("sum_f32", [voxels as u32, self.outputs as u32], THREADS, 0, &arguments));
+        }
+        launches
+    }
+
+    /// The launch of `input_f16`: like [`Conv::launches`] for one input channel, which is added to every output, written as blocked f16
     /// to `output`; `overflow` is set to 1 where a value does not fit.
     pub fn launch_input_f16(&self, overflow: Region) -> Launch {
         let kernel = width_variant(self.kernel, ["input_f16_w1", "input_f16_w3", "input_f16_w5", "input_f16_w7"]);
@@ -111,6 +135,8 @@ impl Conv {
     }
 
     fn arguments(&self) -> Arguments {
+        let partial_bytes = Conv::partial_bytes(self.shape, self.outputs, self.splits);
+        assert!(partial_bytes <= self.partial.map_or(0, |region| region.bytes), "partial sums have their memory");
         let (residual, residual_skip, residual_channels) = match self.residual {
             None => (None, None, 0),
             Some(Residual::Shared(one)) => (Some(one), None, self.outputs),
@@ -125,6 +151,7 @@ impl Conv {
             residual: address(residual),
             residual_skip: address(residual_skip),
             output: self.output.address,
+            partial: address(self.partial),
             needed: address(self.needed),
             grid: Grid::new(self.shape),
             kernel: [self.kernel[0] as u32, self.kernel[1] as u32],
@@ -133,6 +160,8 @@ impl Conv {
             outputs: self.outputs as u32,
             residual_channels: residual_channels as u32,
             residual_is_shared: u32::from(matches!(self.residual, Some(Residual::Shared(_)))),
+            splits: self.splits as u32,
+            padding: 0,
         }
     }
 }

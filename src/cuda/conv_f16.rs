@@ -3,7 +3,7 @@
 use super::conv::width_variant;
 use super::device::{Device, Launch, Region, Tensor, TensorMap};
 use super::slots::Slots;
-use super::tiles::{Grid, TILE, address, tile_count};
+use super::tiles::{FULL_GRID, Grid, TILE, address, splits, tile_count};
 use crate::Result;
 use bytemuck::{Pod, Zeroable};
 use half::f16;
@@ -12,8 +12,6 @@ use half::f16;
 pub const PADDING: usize = 64;
 /// Threads that hold a tile's sums.
 const THREADS: u32 = 256;
-/// Blocks that fill a large GPU (an H100 has 132 multiprocessors). A constant, so that the bits of a result do not depend on the GPU.
-const FULL_GRID: usize = 128;
 
 /// The kernel that computes a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +40,7 @@ impl Division {
         let path = if capability == (9, 0) && fits_sm90(kernel, 64) { Path::Sm90 } else { Path::Portable };
         let blocks = |outputs: usize| tile_count(shape) * (8 * output_chunks).div_ceil(outputs);
         let outputs = if output_chunks.div_ceil(4).is_multiple_of(2) && blocks(64) >= FULL_GRID { 64 } else { 32 };
-        Division { path, outputs, splits: splits(chunks, FULL_GRID.div_ceil(blocks(outputs))) }
+        Division { path, outputs, splits: splits(chunks.div_ceil(2), blocks(outputs)) }
     }
 
     /// Bytes that the partial sums of a convolution need.
@@ -50,12 +48,6 @@ impl Division {
         let items = tile_count(shape) * (8 * output_chunks).div_ceil(self.outputs) * self.splits;
         if self.splits == 1 { 0 } else { items * TILE.iter().product::<usize>() * self.outputs * 4 }
     }
-}
-
-/// Parts of equal size, `wanted` or fewer, of the pairs of input chunks; none is empty.
-fn splits(chunks: usize, wanted: usize) -> usize {
-    let pairs = chunks.div_ceil(2);
-    pairs.div_ceil(pairs.div_ceil(wanted))
 }
 
 /// A convolution of stride 1 with its epilogue on blocked f16 activations. Channels are counted in chunks of 8.
@@ -321,15 +313,6 @@ mod tests {
         ] {
             assert_eq!(division((9, 0), channels, side), Division { path: Path::Sm90, outputs, splits });
             assert_eq!(division((8, 0), channels, side), Division { path: Path::Portable, outputs, splits });
-        }
-    }
-
-    #[test]
-    fn no_split_is_empty() {
-        for (chunks, wanted, expected) in [(1, 128, 1), (10, 4, 3), (9, 5, 5), (32, 8, 8), (14, 6, 4), (3, 1, 1)] {
-            assert_eq!(splits(chunks, wanted), expected);
-            let pairs = chunks.div_ceil(2);
-            assert!((expected - 1) * pairs.div_ceil(expected) < pairs);
         }
     }
 

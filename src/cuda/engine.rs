@@ -236,14 +236,17 @@ impl Memory {
         let flags = sizes.into_iter().map(&mut take).collect();
         let overflow = take(4);
         let exact = plan.arena(&exact_sizes(plan)).size;
-        let (mut fast, mut partial) = (0, 0);
-        if grade == Grade::Fast {
-            let slots = slots(plan);
-            fast = plan.arena(&fast_sizes(plan, &slots)).size;
-            for step in &plan.steps {
-                if let Step::Conv { layer, input, output, .. } = step {
+        let slots = slots(plan);
+        let fast = if grade == Grade::Fast { plan.arena(&fast_sizes(plan, &slots)).size } else { 0 };
+        let mut partial = 0;
+        for step in &plan.steps {
+            if let Step::Conv { layer, input, output, .. } = step {
+                let shape = plan.buffers[*output].shape;
+                let splits = Conv::best_splits(shape, layer.inputs, layer.outputs);
+                partial = partial.max(Conv::partial_bytes(shape, layer.outputs, splits));
+                if grade == Grade::Fast {
                     let division = division(device, plan, &slots, layer, *input, *output);
-                    partial = partial.max(division.partial_bytes(plan.buffers[*output].shape, slots[*output].chunks()));
+                    partial = partial.max(division.partial_bytes(shape, slots[*output].chunks()));
                 }
             }
         }
@@ -369,7 +372,7 @@ fn exact_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights
     let mut layers = Layers::default();
     let mut launches = Vec::new();
     for step in &plan.steps {
-        launches.push(match step {
+        let launch = match step {
             Step::Input { layer, output } | Step::Conv { layer, output, .. } => {
                 let [packed, bias, slopes] = exact_conv(device, &mut layers, weights, layer)?;
                 let (input, residual, channels, skip, needed) = match step {
@@ -386,8 +389,9 @@ fn exact_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights
                     }
                     _ => (memory.scan, Some(Residual::Shared(memory.scan)), [1, 0], None, None),
                 };
+                let shape = plan.buffers[*output].shape;
                 let conv = Conv {
-                    shape: plan.buffers[*output].shape,
+                    shape,
                     kernel: layer.kernel,
                     channels,
                     outputs: layer.outputs,
@@ -398,9 +402,12 @@ fn exact_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights
                     slopes,
                     residual,
                     output: buffers[*output],
+                    splits: Conv::best_splits(shape, layer.inputs, layer.outputs),
+                    partial: memory.partial,
                     needed,
                 };
-                conv.launch()
+                launches.extend(conv.launches());
+                continue;
             }
             Step::Down { layer, input, output } | Step::Up { layer, input, output, .. } => {
                 let up = matches!(step, Step::Up { .. });
@@ -426,7 +433,8 @@ fn exact_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights
                 let packed = head_weights(device, weights, hidden, binary, &Slots::plain(hidden.inputs))?;
                 head_launch(memory, plan, Storage::Planar, hidden.inputs, buffers[*input], packed)
             }
-        });
+        };
+        launches.push(launch);
     }
     Ok(launches)
 }
@@ -495,6 +503,8 @@ fn fast_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights:
                     slopes,
                     residual: None,
                     output: buffers[*output],
+                    splits: 1,
+                    partial: None,
                     needed: None,
                 };
                 conv.launch_input_f16(memory.overflow)

@@ -29,6 +29,14 @@ pub fn tile_count(shape: [usize; 3]) -> usize {
     tiles(shape).iter().product()
 }
 
+/// Blocks that fill a large GPU (an H100 has 132 multiprocessors). A constant, so that the bits of a result do not depend on the GPU.
+pub(super) const FULL_GRID: usize = 128;
+
+/// Parts of equal size, the last one perhaps smaller and none empty, of a convolution's inputs, so that `blocks` blocks fill the GPU.
+pub(super) fn splits(inputs: usize, blocks: usize) -> usize {
+    inputs.div_ceil(inputs.div_ceil(FULL_GRID.div_ceil(blocks)))
+}
+
 /// For each tile of a grid whether it is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Needed {
@@ -135,6 +143,17 @@ pub(super) fn address(region: Option<Region>) -> u64 {
 mod tests {
     use super::*;
     use crate::network::Description;
+
+    #[test]
+    fn no_split_is_empty() {
+        for (inputs, blocks, expected) in
+            [(1, 1, 1), (5, 32, 3), (5, 25, 5), (16, 16, 8), (7, 32, 4), (7, 21, 7), (3, 128, 1), (3, 5000, 1)]
+        {
+            let count = splits(inputs, blocks);
+            assert_eq!(count, expected);
+            assert!((count - 1) * inputs.div_ceil(count) < inputs);
+        }
+    }
 
     #[test]
     fn a_tile_is_marked_by_any_voxel_in_it() {
