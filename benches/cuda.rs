@@ -15,6 +15,7 @@ use ichor::network::plan::{Layer, Plan, Step};
 use ichor::network::{BufferId, Description, Engine as _};
 use ichor::weights::{Weights, generate};
 use ichor::{Error, Result};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -325,11 +326,15 @@ impl Bench {
         let rounds = (0..self.passes).map(|_| self.launches()).collect::<Result<Vec<_>>>()?;
         let mut seconds = vec![0.0; self.plan.steps.len()];
         let mut kernels = vec![Vec::new(); self.plan.steps.len()];
+        let mut by_kernel: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
         for (launch, step) in self.steps().into_iter().enumerate() {
             let mut times: Vec<f64> = rounds.iter().map(|round| round[launch]).collect();
             times.sort_by(f64::total_cmp);
-            seconds[step] += times[self.passes / 2];
-            kernels[step].push(self.pass.launches[launch].kernel);
+            let (kernel, time) = (self.pass.launches[launch].kernel, times[self.passes / 2]);
+            seconds[step] += time;
+            kernels[step].push(kernel);
+            let (count, total) = by_kernel.entry(kernel).or_default();
+            (*count, *total) = (*count + 1, *total + time);
         }
         println!(
             "\n| layer | kernels | GFLOP | MB | us | GFLOP/s | GB/s | bound us | by | share |\n|---|---|---|---|---|---|---|---|---|---|"
@@ -350,6 +355,11 @@ impl Bench {
                 flop / seconds / 1e9,
                 bytes / seconds / 1e9
             );
+        }
+        // `scripts/sass-report --measured` reads this one.
+        println!("\n| kernel | launches | us |\n|---|---|---|");
+        for (kernel, (count, seconds)) in by_kernel {
+            println!("| {kernel} | {count} | {:.1} |", 1e6 * seconds);
         }
         Ok(())
     }
