@@ -7,10 +7,10 @@ use super::gemm::{self, Gemm};
 use super::kernels::Kernels;
 use super::layout::{Blocks, Slots};
 use super::memory::Block;
-use super::rows::Finish;
+use super::rows::{Finish, Row};
 use super::simd::LANES;
 use crate::Result;
-use crate::network::region::Tiling;
+use crate::network::region::{Tiling, Voxels};
 
 /// Largest tile of output voxels.
 const TILE: [usize; 3] = [4, 4, 16];
@@ -71,27 +71,51 @@ impl Down {
     /// Input and output are of the blocks that the layer was made for, the input's grid is `stride` times the output's, and nobody writes them at the
     /// same time but for other tiles.
     pub unsafe fn tile(&self, kernels: &Kernels, input: &Blocks, output: &Blocks, tile: usize, scratch: &mut [f32]) {
-        let [ds, hs, ws] = Down::tiling(output.shape).voxels(tile);
-        let [sd, sh, sw] = self.stride;
-        let rows = ds.len() * hs.len() * ws.len();
-        let segments: Vec<usize> = (0..self.segments()).map(|s| s * rows * LANES).collect();
-        let (gathered, sums) = scratch.split_at_mut(segments.len() * rows * LANES);
-        let mut vectors = gathered.chunks_exact_mut(LANES);
-        for tap in 0..sd * sh * sw {
-            let [i, j, k] = [tap / (sh * sw), tap / sw % sh, tap % sw];
-            for block in 0..self.input_blocks {
-                for d in ds.clone() {
-                    for h in hs.clone() {
-                        for w in ws.clone() {
-                            let from = input.at(block, [d * sd + i, h * sh + j, w * sw + k]).cast_const();
-                            let to = vectors.next().expect("one vector for each segment and voxel").as_mut_ptr();
-                            // SAFETY: the voxel is inside the input's grid; a vector is 16 f32 on both sides.
-                            unsafe { to.copy_from_nonoverlapping(from, LANES) };
-                        }
+        let [ds, hs, ws] = self.inputs(output.shape, tile);
+        for block in 0..self.input_blocks {
+            for d in ds.clone() {
+                for h in hs.clone() {
+                    let from = input.at(block, [d, h, ws.start]);
+                    let to = self.place(output.shape, tile, scratch.as_mut_ptr(), block, [d, h]);
+                    for w in 0..ws.len() {
+                        // SAFETY: the voxel is inside the input's grid; a vector is 16 f32 on both sides.
+                        unsafe { to.at(w).copy_from_nonoverlapping(from.add(w * LANES), LANES) };
                     }
                 }
             }
         }
+        // SAFETY: the caller's promise; the inputs have been gathered.
+        unsafe { self.gathered(kernels, output, tile, scratch) };
+    }
+
+    /// The voxels of the input that a tile of the output is computed from.
+    pub fn inputs(&self, shape: [usize; 3], tile: usize) -> Voxels {
+        let voxels = Down::tiling(shape).voxels(tile);
+        [0, 1, 2].map(|axis| voxels[axis].start * self.stride[axis]..voxels[axis].end * self.stride[axis])
+    }
+
+    /// Where row (d, h) of [`Down::inputs`] is gathered in `scratch`: `[tap][block][voxel of the tile][16]`.
+    pub fn place(&self, shape: [usize; 3], tile: usize, scratch: *mut f32, block: usize, [d, h]: [usize; 2]) -> Row {
+        let [ds, hs, ws] = Down::tiling(shape).voxels(tile);
+        let [sd, sh, sw] = self.stride;
+        let rows = ds.len() * hs.len() * ws.len();
+        let row = ((d / sd - ds.start) * hs.len() + h / sh - hs.start) * ws.len();
+        let part = |k: usize| {
+            let tap = (d % sd * sh + h % sh) * sw + k;
+            scratch.wrapping_add(((tap * self.input_blocks + block) * rows + row) * LANES)
+        };
+        Row { parts: [part(0), part(sw - 1)], stride: sw }
+    }
+
+    /// Computes one tile whose inputs have been gathered.
+    ///
+    /// # Safety
+    /// The output is of the blocks that the layer was made for, and nobody writes it at the same time but for other tiles.
+    pub unsafe fn gathered(&self, kernels: &Kernels, output: &Blocks, tile: usize, scratch: &mut [f32]) {
+        let [ds, hs, ws] = Down::tiling(output.shape).voxels(tile);
+        let rows = ds.len() * hs.len() * ws.len();
+        let segments: Vec<usize> = (0..self.segments()).map(|s| s * rows * LANES).collect();
+        let (gathered, sums) = scratch.split_at_mut(segments.len() * rows * LANES);
         // SAFETY: every segment has `rows` gathered vectors, the packed weights were made for these segments and blocks, the sums have room for them.
         unsafe {
             gemm::gemm(

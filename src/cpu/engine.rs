@@ -140,7 +140,8 @@ impl Engine {
                     let epilogue = Epilogue::new(weights, layer, to);
                     let channels = [layer.inputs, layer.outputs];
                     let down = Down::new(kernels, layer.kernel, &values(layer), from, to, channels, epilogue)?;
-                    let scratch = down.scratch_len();
+                    // The input layer works beside the first one.
+                    let scratch = down.scratch_len() + if number == 1 { input_scratch(&operations) } else { 0 };
                     (Operation::Down(down), scratch)
                 }
                 Step::Up { layer, input, .. } => {
@@ -237,6 +238,14 @@ impl Engine {
     }
 }
 
+/// f32 that a thread needs for the input layer.
+fn input_scratch(operations: &[Operation]) -> usize {
+    match operations.first() {
+        Some(Operation::Input(input)) => input.scratch_len(),
+        _ => 0,
+    }
+}
+
 /// The convolution that can do the head as well, so that its outputs are never stored: the step before the head, where `able`.
 fn fused_head(plan: &Plan, able: impl Fn(usize) -> bool) -> Option<usize> {
     let head = plan.steps.iter().position(|step| matches!(step, Step::Head { .. }))?;
@@ -277,9 +286,8 @@ fn slots(plan: &Plan) -> Vec<BufferSlots> {
 }
 
 /// Places all buffers in one block of memory: each where no other lives at the same time. The output of the convolution with the fused head, and what the
-/// last block makes slab by slab, are not stored.
+/// last block makes slab by slab (so also the input layer's, which the first down-convolution makes tile by tile), are not stored.
 fn place(plan: &Plan, slots: &[BufferSlots], fused: Option<usize>, top: Option<&Top>) -> Result<(Block, Vec<Blocks>)> {
-    let mut stored = plan.clone();
     let mut sizes: Vec<usize> = plan.buffers.iter().zip(slots).map(|(b, s)| s.stored * Blocks::block_len(b.shape)).collect();
     if let Some(id) = fused.and_then(|step| plan.steps[step].output()) {
         sizes[id] = 0;
@@ -288,11 +296,9 @@ fn place(plan: &Plan, slots: &[BufferSlots], fused: Option<usize>, top: Option<&
         && let Step::Up { skip, output, .. } = plan.steps[top.up]
     {
         sizes[output] = 0;
-        // The last block makes it again: it lives until the last other step that reads it.
-        let readers = (0..plan.steps.len()).filter(|&step| plan.steps[step].input() == Some(skip));
-        stored.buffers[skip].last_read = readers.max().unwrap_or(plan.buffers[skip].written);
+        sizes[skip] = 0;
     }
-    let arena = stored.arena(&sizes);
+    let arena = plan.arena(&sizes);
     let mut memory = Block::new(arena.size)?;
     let base = memory.values_mut().as_mut_ptr();
     let mut buffers: Vec<Blocks> = Vec::new();

@@ -1,7 +1,7 @@
 //! The engine's kernels, compiled for each set of instructions, and the choice among them at run time.
 
 use super::gemm::{Part, micro};
-use super::rows::{self, Finish, HeadRow, InputRow};
+use super::rows::{self, Finish, HeadRow, InputFinish, InputPoints, InputRow};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Portable, Simd};
@@ -79,6 +79,10 @@ pub struct Kernels {
     pub finish: unsafe fn(&Finish),
     /// See [`rows::input_row`].
     pub input_row: unsafe fn(&InputRow),
+    /// See [`rows::input_points`].
+    pub input_points: unsafe fn(&InputPoints),
+    /// See [`rows::input_finish`].
+    pub input_finish: unsafe fn(&InputFinish),
     /// See [`rows::head_row`].
     pub head_row: unsafe fn(&HeadRow),
     /// See [`transform::weights`].
@@ -134,6 +138,8 @@ macro_rules! compile {
                 micro: &[$(&[$(product::<$rows, $blocks>),+]),+],
                 finish,
                 input_row,
+                input_points,
+                input_finish,
                 head_row,
                 weights,
                 forward: [forward::<1>, forward::<6>, forward::<8>],
@@ -157,6 +163,18 @@ macro_rules! compile {
             unsafe fn input_row(i: &InputRow) {
                 // SAFETY: the caller's promise; the features are those of the vectors.
                 unsafe { rows::input_row::<$simd>(i) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn input_points(i: &InputPoints) {
+                // SAFETY: the caller's promise; the features are those of the vectors.
+                unsafe { rows::input_points::<$simd>(i) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn input_finish(i: &InputFinish) {
+                // SAFETY: the caller's promise; the features are those of the vectors.
+                unsafe { rows::input_finish::<$simd>(i) }
             }
 
             $(#[target_feature(enable = $features)])?

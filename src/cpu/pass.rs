@@ -7,6 +7,7 @@ use super::engine::{Engine, Operation};
 use super::head::Head;
 use super::input::{self, Input};
 use super::layout::Blocks;
+use super::rows::Row;
 use super::threads::{self, Worker};
 use super::top::{Part, Slab, Top};
 use super::up::Up;
@@ -104,29 +105,38 @@ impl<'a> Pass<'a> {
         let at = |id: usize| &engine.buffers[id];
         let scratch = self.scratch(worker);
         match (&engine.operations[number], &engine.plan.steps[number]) {
+            (Operation::Input(layer), Step::Input { .. }) if engine.top.is_some() => {
+                // Computed where it is read: here only what all tiles of background are copies of.
+                let (Some(top), Some(source)) = (&engine.top, job.work.source) else { return };
+                let voxels = engine.tilings[number].voxels(source);
+                let [ds, hs, _] = voxels.clone().map(|axis| axis.start);
+                worker.for_each(1, |_| {
+                    let place = |block, d, h| Row::plain(top.background.at(block, [d - ds, h - hs, 0]));
+                    // SAFETY: a background tile is inside the grid as a whole; one thread computes it.
+                    unsafe { layer.voxels(kernels, self.input, engine.plan.shape, &voxels, place, scratch) }
+                });
+            }
             (Operation::Input(layer), Step::Input { output, .. }) => {
                 let output = at(*output);
                 worker.for_each(job.tiles.len(), |tile| {
                     // SAFETY: layer and buffers were made for one another; every tile is done by one thread.
                     unsafe { layer.tile(kernels, self.input, output, job.tiles[tile], scratch) }
                 });
-                if let (Some(top), Some(source)) = (&engine.top, job.work.source) {
-                    let [d, h, w] = engine.tilings[number].voxels(source).map(|axis| axis.start);
-                    let blocks = top.background.places.len();
-                    worker.for_each(1, |_| {
-                        // SAFETY: a background tile is inside the grid as a whole; one thread copies it.
-                        unsafe { top.background.copy_box([0; 3], output, [d, h, w], input::TILE, blocks) }
-                    });
-                }
                 self.copies(worker, number, output, output.places.len());
             }
             (Operation::Down(layer), Step::Down { input, output, .. }) => {
-                let (input, output) = (at(*input), at(*output));
-                worker.for_each(job.tiles.len(), |tile| {
-                    // SAFETY: layer and buffers were made for one another; every tile is done by one thread.
-                    unsafe { layer.tile(kernels, input, output, job.tiles[tile], scratch) }
-                });
-                self.copies(worker, number, output, output.places.len());
+                let output_blocks = at(*output);
+                match &engine.operations[engine.plan.buffers[*input].written] {
+                    Operation::Input(input_layer) if engine.top.is_some() => worker.for_each(job.tiles.len(), |tile| {
+                        // SAFETY: layers and buffers were made for one another; every tile is done by one thread.
+                        unsafe { self.input_and_down(input_layer, layer, output_blocks, job.tiles[tile], scratch) }
+                    }),
+                    _ => worker.for_each(job.tiles.len(), |tile| {
+                        // SAFETY: layer and buffers were made for one another; every tile is done by one thread.
+                        unsafe { layer.tile(kernels, at(*input), output_blocks, job.tiles[tile], scratch) }
+                    }),
+                }
+                self.copies(worker, number, output_blocks, output_blocks.places.len());
             }
             (Operation::Up(_), _) if engine.top.as_ref().is_some_and(|top| top.up == number) => {}
             (Operation::Up(layer), Step::Up { input, output, .. }) => {
@@ -170,6 +180,22 @@ impl<'a> Pass<'a> {
             }
             (Operation::Head(None), _) => {}
             _ => unreachable!("operations are made from the plan's steps, one for each"),
+        }
+    }
+
+    /// One tile of the first down-convolution, from inputs that the input layer leaves where the down-convolution gathers them.
+    ///
+    /// # Safety
+    /// The layers follow one another, the output was made for the second, and nobody else writes the tile.
+    unsafe fn input_and_down(&self, input: &Input, down: &Down, output: &Blocks, tile: usize, scratch: &mut [f32]) {
+        let (gathered, own) = scratch.split_at_mut(down.scratch_len());
+        let voxels = down.inputs(output.shape, tile);
+        let places = gathered.as_mut_ptr();
+        let place = |block, d, h| down.place(output.shape, tile, places, block, [d, h]);
+        // SAFETY: the caller's promise; the gathered inputs have a place for each voxel of the box.
+        unsafe {
+            input.voxels(self.engine.kernels, self.input, self.engine.plan.shape, &voxels, place, own);
+            down.gathered(self.engine.kernels, output, tile, gathered);
         }
     }
 

@@ -1,6 +1,31 @@
 //! Kernels over a row of voxels: what comes after a matrix product, the one-channel input layer, the head.
 
 use super::simd::{LANES, Simd};
+use super::winograd::transform::inverse_points;
+
+/// Where the vectors of a row of voxels go: voxel `w` is vector `w / stride` of part `w % stride`. With stride 2 this is how the convolution of
+/// stride 2 that comes next wants them.
+#[derive(Clone, Copy)]
+pub struct Row {
+    /// The first vector of each part.
+    pub parts: [*mut f32; 2],
+    /// Number of parts: 1 or 2.
+    pub stride: usize,
+}
+
+impl Row {
+    /// All voxels one after another.
+    pub fn plain(first: *mut f32) -> Row {
+        Row { parts: [first; 2], stride: 1 }
+    }
+
+    /// Where voxel `voxel` goes.
+    #[inline(always)]
+    pub fn at(&self, voxel: usize) -> *mut f32 {
+        // Strides are 1 or 2: no division is needed.
+        self.parts[voxel & (self.stride - 1)].wrapping_add((voxel >> (self.stride - 1)) * LANES)
+    }
+}
 
 /// `output[v] = act(sums[v] + bias) (+ residual[v])` for one block of channels.
 pub struct Finish {
@@ -57,8 +82,8 @@ pub struct InputRow<'a> {
     pub x: *const f32,
     /// Number of voxels.
     pub voxels: usize,
-    /// The result, one vector a voxel.
-    pub output: *mut f32,
+    /// The result.
+    pub output: Row,
 }
 
 /// Does an [`InputRow`].
@@ -106,7 +131,146 @@ unsafe fn input_voxels<S: Simd, const R: usize>(i: &InputRow, first: usize) {
         let (slopes, present) = (S::load(i.slopes), S::load(i.present));
         for r in 0..R {
             let value = S::mul_add(S::broadcast(i.x.add(first + r)), present, S::prelu(sums[r], slopes));
-            S::store(i.output.add((first + r) * LANES), value);
+            S::store(i.output.at(first + r), value);
+        }
+    }
+}
+
+/// Points of the input layer's transforms along H and W: those of F(4, 5).
+pub const INPUT_POINTS: usize = 8;
+
+/// One point along H of the input layer in Winograd's form, for a row of tiles: `sum over taps t of weights[t][p] * values[p][t]` at each point p
+/// along W, transformed back to 4 vectors a tile.
+pub struct InputPoints {
+    /// The value of tile 0 at the first point along W for tap 0.
+    pub values: *const f32,
+    /// f32 from a point's value to the next.
+    pub point_stride: usize,
+    /// f32 from a tile's value to the next.
+    pub tile_stride: usize,
+    /// f32 from a tap's value to the next.
+    pub tap_stride: usize,
+    /// A vector for each tap along D and point along W.
+    pub weights: *const f32,
+    /// Number of taps along D.
+    pub taps: usize,
+    /// Number of tiles.
+    pub tiles: usize,
+    /// The result: 4 vectors a tile.
+    pub output: *mut f32,
+}
+
+/// Does an [`InputPoints`].
+///
+/// # Safety
+/// Values exist for all points, tiles and taps, weights for all points and taps, the output for all tiles; the processor has the instructions of `S`.
+#[inline(always)]
+pub unsafe fn input_points<S: Simd>(i: &InputPoints) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut tile = 0;
+        while i.tiles - tile >= 2 {
+            input_tiles::<S, 2>(i, tile);
+            tile += 2;
+        }
+        if tile < i.tiles {
+            input_tiles::<S, 1>(i, tile);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn input_tiles<S: Simd, const T: usize>(i: &InputPoints, first: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut products = [[S::zero(); INPUT_POINTS]; T];
+        // As many points at a time as have their sums in registers.
+        if S::ROWS >= 12 {
+            input_sums::<S, T, 8>(i, first, 0, &mut products);
+        } else {
+            for point in (0..INPUT_POINTS).step_by(2) {
+                input_sums::<S, T, 2>(i, first, point, &mut products);
+            }
+        }
+        for t in 0..T {
+            let y = inverse_points::<S, INPUT_POINTS>(products[t]);
+            for o in 0..4 {
+                S::store(i.output.add(((first + t) * 4 + o) * LANES), y[o]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn input_sums<S: Simd, const T: usize, const P: usize>(
+    i: &InputPoints,
+    first: usize,
+    point: usize,
+    products: &mut [[S::V; INPUT_POINTS]; T],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = [[S::zero(); P]; T];
+        for tap in 0..i.taps {
+            for p in 0..P {
+                let weight = S::load(i.weights.add((tap * INPUT_POINTS + point + p) * LANES));
+                let value = i.values.add((point + p) * i.point_stride + tap * i.tap_stride + first * i.tile_stride);
+                for t in 0..T {
+                    sums[t][p] = S::mul_add(S::broadcast(value.add(t * i.tile_stride)), weight, sums[t][p]);
+                }
+            }
+        }
+        for t in 0..T {
+            for p in 0..P {
+                products[t][point + p] = sums[t][p];
+            }
+        }
+    }
+}
+
+/// The end of the input layer in Winograd's form, for 4 rows of voxels: back along H, then `output = act(value + bias) + x`.
+pub struct InputFinish {
+    /// The vector of voxel 0 at the first point along H.
+    pub input: *const f32,
+    /// f32 from a point to the next; the vectors of a row follow one another.
+    pub input_stride: usize,
+    /// 16 biases.
+    pub bias: *const f32,
+    /// 16 slopes of the activation.
+    pub slopes: *const f32,
+    /// 1 for each place that holds a channel, else 0: what x is multiplied with.
+    pub present: *const f32,
+    /// The network's input in the voxels of each row.
+    pub x: [*const f32; 4],
+    /// The results.
+    pub outputs: [Row; 4],
+    /// Number of rows that exist.
+    pub rows: usize,
+    /// Number of voxels in a row.
+    pub voxels: usize,
+}
+
+/// Does an [`InputFinish`].
+///
+/// # Safety
+/// The input exists for all points and voxels, x and the outputs for the rows that exist; the processor has the instructions of `S`.
+#[inline(always)]
+pub unsafe fn input_finish<S: Simd>(i: &InputFinish) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (bias, slopes, present) = (S::load(i.bias), S::load(i.slopes), S::load(i.present));
+        for v in 0..i.voxels {
+            let mut m = [S::zero(); INPUT_POINTS];
+            for p in 0..INPUT_POINTS {
+                m[p] = S::load(i.input.add(p * i.input_stride + v * LANES));
+            }
+            let y = inverse_points::<S, INPUT_POINTS>(m);
+            for o in 0..4 {
+                if o < i.rows {
+                    let value = S::prelu(S::add(y[o], bias), slopes);
+                    S::store(i.outputs[o].at(v), S::mul_add(S::broadcast(i.x[o].add(v)), present, value));
+                }
+            }
         }
     }
 }

@@ -178,8 +178,11 @@ unsafe fn forward_points<S: Simd, const N: usize>(x: [S::V; N]) -> [S::V; N] {
 }
 
 /// A^T m in the first places of the result.
+///
+/// # Safety
+/// The processor has the instructions of `S`.
 #[inline(always)]
-unsafe fn inverse_points<S: Simd, const N: usize>(m: [S::V; N]) -> [S::V; N] {
+pub unsafe fn inverse_points<S: Simd, const N: usize>(m: [S::V; N]) -> [S::V; N] {
     // SAFETY: the caller has made sure of the instructions.
     unsafe {
         let mut y = m;
