@@ -310,21 +310,31 @@ pub struct HeadRow<'a> {
 pub unsafe fn head_row<S: Simd>(h: &HeadRow) {
     // SAFETY: the caller's promise.
     unsafe {
-        for v in 0..h.voxels {
-            let mut sums = [S::zero(); 2];
-            for b in 0..h.blocks.len() {
-                let x = S::load(h.blocks[b].add(v * LANES));
-                for n in 0..2 {
-                    sums[n] = S::mul_add(x, S::load(h.weights.hidden[n].as_ptr().add(b * LANES)), sums[n]);
-                }
-            }
-            let mut logit = h.weights.bias;
+        let w = h.weights;
+        let mut first = 0;
+        while first < h.voxels {
+            // As many voxels as there are lanes, so that all their sums over channels are made together.
+            let count = LANES.min(h.voxels - first);
+            let mut logits = S::splat(w.bias);
             for n in 0..2 {
-                let hidden = h.weights.hidden_bias[n] + S::sum(sums[n]);
-                let active = if hidden > 0.0 { hidden } else { h.weights.slopes[n] * hidden };
-                logit += h.weights.binary[n] * active;
+                let mut products = [S::zero(); LANES];
+                for v in 0..count {
+                    for b in 0..h.blocks.len() {
+                        let x = S::load(h.blocks[b].add((first + v) * LANES));
+                        products[v] = S::mul_add(x, S::load(w.hidden[n].as_ptr().add(b * LANES)), products[v]);
+                    }
+                }
+                let hidden = S::add(S::sums(products), S::splat(w.hidden_bias[n]));
+                logits = S::mul_add(S::splat(w.binary[n]), S::prelu(hidden, S::splat(w.slopes[n])), logits);
             }
-            *h.output.add(v) = logit;
+            if count == LANES {
+                S::store(h.output.add(first), logits);
+            } else {
+                let mut values = [0.0; LANES];
+                S::store(values.as_mut_ptr(), logits);
+                h.output.add(first).copy_from_nonoverlapping(values.as_ptr(), count);
+            }
+            first += count;
         }
     }
 }

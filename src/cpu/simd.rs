@@ -36,8 +36,8 @@ pub unsafe trait Simd: Copy {
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// x where x > 0, else slope * x.
     unsafe fn prelu(x: Self::V, slope: Self::V) -> Self::V;
-    /// The sum of the 16 values.
-    unsafe fn sum(v: Self::V) -> f32;
+    /// The sum of each vector's 16 values, in the order of the vectors. The order of the additions is the same for each.
+    unsafe fn sums(v: [Self::V; LANES]) -> Self::V;
 
     /// Sixteen times the value at `p`.
     #[inline(always)]
@@ -136,8 +136,14 @@ unsafe impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn sum(v: Self::V) -> f32 {
-        v.iter().sum()
+    unsafe fn sums(v: [Self::V; LANES]) -> Self::V {
+        let mut sums = [0.0; LANES];
+        for i in 0..LANES {
+            for lane in 0..LANES {
+                sums[i] += v[i][lane];
+            }
+        }
+        sums
     }
 }
 
@@ -223,13 +229,29 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn sum(v: Self::V) -> f32 {
+        unsafe fn sums(v: [Self::V; LANES]) -> Self::V {
             // SAFETY: the processor has AVX2.
             unsafe {
-                let eight = _mm256_add_ps(v[0], v[1]);
-                let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
-                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-                _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+                let mut sums = [_mm256_setzero_ps(); 2];
+                for half in 0..2 {
+                    // Eight vectors at a time: within each quarter of a register first, then its two quarters.
+                    let mut quarters = [_mm256_setzero_ps(); 2];
+                    for q in 0..2 {
+                        let mut pairs = [_mm256_setzero_ps(); 2];
+                        for p in 0..2 {
+                            let (a, b) = (v[half * 8 + q * 4 + p * 2], v[half * 8 + q * 4 + p * 2 + 1]);
+                            let (a, b) = (_mm256_add_ps(a[0], a[1]), _mm256_add_ps(b[0], b[1]));
+                            pairs[p] = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+                        }
+                        let (a, b) = (_mm256_castps_pd(pairs[0]), _mm256_castps_pd(pairs[1]));
+                        let (low, high) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+                        quarters[q] = _mm256_add_ps(_mm256_castpd_ps(low), _mm256_castpd_ps(high));
+                    }
+                    let low = _mm256_permute2f128_ps::<0x20>(quarters[0], quarters[1]);
+                    let high = _mm256_permute2f128_ps::<0x31>(quarters[0], quarters[1]);
+                    sums[half] = _mm256_add_ps(low, high);
+                }
+                sums
             }
         }
     }
@@ -301,9 +323,30 @@ mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn sum(v: Self::V) -> f32 {
+        unsafe fn sums(v: [Self::V; LANES]) -> Self::V {
             // SAFETY: the processor has AVX-512F.
-            unsafe { _mm512_reduce_add_ps(v) }
+            unsafe {
+                // Within each quarter of a register first: four vectors become one.
+                let mut quarters = [_mm512_setzero_ps(); 4];
+                for q in 0..4 {
+                    let mut pairs = [_mm512_setzero_ps(); 2];
+                    for p in 0..2 {
+                        let (a, b) = (v[q * 4 + p * 2], v[q * 4 + p * 2 + 1]);
+                        pairs[p] = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+                    }
+                    let (a, b) = (_mm512_castps_pd(pairs[0]), _mm512_castps_pd(pairs[1]));
+                    let (low, high) = (_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
+                    quarters[q] = _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
+                }
+                // Then the quarters of each.
+                let mut halves = [_mm512_setzero_ps(); 2];
+                for h in 0..2 {
+                    let (a, b) = (quarters[2 * h], quarters[2 * h + 1]);
+                    halves[h] = _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+                }
+                let [a, b] = halves;
+                _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b))
+            }
         }
     }
 }

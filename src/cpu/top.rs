@@ -15,7 +15,7 @@ use crate::network::region::{Tiling, Work};
 use std::ops::Range;
 
 /// Rows of tiles along D that are convolved at a time.
-const ROWS: usize = 2;
+const ROWS: usize = 1;
 /// Voxels that a tile of the convolution reads beyond itself: half its kernel.
 const HALO: usize = 2;
 /// Rows of tiles that the convolution reads beyond them, on both sides together.
