@@ -4,7 +4,7 @@ use super::direct::Direct;
 use super::epilogue::Epilogue;
 use super::kernels::Kernels;
 use super::layout::Slots;
-use super::winograd::{Winograd, pack, transform};
+use super::winograd::{Winograd, pack};
 use crate::Result;
 use crate::network::plan::Layer;
 use crate::network::region::Tiling;
@@ -73,17 +73,14 @@ impl Convolution {
 ///
 /// Of n voxels along an axis F(4, 5) takes 8 products for each 4 voxels begun, F(2, 5) takes 6 for each 2 begun: F(4, 5) is faster but for 1 or 2
 /// voxels. On grids of at most [`SMALL_GRID`] voxels a side both wait for their weights more than for the processor; F(2, 5) has less than half
-/// of them, which is worth more than the few milliseconds that it takes longer. F(6, 5) takes 10 products for each 6 voxels begun and is half
-/// as exact: it is taken along the last axis alone, where it saves a tenth of the products at least.
+/// of them, which is worth more than the few milliseconds that it takes longer.
 fn points(kernel: [usize; 3], shape: [usize; 3]) -> Option<[usize; 3]> {
     let small = (0..3).all(|axis| kernel[axis] == 1 || shape[axis] <= SMALL_GRID);
-    let products = |points: usize| points * shape[2].div_ceil(transform::outputs(points));
     let mut points = [1; 3];
     for axis in 0..3 {
         points[axis] = match kernel[axis] {
             1 => 1,
             5 if small || shape[axis] <= 2 => 6,
-            5 if axis == 2 && 10 * products(10) <= 9 * products(8) => 10,
             5 => 8,
             _ => return None,
         };
@@ -102,8 +99,7 @@ pub fn batch_size(layer: &Winograd, tiling: &Tiling) -> [usize; 3] {
         return counts;
     }
     let tiles = if layer.input_blocks() < LARGE { TILES } else { MANY_TILES };
-    // All rows of batches alike.
-    let width = counts[2].div_ceil(counts[2].div_ceil(WIDTH));
+    let width = counts[2].min(WIDTH);
     [1, (tiles / width).min(counts[1]).max(1), width]
 }
 

@@ -187,7 +187,7 @@ impl Engine {
         weights.release();
         let scratch = Block::new(threads * scratch_len)?;
         let workspace = Block::new(workspace_len)?;
-        let zeros = vec![0.0; (shape[2] + transform::MOST_OUTPUTS) * LANES];
+        let zeros = vec![0.0; (shape[2] + transform::outputs(8)) * LANES];
         Ok(Engine {
             plan,
             kernels,

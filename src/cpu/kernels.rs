@@ -87,12 +87,12 @@ pub struct Kernels {
     pub head_row: unsafe fn(&HeadRow),
     /// See [`transform::weights`].
     pub weights: unsafe fn(&WeightLines),
-    /// See [`transform::forward`]: 1, 6, 8 and 10 points.
-    pub forward: [unsafe fn(&Lines); 4],
-    /// See [`transform::inverse`]: 1, 6, 8 and 10 points.
-    pub inverse: [unsafe fn(&Lines); 4],
-    /// See [`transform::inverse_finish`]: 1, 6, 8 and 10 points.
-    pub inverse_finish: [unsafe fn(&Inverse); 4],
+    /// See [`transform::forward`]: 1, 6 and 8 points.
+    pub forward: [unsafe fn(&Lines); 3],
+    /// See [`transform::inverse`]: 1, 6 and 8 points.
+    pub inverse: [unsafe fn(&Lines); 3],
+    /// See [`transform::inverse_finish`]: 1, 6 and 8 points.
+    pub inverse_finish: [unsafe fn(&Inverse); 3],
 }
 
 /// Place of the transform with a number of points among the kernels of [`Kernels::forward`] and its like.
@@ -101,8 +101,7 @@ pub fn by_points(points: usize) -> usize {
         1 => 0,
         6 => 1,
         8 => 2,
-        10 => 3,
-        _ => unreachable!("there are transforms with 1, 6, 8 and 10 points"),
+        _ => unreachable!("there are transforms with 1, 6 and 8 points"),
     }
 }
 
@@ -143,9 +142,9 @@ macro_rules! compile {
                 input_finish,
                 head_row,
                 weights,
-                forward: [forward::<1>, forward::<6>, forward::<8>, forward::<10>],
-                inverse: [inverse::<1>, inverse::<6>, inverse::<8>, inverse::<10>],
-                inverse_finish: [inverse_finish::<1>, inverse_finish::<6>, inverse_finish::<8>, inverse_finish::<10>],
+                forward: [forward::<1>, forward::<6>, forward::<8>],
+                inverse: [inverse::<1>, inverse::<6>, inverse::<8>],
+                inverse_finish: [inverse_finish::<1>, inverse_finish::<6>, inverse_finish::<8>],
             };
 
             $(#[target_feature(enable = $features)])?

@@ -26,7 +26,7 @@ use super::simd::LANES;
 use crate::Result;
 use crate::network::region::Tiling;
 use batch::{Batch, Run};
-use transform::{Inverse, Lines, MOST_OUTPUTS, MOST_POINTS, outputs};
+use transform::{Inverse, Lines, outputs};
 
 /// A layer with transformed weights.
 pub struct Winograd {
@@ -219,7 +219,7 @@ impl Winograd {
             if left == right {
                 continue;
             }
-            let mut inputs = [zeros.as_ptr(); MOST_POINTS];
+            let mut inputs = [zeros.as_ptr(); 8];
             for (p, place) in inputs.iter_mut().enumerate().take(pd) {
                 let d = first[0].wrapping_add(p);
                 if d < input.shape[0] {
@@ -382,8 +382,8 @@ impl Winograd {
                 Output::Head(..) => scratch.wrapping_add((block * od + plane) * run.len * ow * LANES),
             };
             for block in 0..n {
-                let mut outputs = [std::ptr::null_mut(); MOST_OUTPUTS];
-                let mut residuals = [std::ptr::null(); MOST_OUTPUTS];
+                let mut outputs = [std::ptr::null_mut(); 4];
+                let mut residuals = [std::ptr::null(); 4];
                 for plane in 0..valid {
                     outputs[plane] = place(block, plane);
                     if let Some(residual) = residual {

@@ -132,7 +132,7 @@ impl Problem {
 /// Of one convolution with F(4, 5) along all axes; F(2, 5) and direct sums are more exact.
 const TOLERANCE: f64 = 1e-4;
 
-fn problems() -> impl Strategy<Value = (Problem, usize, [usize; 3])> {
+fn problems() -> impl Strategy<Value = (Problem, usize, usize)> {
     let side = 1usize..11;
     let channels = prop_oneof![1usize..20, Just(32), Just(33)];
     (
@@ -140,7 +140,7 @@ fn problems() -> impl Strategy<Value = (Problem, usize, [usize; 3])> {
         (channels.clone(), channels),
         prop::sample::select(vec![[5, 5, 5], [1, 5, 5], [5, 1, 5], [5, 5, 1], [3, 3, 3], [7, 7, 7], [1, 3, 7], [1, 1, 1]]),
         (any::<bool>(), any::<bool>(), 0u64..1000),
-        (0usize..3, prop::sample::select(vec![[6, 6, 6], [8, 8, 8], [8, 8, 10], [10, 6, 6]])),
+        (0usize..3, 0usize..2),
     )
         .prop_map(|((d, h, w), (c, n), kernel, (prelu, residual, seed), (instructions, points))| {
             (Problem { shape: [d, h, w], kernel, channels: [c, n], prelu, residual, seed }, instructions, points)
@@ -155,7 +155,7 @@ proptest! {
         let instructions = Instructions::ALL[instructions];
         if instructions.available() {
             let transformable = problem.kernel.iter().all(|k| [1, 5].contains(k)) && problem.kernel != [1; 3];
-            let points = transformable.then(|| [0, 1, 2].map(|axis| if problem.kernel[axis] == 1 { 1 } else { points[axis] }));
+            let points = transformable.then(|| problem.kernel.map(|k| if k == 1 { 1 } else { [6, 8][points] }));
             let error = problem.error(instructions, points);
             prop_assert!(error <= TOLERANCE, "{error:e} with {points:?}");
             prop_assert!(problem.error(instructions, None) <= 1e-5);
@@ -187,7 +187,7 @@ proptest! {
     }
 }
 
-/// The root of the mean squared error against sums in float64, as a part of the root of the mean square: of direct sums, F(2, 5), F(4, 5) and F(6, 5).
+/// The root of the mean squared error against sums in float64, as a part of the root of the mean square: of direct sums, F(2, 5) and F(4, 5).
 #[test]
 fn rounding_errors_are_what_the_documentation_says() {
     let problem = Problem { shape: [12; 3], kernel: [5; 3], channels: [32, 16], prelu: false, residual: false, seed: 5 };
@@ -196,12 +196,7 @@ fn rounding_errors_are_what_the_documentation_says() {
         reference::prelu(reference::conv(v.x.view(), v.weights.view(), &v.bias), &[0.0; 16])
     };
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    let cases = [
-        ("direct", None, 2e-6),
-        ("F(2, 5)", Some([6; 3]), 1e-5),
-        ("F(4, 5)", Some([8; 3]), 2e-5),
-        ("F(6, 5) along W", Some([8, 8, 10]), 4e-5),
-    ];
+    let cases = [("direct", None, 2e-6), ("F(2, 5)", Some([6; 3]), 1e-5), ("F(4, 5)", Some([8; 3]), 2e-5)];
     let mut errors = Vec::new();
     for (name, points, most) in cases {
         let y = problem.run(Instructions::best(), points);
@@ -211,5 +206,5 @@ fn rounding_errors_are_what_the_documentation_says() {
         assert!(error < most, "{name}: {error:e}");
         errors.push(error);
     }
-    assert!(errors.is_sorted(), "{errors:?}");
+    assert!(errors[0] < errors[1] && errors[1] < errors[2], "{errors:?}");
 }

@@ -4,18 +4,12 @@
 //! even and odd halves: half of the operations. The matrices are in [`super::points`]; a test compares every line here with them.
 
 use super::pack::WeightLines;
-use super::points::PAIRS_6;
 use crate::cpu::simd::{LANES, Simd};
 
-/// Points of the largest transform.
-pub const MOST_POINTS: usize = 10;
-/// Outputs of the largest transform.
-pub const MOST_OUTPUTS: usize = outputs(MOST_POINTS);
-
-/// `n` transforms from some inputs to some outputs, each a line of vectors.
+/// `n` transforms from up to 8 inputs to up to 8 outputs, each a line of vectors.
 pub struct Lines {
     /// The first vector of each input.
-    pub inputs: [*const f32; MOST_POINTS],
+    pub inputs: [*const f32; 8],
     /// f32 from a vector of an input to the next.
     pub input_step: usize,
     /// The first vector of output 0.
@@ -35,9 +29,9 @@ pub struct Inverse {
     /// f32 from an input to the next; vectors follow one another.
     pub input_stride: usize,
     /// The first vector of each output; vectors follow one another.
-    pub outputs: [*mut f32; MOST_OUTPUTS],
+    pub outputs: [*mut f32; 4],
     /// The first vector of what is added to each output after the activation; null for nothing.
-    pub residuals: [*const f32; MOST_OUTPUTS],
+    pub residuals: [*const f32; 4],
     /// Number of outputs that exist: fewer than the transform has at the grid's end.
     pub valid: usize,
     /// 16 biases.
@@ -69,7 +63,7 @@ pub unsafe fn forward<S: Simd, const N: usize>(l: &Lines) {
     }
 }
 
-/// From N points to the outputs: 6 of 10, 4 of 8, 2 of 6, 1 of 1.
+/// From N points to the outputs: 4 of 8, 2 of 6, 1 of 1.
 ///
 /// # Safety
 /// All vectors of inputs and outputs exist; the processor has the instructions of `S`.
@@ -138,7 +132,7 @@ pub unsafe fn weights<S: Simd>(l: &WeightLines) {
     }
 }
 
-/// Outputs of the transform with `points` points: 6 of 10, 4 of 8, 2 of 6, 1 of 1.
+/// Outputs of the transform with `points` points: 4 of 8, 2 of 6, 1 of 1.
 pub const fn outputs(points: usize) -> usize {
     if points == 1 { 1 } else { points - 4 }
 }
@@ -178,20 +172,6 @@ unsafe fn forward_points<S: Simd, const N: usize>(x: [S::V; N]) -> [S::V; N] {
                 (fma::<S>(4.0, x[2], fma::<S>(-5.0, x[4], x[6])), fma::<S>(0.5, x[5], fma::<S>(-2.5, x[3], S::add(x[1], x[1]))));
             (y[5], y[6]) = (S::add(even, odd), S::sub(even, odd));
             y[7] = fma::<S>(5.25, S::sub(x[3], x[5]), S::sub(x[7], x[1]));
-        } else if N == 10 {
-            // Points 0, the pairs p, -p of PAIRS_6, infinity. The rows of 0 and infinity have the coefficients of the product of all x^2 - p^2, that of a
-            // pair those of the product over the other pairs, times x (x + p) or x (x - p).
-            let [a, b, c, d] = const { coefficients(MOST_POINTS) };
-            y[0] = fma::<S>(d, x[0], fma::<S>(c, x[2], fma::<S>(b, x[4], fma::<S>(a, x[6], x[8]))));
-            y[9] = fma::<S>(d, x[1], fma::<S>(c, x[3], fma::<S>(b, x[5], fma::<S>(a, x[7], x[9]))));
-            let others = const { [coefficients(0), coefficients(1), coefficients(2), coefficients(3)] };
-            for i in 0..4 {
-                let [a, b, c, _] = others[i];
-                let even = fma::<S>(c, x[2], fma::<S>(b, x[4], fma::<S>(a, x[6], x[8])));
-                let odd = fma::<S>(c, x[1], fma::<S>(b, x[3], fma::<S>(a, x[5], x[7])));
-                let p = PAIRS_6[i] as f32;
-                (y[1 + 2 * i], y[2 + 2 * i]) = (fma::<S>(p, odd, even), fma::<S>(-p, odd, even));
-            }
         }
         y
     }
@@ -219,49 +199,7 @@ pub unsafe fn inverse_points<S: Simd, const N: usize>(m: [S::V; N]) -> [S::V; N]
             y[1] = fma::<S>(2.0, odd2, fma::<S>(0.5, odd3, odd1));
             y[2] = fma::<S>(4.0, even2, fma::<S>(0.25, even3, even1));
             y[3] = fma::<S>(8.0, odd2, fma::<S>(0.125, odd3, S::add(odd1, m[7])));
-        } else if N == 10 {
-            let (mut even, mut odd) = ([S::zero(); 4], [S::zero(); 4]);
-            for i in 0..4 {
-                (even[i], odd[i]) = (S::add(m[1 + 2 * i], m[2 + 2 * i]), S::sub(m[1 + 2 * i], m[2 + 2 * i]));
-            }
-            let last = m[9];
-            y[0] = S::add(S::add(m[0], even[0]), S::add(even[1], S::add(even[2], even[3])));
-            y[1] = powers::<S, 1>(odd, S::zero());
-            y[2] = powers::<S, 2>(even, S::zero());
-            y[3] = powers::<S, 3>(odd, S::zero());
-            y[4] = powers::<S, 4>(even, S::zero());
-            y[5] = powers::<S, 5>(odd, last);
         }
         y
-    }
-}
-
-/// Coefficients of the product of x^2 - p^2 over the pairs of F(6, 5) but `without`, from the second highest power down.
-const fn coefficients(without: usize) -> [f32; 4] {
-    let mut product = [1.0, 0.0, 0.0, 0.0, 0.0];
-    let mut i = 0;
-    while i < 4 {
-        if i != without {
-            let mut power = 4;
-            while power > 0 {
-                product[power] -= PAIRS_6[i] * PAIRS_6[i] * product[power - 1];
-                power -= 1;
-            }
-        }
-        i += 1;
-    }
-    [product[1] as f32, product[2] as f32, product[3] as f32, product[4] as f32]
-}
-
-/// `start + sum over i of p_i^E * x_i` for the pairs of F(6, 5).
-#[inline(always)]
-unsafe fn powers<S: Simd, const E: i32>(x: [S::V; 4], start: S::V) -> S::V {
-    // SAFETY: the caller has made sure of the instructions.
-    unsafe {
-        let mut sum = start;
-        for i in 0..4 {
-            sum = fma::<S>(PAIRS_6[i].powi(E) as f32, x[i], sum);
-        }
-        sum
     }
 }
