@@ -315,3 +315,56 @@ struct Lengths {
     values: usize,
     rows: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::kernels::Instructions;
+    use crate::reference;
+    use ndarray::{Array1, Array4, Array5};
+    use proptest::prelude::*;
+
+    /// Of the transforms along two axes; direct sums are more exact.
+    const TOLERANCE: f32 = 2e-5;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn the_input_layer_is_that_of_plain_loops(
+            (d, h, w) in (1usize..10, 1usize..10, 1usize..40),
+            channels in 1usize..20,
+            kernel in prop::sample::select(vec![[5, 5, 5], [1, 5, 5], [3, 5, 5], [7, 5, 5], [5, 5, 3], [3, 3, 3], [1, 1, 1]]),
+            seed in 0.1f32..9.0,
+            instructions in 0usize..3,
+        ) {
+            let Ok(kernels) = Kernels::of(Instructions::ALL[instructions]) else { return Ok(()) };
+            let value = |i: usize| ((i as f32 * seed).sin() * 43758.547).fract();
+            let [kd, kh, kw] = kernel;
+            let x = Array4::from_shape_fn((1, d, h, w), |(_, z, y, u)| value((z * h + y) * w + u));
+            let taps = kd * kh * kw;
+            let values = Array5::from_shape_vec((kd, kh, kw, 1, channels), (0..taps * channels).map(|i| value(i + 7)).collect()).unwrap();
+            let (bias, slopes): (Vec<f32>, Vec<f32>) = (0..channels).map(|c| (value(c + 3), value(c + 5))).unzip();
+            let active = reference::prelu(reference::conv(x.view(), values.view(), &bias), &slopes);
+            let expected = reference::add(active, reference::broadcast_channels(x.view(), channels).view());
+
+            let slots = Slots::new(&[channels]);
+            let epilogue = Epilogue { bias: slots.spread(&bias), slopes: slots.spread(&slopes) };
+            let layer = Input::new(kernel, values.as_slice().unwrap(), &slots, channels, epilogue);
+            let shape = [d, h, w];
+            let mut y = Array1::from_elem(slots.blocks() * Blocks::block_len(shape), f32::NAN);
+            let places = (0..slots.blocks()).map(|b| y.as_mut_ptr().wrapping_add(b * Blocks::block_len(shape))).collect();
+            let output = Blocks { shape, planes: d, places };
+            let mut scratch = vec![f32::NAN; layer.scratch_len()];
+            for tile in 0..Input::tiling(shape).len() {
+                // SAFETY: the output and the scratch memory were made for the layer.
+                unsafe { layer.tile(kernels, x.as_slice().unwrap(), &output, tile, &mut scratch) };
+            }
+            let largest = expected.iter().fold(1e-3f32, |a, b| a.max(b.abs()));
+            for ((c, z, v, u), expected) in expected.indexed_iter() {
+                let value = y[(((c / LANES * d + z) * h + v) * w + u) * LANES + c % LANES];
+                prop_assert!((value - expected).abs() <= TOLERANCE * largest, "{value} for {expected} at {c} {z} {v} {u}");
+            }
+        }
+    }
+}
