@@ -689,8 +689,8 @@ fn a_fast_convolution_computes_the_needed_tiles_only() {
 
 #[test]
 fn dice_and_its_gradient() {
-    // More voxels than one round of all threads, with a tail; empty masks.
-    for (voxels, threshold, empty) in [(20_000, 0.3, false), (1, 0.5, false), (777, 0.5, true)] {
+    // More voxels than one round of all threads, with a tail, and many predictions that are the threshold itself; empty masks.
+    for (voxels, threshold, empty) in [(20_000, 0.3125, false), (1, 0.5, false), (777, 0.5, true)] {
         let prediction: Vec<f32> =
             if empty { vec![0.0; voxels] } else { values(51, voxels).iter().map(|v| (v + 1.0) / 2.0).collect() };
         let label: Vec<bool> = values(52, voxels).iter().map(|v| !empty && *v > 0.2).collect();
