@@ -248,6 +248,18 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_64_kib_is_read_and_a_larger_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("long.tfm");
+        let mut content = text("AffineTransform_double_3_3", "1 0 0 0 1 0 0 0 1 0 0 0", "0 0 0") + "#";
+        content.extend(std::iter::repeat_n('x', 65_536 - content.len()));
+        std::fs::write(&path, &content).unwrap();
+        assert_eq!(read(&path).unwrap(), Affine::IDENTITY);
+        std::fs::write(&path, content + "x").unwrap();
+        assert!(matches!(read(&path), Err(Error::Transform { source: TransformError::TooLarge, .. })));
+    }
+
+    #[test]
     fn the_error_names_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bad.tfm");
