@@ -75,8 +75,13 @@ pub enum Error {
         source: TransformError,
     },
     /// A scan that cannot be registered to its template.
-    #[error("{0}")]
-    Registration(#[from] RegistrationError),
+    #[error("{}: {source}", path.display())]
+    Registration {
+        /// The scan.
+        path: PathBuf,
+        /// Why not.
+        source: RegistrationError,
+    },
     /// An input, mask or output that does not fit the network or the engine.
     #[error("{0}")]
     Shape(String),
@@ -90,6 +95,12 @@ impl Error {
     pub fn read(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Error {
         let path = path.as_ref().to_path_buf();
         move |source| Error::Read { path, source }
+    }
+
+    /// An [`Error::Registration`] for the scan `path`; made for `map_err`.
+    pub fn registration(path: impl AsRef<Path>) -> impl FnOnce(RegistrationError) -> Error {
+        let path = path.as_ref().to_path_buf();
+        move |source| Error::Registration { path, source }
     }
 
     /// An [`Error::Write`] for `path`; made for `map_err`.

@@ -3,7 +3,7 @@
 mod support;
 
 use ichor::phantom;
-use ichor::volume::{Affine, Grid};
+use ichor::volume::{Affine, Grid, Volume};
 #[cfg(feature = "emulator")]
 use ichor::{io::nifti, pipeline::template, volume::resample};
 use std::path::Path;
@@ -56,12 +56,18 @@ fn what_cannot_be_done_is_one_sentence_with_the_file() {
     write_scan(&scan);
     let bad = folder.path().join("bad.nii");
     std::fs::write(&bad, b"no image").unwrap();
+    // A brain-extracted scan with no brain in it.
+    let empty = folder.path().join("empty_bad.nii");
+    let grid = Grid { shape: [8, 8, 8], affine: Affine::IDENTITY };
+    raw_nifti::write(&empty, &Volume::new(grid, vec![0.0; 512]), Codes::Both);
     let (out, missing, imported) = (folder.path().join("out"), folder.path().join("missing.nii"), folder.path().join("w"));
-    let cases: [&[&str]; 7] = [
+    let cases: [&[&str]; 9] = [
         &["segment", text(&bad), "-o", text(&out)],
         &["segment", text(&missing), "-o", text(&out)],
         &["segment", text(&scan), "-o", text(&out), "--weights", text(&bad)],
         &["segment", text(&scan), "-o", text(&out), "--template", text(&bad)],
+        &["segment", text(&empty), "-o", text(&out), "--skull-stripped"],
+        &["register", text(&empty), "-o", text(&out), "--skull-stripped"],
         &["brain", text(&bad), "-o", text(&out)],
         &["weights", "check", text(&bad)],
         &["weights", "import", text(&bad), "-o", text(&imported)],

@@ -2,11 +2,11 @@
 
 use super::{extraction, with_threads};
 use crate::cli::arguments::Register;
-use ichor::Result;
 use ichor::io::{nifti, transform};
 use ichor::pipeline::Template;
 use ichor::pipeline::segment::{self, BrainSource};
 use ichor::pipeline::{registration, warnings::Warning};
+use ichor::{Error, Result};
 use std::process::ExitCode;
 
 pub fn run(arguments: &Register) -> Result<ExitCode> {
@@ -19,7 +19,8 @@ pub fn run(arguments: &Register) -> Result<ExitCode> {
             None => BrainSource::Extract(extraction::Options { method: arguments.brain.brain_method.into() }),
         };
         let mut prepared = segment::prepare(scan.volume, &source, &arguments.input)?;
-        let result = registration::register(&prepared.masked, &template.volume, &registration::Options::default())?;
+        let result = registration::register(&prepared.masked, &template.volume, &registration::Options::default())
+            .map_err(Error::registration(&arguments.input))?;
         if result.is_poor() {
             prepared
                 .warnings

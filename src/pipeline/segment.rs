@@ -254,8 +254,12 @@ pub fn segment(
 
     // The network's grid, and the rigid transform from its world to the scan's.
     let start = Instant::now();
-    let registration =
-        if own_slices { None } else { Some(registration::register(&masked, template, &registration::Options::default())?) };
+    let registration = if own_slices {
+        None
+    } else {
+        let found = registration::register(&masked, template, &registration::Options::default());
+        Some(found.map_err(Error::registration(path))?)
+    };
     let (grid, to_scan) = match &registration {
         Some(registration) => {
             if registration.is_poor() {
