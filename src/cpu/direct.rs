@@ -11,7 +11,7 @@ use super::memory::Block;
 use super::rows::Finish;
 use super::simd::LANES;
 use crate::Result;
-use crate::network::region::Tiling;
+use crate::network::region::{Tiling, Voxels};
 
 /// A packed layer.
 pub struct Direct {
@@ -70,21 +70,21 @@ impl Direct {
         self.kernel[0] * self.kernel[1] * self.patch_row(shape)
     }
 
-    /// Computes one tile: a row.
+    /// Computes one tile, `voxels`: a row.
     ///
     /// # Safety
-    /// Input, residual and output are of the grid and the blocks that the layer was made for, and nobody writes them at the same time but for other tiles.
-    pub unsafe fn tile(
+    /// Input, residual and output are of the grid and the blocks that the layer was made for, and nobody writes them at the same time but for other rows.
+    pub unsafe fn row(
         &self,
         kernels: &Kernels,
         input: &Blocks,
         residual: Option<&Blocks>,
         output: &Blocks,
-        tile: usize,
+        [d, h, _]: &Voxels,
         scratch: &mut [f32],
     ) {
         let shape = input.shape;
-        let [d, h, _] = Direct::tiling(shape).position(tile);
+        let (d, h) = (d.start, h.start);
         let (patch, sums) = scratch.split_at_mut(self.patch_len(shape));
         let [kd, kh, kw] = self.kernel;
         let row_len = self.patch_row(shape);

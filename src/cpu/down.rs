@@ -12,8 +12,11 @@ use super::simd::LANES;
 use crate::Result;
 use crate::network::region::{Tiling, Voxels};
 
-/// Largest tile of output voxels.
-const TILE: [usize; 3] = [4, 4, 16];
+/// The smallest part that is computed by itself. The smaller it is, the more of the background is skipped here and in the layers that follow.
+const TILE: [usize; 3] = [2, 2, 4];
+
+/// Tiles side by side along W that are computed at a time.
+pub const LONGEST: usize = 4;
 
 /// A packed layer.
 pub struct Down {
@@ -62,21 +65,21 @@ impl Down {
 
     /// f32 that a thread needs besides.
     pub fn scratch_len(&self) -> usize {
-        (self.segments() + self.output_blocks) * TILE.iter().product::<usize>() * LANES
+        (self.segments() + self.output_blocks) * TILE.iter().product::<usize>() * LONGEST * LANES
     }
 
-    /// Computes one tile of the output.
+    /// Computes tiles side by side, `voxels` of the output.
     ///
     /// # Safety
     /// Input and output are of the blocks that the layer was made for, the input's grid is `stride` times the output's, and nobody writes them at the
-    /// same time but for other tiles.
-    pub unsafe fn tile(&self, kernels: &Kernels, input: &Blocks, output: &Blocks, tile: usize, scratch: &mut [f32]) {
-        let [ds, hs, ws] = self.inputs(output.shape, tile);
+    /// same time but for other voxels.
+    pub unsafe fn tiles(&self, kernels: &Kernels, input: &Blocks, output: &Blocks, voxels: &Voxels, scratch: &mut [f32]) {
+        let [ds, hs, ws] = self.inputs(voxels);
         for block in 0..self.input_blocks {
             for d in ds.clone() {
                 for h in hs.clone() {
                     let from = input.at(block, [d, h, ws.start]);
-                    let to = self.place(output.shape, tile, scratch.as_mut_ptr(), block, [d, h]);
+                    let to = self.place(voxels, scratch.as_mut_ptr(), block, [d, h]);
                     for w in 0..ws.len() {
                         // SAFETY: the voxel is inside the input's grid; a vector is 16 f32 on both sides.
                         unsafe { to.at(w).copy_from_nonoverlapping(from.add(w * LANES), LANES) };
@@ -85,18 +88,16 @@ impl Down {
             }
         }
         // SAFETY: the caller's promise; the inputs have been gathered.
-        unsafe { self.gathered(kernels, output, tile, scratch) };
+        unsafe { self.gathered(kernels, output, voxels, scratch) };
     }
 
-    /// The voxels of the input that a tile of the output is computed from.
-    pub fn inputs(&self, shape: [usize; 3], tile: usize) -> Voxels {
-        let voxels = Down::tiling(shape).voxels(tile);
+    /// The voxels of the input that `voxels` of the output are computed from.
+    pub fn inputs(&self, voxels: &Voxels) -> Voxels {
         [0, 1, 2].map(|axis| voxels[axis].start * self.stride[axis]..voxels[axis].end * self.stride[axis])
     }
 
-    /// Where row (d, h) of [`Down::inputs`] is gathered in `scratch`: `[tap][block][voxel of the tile][16]`.
-    pub fn place(&self, shape: [usize; 3], tile: usize, scratch: *mut f32, block: usize, [d, h]: [usize; 2]) -> Row {
-        let [ds, hs, ws] = Down::tiling(shape).voxels(tile);
+    /// Where row (d, h) of [`Down::inputs`] is gathered in `scratch`: `[tap][block][voxel of the output][16]`.
+    pub fn place(&self, [ds, hs, ws]: &Voxels, scratch: *mut f32, block: usize, [d, h]: [usize; 2]) -> Row {
         let [sd, sh, sw] = self.stride;
         let rows = ds.len() * hs.len() * ws.len();
         let row = ((d / sd - ds.start) * hs.len() + h / sh - hs.start) * ws.len();
@@ -107,12 +108,11 @@ impl Down {
         Row { parts: [part(0), part(sw - 1)], stride: sw }
     }
 
-    /// Computes one tile whose inputs have been gathered.
+    /// Computes tiles whose inputs have been gathered.
     ///
     /// # Safety
-    /// The output is of the blocks that the layer was made for, and nobody writes it at the same time but for other tiles.
-    pub unsafe fn gathered(&self, kernels: &Kernels, output: &Blocks, tile: usize, scratch: &mut [f32]) {
-        let [ds, hs, ws] = Down::tiling(output.shape).voxels(tile);
+    /// The output is of the blocks that the layer was made for, and nobody writes it at the same time but for other voxels.
+    pub unsafe fn gathered(&self, kernels: &Kernels, output: &Blocks, [ds, hs, ws]: &Voxels, scratch: &mut [f32]) {
         let rows = ds.len() * hs.len() * ws.len();
         let segments: Vec<usize> = (0..self.segments()).map(|s| s * rows * LANES).collect();
         let (gathered, sums) = scratch.split_at_mut(segments.len() * rows * LANES);

@@ -5,7 +5,7 @@ use super::layout::{Blocks, Slots};
 use super::rows::{HeadRow, HeadWeights};
 use crate::network::description::HEAD_CHANNELS;
 use crate::network::plan::Layer;
-use crate::network::region::Tiling;
+use crate::network::region::{Tiling, Voxels};
 use crate::weights::Weights;
 
 /// A packed head.
@@ -40,20 +40,20 @@ impl Head {
     ///
     /// # Safety
     /// Every block has `voxels` vectors, and there is one block for each that the head was made for; the logits have room.
-    pub unsafe fn row(&self, kernels: &Kernels, blocks: &[*const f32], voxels: usize, logits: *mut f32) {
+    pub unsafe fn logits(&self, kernels: &Kernels, blocks: &[*const f32], voxels: usize, logits: *mut f32) {
         // SAFETY: the caller's promise.
         unsafe { (kernels.head_row)(&HeadRow { blocks, voxels, weights: &self.weights, output: logits }) }
     }
 
-    /// Computes one tile: a row.
+    /// Computes one tile, `voxels`: a row.
     ///
     /// # Safety
-    /// The input is of the blocks that the head was made for, the logits have its grid, and nobody writes them at the same time but for other tiles.
-    pub unsafe fn tile(&self, kernels: &Kernels, input: &Blocks, logits: *mut f32, tile: usize) {
-        let [d, h, _] = Head::tiling(input.shape).position(tile);
+    /// The input is of the blocks that the head was made for, the logits have its grid, and nobody writes them at the same time but for other rows.
+    pub unsafe fn row(&self, kernels: &Kernels, input: &Blocks, logits: *mut f32, [d, h, _]: &Voxels) {
+        let (d, h) = (d.start, h.start);
         let blocks: Vec<*const f32> = (0..input.places.len()).map(|b| input.at(b, [d, h, 0]).cast_const()).collect();
         let width = input.shape[2];
         // SAFETY: a row of the grid has `width` voxels on both sides.
-        unsafe { self.row(kernels, &blocks, width, logits.add((d * input.shape[1] + h) * width)) }
+        unsafe { self.logits(kernels, &blocks, width, logits.add((d * input.shape[1] + h) * width)) }
     }
 }

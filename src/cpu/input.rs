@@ -13,8 +13,11 @@ use super::winograd::points::{self, TAPS};
 use super::winograd::transform::{Lines, outputs};
 use crate::network::region::{Tiling, Voxels};
 
-/// Largest tile of voxels.
-pub const TILE: [usize; 3] = [4, 4, 16];
+/// The smallest part that is computed by itself: a tile of the transforms, as thick as those of the layers that read it.
+pub const TILE: [usize; 3] = [4; 3];
+
+/// Tiles side by side along W that are computed at a time.
+pub const LONGEST: usize = 4;
 
 /// Largest box of voxels that is computed at a time.
 const BOX: [usize; 3] = [4, 4, 32];
@@ -89,17 +92,14 @@ impl Input {
         patch + height + columns + values + rows
     }
 
-    /// Computes one tile of the output from the scan `x`, (D, H, W).
+    /// Computes tiles side by side of the output from the scan `x`, (D, H, W).
     ///
     /// # Safety
-    /// The output is of the blocks that the layer was made for, x has the output's grid, and nobody writes the tile at the same time.
-    pub unsafe fn tile(&self, kernels: &Kernels, x: &[f32], output: &Blocks, tile: usize, scratch: &mut [f32]) {
-        let voxels = Input::tiling(output.shape).voxels(tile);
-        let first = voxels[2].start;
+    /// The output is of the blocks that the layer was made for, x has the output's grid, and nobody writes the voxels at the same time.
+    pub unsafe fn tiles(&self, kernels: &Kernels, x: &[f32], output: &Blocks, voxels: &Voxels, scratch: &mut [f32]) {
+        let place = |block, d, h| Row::plain(output.at(block, [d, h, voxels[2].start]));
         // SAFETY: the caller's promise.
-        unsafe {
-            self.voxels(kernels, x, output.shape, &voxels, |block, d, h| Row::plain(output.at(block, [d, h, first])), scratch);
-        }
+        unsafe { self.voxels(kernels, x, output.shape, voxels, place, scratch) };
     }
 
     /// Computes a box of voxels that begins at multiples of 4 from the scan `x` on the grid `shape`; `place` says where the box's row (d, h) of a block goes.
@@ -356,9 +356,10 @@ mod tests {
             let places = (0..slots.blocks()).map(|b| y.as_mut_ptr().wrapping_add(b * Blocks::block_len(shape))).collect();
             let output = Blocks { shape, planes: d, places };
             let mut scratch = vec![f32::NAN; layer.scratch_len()];
-            for tile in 0..Input::tiling(shape).len() {
+            let tiling = Input::tiling(shape);
+            for voxels in tiling.boxes(0..tiling.len(), |_| true, LONGEST) {
                 // SAFETY: the output and the scratch memory were made for the layer.
-                unsafe { layer.tile(kernels, x.as_slice().unwrap(), &output, tile, &mut scratch) };
+                unsafe { layer.tiles(kernels, x.as_slice().unwrap(), &output, &voxels, &mut scratch) };
             }
             let largest = expected.iter().fold(1e-3f32, |a, b| a.max(b.abs()));
             for ((c, z, v, u), expected) in expected.indexed_iter() {

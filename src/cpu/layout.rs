@@ -4,6 +4,7 @@
 //! at a block of their own, so that a skip connection is read where it lies; places without a channel hold 0 and meet weights of 0.
 
 use super::simd::LANES;
+use crate::network::region::Voxels;
 
 /// Which channel each place of a buffer's blocks holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,18 +66,17 @@ impl Blocks {
         shape.iter().product::<usize>() * LANES
     }
 
-    /// Copies the vectors of a box of `size` voxels at `begin` of `from` to `to_begin` of these blocks.
+    /// Copies the vectors of a box at `begin` of `from` to `voxels` of these blocks.
     ///
     /// # Safety
     /// Both boxes are inside their grids, the blocks are there on both sides, and nobody else uses the vectors that are written.
-    pub unsafe fn copy_box(&self, to_begin: [usize; 3], from: &Blocks, begin: [usize; 3], size: [usize; 3], blocks: usize) {
+    pub unsafe fn copy_box(&self, [ds, hs, ws]: &Voxels, from: &Blocks, begin: [usize; 3], blocks: usize) {
         for block in 0..blocks {
-            for d in 0..size[0] {
-                for h in 0..size[1] {
-                    let source = from.at(block, [begin[0] + d, begin[1] + h, begin[2]]).cast_const();
-                    let target = self.at(block, [to_begin[0] + d, to_begin[1] + h, to_begin[2]]);
+            for d in ds.clone() {
+                for h in hs.clone() {
+                    let source = from.at(block, [begin[0] + d - ds.start, begin[1] + h - hs.start, begin[2]]).cast_const();
                     // SAFETY: a line of the box lies inside the grid on both sides.
-                    unsafe { target.copy_from_nonoverlapping(source, size[2] * LANES) };
+                    unsafe { self.at(block, [d, h, ws.start]).copy_from_nonoverlapping(source, ws.len() * LANES) };
                 }
             }
         }

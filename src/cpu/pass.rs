@@ -2,7 +2,7 @@
 
 use super::convolution::{self, Convolution};
 use super::direct::Direct;
-use super::down::Down;
+use super::down::{self, Down};
 use super::engine::{Engine, Operation};
 use super::head::Head;
 use super::input::{self, Input};
@@ -10,11 +10,11 @@ use super::layout::Blocks;
 use super::rows::Row;
 use super::threads::{self, Worker};
 use super::top::{Part, Slab, Top};
-use super::up::Up;
+use super::up::{self, Up};
 use super::winograd::batch::Batch;
 use super::winograd::{Output, Winograd};
 use crate::network::plan::Step;
-use crate::network::region::{self, Tiling, Work};
+use crate::network::region::{self, Tiling, Voxels, Work};
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -36,8 +36,8 @@ unsafe impl Sync for Pass<'_> {}
 /// What is to be done in a step.
 struct Job {
     work: Work,
-    /// The tiles that are computed, but for those in batches.
-    tiles: Vec<usize>,
+    /// The tiles that are computed, but for those in batches; some layers do several side by side.
+    parts: Vec<Voxels>,
     batches: Vec<Batch>,
     slabs: Vec<Slab>,
 }
@@ -57,18 +57,26 @@ impl<'a> Pass<'a> {
                 Operation::Conv { layer, .. } => engine.convolutions[*layer].winograd(),
                 _ => None,
             };
-            let (mut tiles, mut batches, mut slabs) = (Vec::new(), Vec::new(), Vec::new());
+            let tiling = &engine.tilings[number];
+            let (mut parts, mut batches, mut slabs) = (Vec::new(), Vec::new(), Vec::new());
             match winograd {
                 Some(layer) => {
-                    let tiling = &engine.tilings[number];
                     batches = Batch::list(tiling, |tile| work.compute[tile], convolution::batch_size(layer, tiling));
                 }
-                None => tiles = (0..work.compute.len()).filter(|&tile| work.compute[tile]).collect(),
+                None => {
+                    let longest = match &engine.operations[number] {
+                        Operation::Input(_) => input::LONGEST,
+                        Operation::Down(_) => down::LONGEST,
+                        Operation::Up(_) => up::LONGEST,
+                        Operation::Conv { .. } | Operation::Head(_) => 1,
+                    };
+                    parts = tiling.boxes(0..tiling.len(), |tile| work.compute[tile], longest);
+                }
             }
             if let Some(top) = engine.top.as_ref().filter(|top| top.convolution == number) {
-                slabs = top.slabs(&engine.tilings[number], [&jobs[0].work, &jobs[top.up].work, &work], &batches);
+                slabs = top.slabs([&jobs[0].work, &jobs[top.up].work], &batches);
             }
-            jobs.push(Job { work, tiles, batches, slabs });
+            jobs.push(Job { work, parts, batches, slabs });
         }
         Pass { engine, input, wanted, logits, scratch, workspace, jobs }
     }
@@ -107,8 +115,8 @@ impl<'a> Pass<'a> {
         match (&engine.operations[number], &engine.plan.steps[number]) {
             (Operation::Input(layer), Step::Input { .. }) if engine.top.is_some() => {
                 // Computed where it is read: here only what all tiles of background are copies of.
-                let (Some(top), Some(source)) = (&engine.top, job.work.source) else { return };
-                let voxels = engine.tilings[number].voxels(source);
+                let (Some(top), Some(copy)) = (&engine.top, job.work.copies.first()) else { return };
+                let voxels = engine.tilings[number].voxels(copy.source);
                 let [ds, hs, _] = voxels.clone().map(|axis| axis.start);
                 worker.for_each(1, |_| {
                     let place = |block, d, h| Row::plain(top.background.at(block, [d - ds, h - hs, 0]));
@@ -118,22 +126,22 @@ impl<'a> Pass<'a> {
             }
             (Operation::Input(layer), Step::Input { output, .. }) => {
                 let output = at(*output);
-                worker.for_each(job.tiles.len(), |tile| {
+                worker.for_each(job.parts.len(), |part| {
                     // SAFETY: layer and buffers were made for one another; every tile is done by one thread.
-                    unsafe { layer.tile(kernels, self.input, output, job.tiles[tile], scratch) }
+                    unsafe { layer.tiles(kernels, self.input, output, &job.parts[part], scratch) }
                 });
                 self.copies(worker, number, output, output.places.len());
             }
             (Operation::Down(layer), Step::Down { input, output, .. }) => {
                 let output_blocks = at(*output);
                 match &engine.operations[engine.plan.buffers[*input].written] {
-                    Operation::Input(input_layer) if engine.top.is_some() => worker.for_each(job.tiles.len(), |tile| {
+                    Operation::Input(input_layer) if engine.top.is_some() => worker.for_each(job.parts.len(), |part| {
                         // SAFETY: layers and buffers were made for one another; every tile is done by one thread.
-                        unsafe { self.input_and_down(input_layer, layer, output_blocks, job.tiles[tile], scratch) }
+                        unsafe { self.input_and_down(input_layer, layer, output_blocks, &job.parts[part], scratch) }
                     }),
-                    _ => worker.for_each(job.tiles.len(), |tile| {
+                    _ => worker.for_each(job.parts.len(), |part| {
                         // SAFETY: layer and buffers were made for one another; every tile is done by one thread.
-                        unsafe { layer.tile(kernels, at(*input), output_blocks, job.tiles[tile], scratch) }
+                        unsafe { layer.tiles(kernels, at(*input), output_blocks, &job.parts[part], scratch) }
                     }),
                 }
                 self.copies(worker, number, output_blocks, output_blocks.places.len());
@@ -141,9 +149,9 @@ impl<'a> Pass<'a> {
             (Operation::Up(_), _) if engine.top.as_ref().is_some_and(|top| top.up == number) => {}
             (Operation::Up(layer), Step::Up { input, output, .. }) => {
                 let (input, output) = (at(*input), at(*output));
-                worker.for_each(job.tiles.len(), |tile| {
+                worker.for_each(job.parts.len(), |part| {
                     // SAFETY: layer and buffers were made for one another; every tile is done by one thread.
-                    unsafe { layer.tile(kernels, input, output, job.tiles[tile], scratch) }
+                    unsafe { layer.tiles(kernels, input, output, &job.parts[part], scratch) }
                 });
             }
             (Operation::Conv { layer, head }, Step::Conv { input, residual, output, .. }) => {
@@ -153,9 +161,9 @@ impl<'a> Pass<'a> {
                     None => Output::Store(output),
                 };
                 match (&engine.convolutions[*layer], &engine.top) {
-                    (Convolution::Direct(layer), _) => worker.for_each(job.tiles.len(), |tile| {
-                        // SAFETY: layer and buffers were made for one another; every tile is done by one thread.
-                        unsafe { layer.tile(kernels, input, residual, output, job.tiles[tile], scratch) }
+                    (Convolution::Direct(layer), _) => worker.for_each(job.parts.len(), |part| {
+                        // SAFETY: layer and buffers were made for one another; every row is done by one thread.
+                        unsafe { layer.row(kernels, input, residual, output, &job.parts[part], scratch) }
                     }),
                     (Convolution::Winograd(layer), Some(top)) if top.convolution == number => {
                         self.top(worker, top, layer, target);
@@ -173,9 +181,9 @@ impl<'a> Pass<'a> {
             }
             (Operation::Head(Some(head)), Step::Head { input, .. }) => {
                 let input = at(*input);
-                worker.for_each(job.tiles.len(), |tile| {
-                    // SAFETY: head and buffer were made for one another; every tile is done by one thread.
-                    unsafe { head.tile(kernels, input, self.logits, job.tiles[tile]) }
+                worker.for_each(job.parts.len(), |part| {
+                    // SAFETY: head and buffer were made for one another; every row is done by one thread.
+                    unsafe { head.row(kernels, input, self.logits, &job.parts[part]) }
                 });
             }
             (Operation::Head(None), _) => {}
@@ -183,31 +191,28 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// One tile of the first down-convolution, from inputs that the input layer leaves where the down-convolution gathers them.
+    /// Some tiles of the first down-convolution, from inputs that the input layer leaves where the down-convolution gathers them.
     ///
     /// # Safety
-    /// The layers follow one another, the output was made for the second, and nobody else writes the tile.
-    unsafe fn input_and_down(&self, input: &Input, down: &Down, output: &Blocks, tile: usize, scratch: &mut [f32]) {
+    /// The layers follow one another, the output was made for the second, and nobody else writes the voxels.
+    unsafe fn input_and_down(&self, input: &Input, down: &Down, output: &Blocks, voxels: &Voxels, scratch: &mut [f32]) {
         let (gathered, own) = scratch.split_at_mut(down.scratch_len());
-        let voxels = down.inputs(output.shape, tile);
         let places = gathered.as_mut_ptr();
-        let place = |block, d, h| down.place(output.shape, tile, places, block, [d, h]);
+        let place = |block, d, h| down.place(voxels, places, block, [d, h]);
         // SAFETY: the caller's promise; the gathered inputs have a place for each voxel of the box.
         unsafe {
-            input.voxels(self.engine.kernels, self.input, self.engine.plan.shape, &voxels, place, own);
-            down.gathered(self.engine.kernels, output, tile, gathered);
+            input.voxels(self.engine.kernels, self.input, self.engine.plan.shape, &down.inputs(voxels), place, own);
+            down.gathered(self.engine.kernels, output, voxels, gathered);
         }
     }
 
     /// Fills the tiles that are copies.
     fn copies(&self, worker: &mut Worker, number: usize, output: &Blocks, blocks: usize) {
-        let (work, tiling) = (&self.jobs[number].work, &self.engine.tilings[number]);
-        let Some(source) = work.source.filter(|_| !work.copies.is_empty()) else { return };
-        let begin = tiling.voxels(source).map(|axis| axis.start);
-        worker.for_each(work.copies.len(), |copy| {
-            let to = tiling.voxels(work.copies[copy]).map(|axis| axis.start);
-            // SAFETY: background tiles are inside the grid as a whole; each is filled by one thread, and the source is not among them.
-            unsafe { output.copy_box(to, output, begin, tiling.tile, blocks) };
+        let (copies, tiling) = (&self.jobs[number].work.copies, &self.engine.tilings[number]);
+        worker.for_each(copies.len(), |copy| {
+            let begin = tiling.voxels(copies[copy].source).map(|axis| axis.start);
+            // SAFETY: both tiles are inside the grid and of one size; each is filled by one thread, and no source is among them.
+            unsafe { output.copy_box(&tiling.voxels(copies[copy].tile), output, begin, blocks) };
         });
     }
 
@@ -248,19 +253,17 @@ impl<'a> Pass<'a> {
             unreachable!("the last block begins with an up-convolution, the network with the input layer")
         };
         let below = engine.plan.steps[top.up].input().expect("an up-convolution reads a buffer");
-        let tiling = Input::tiling(engine.plan.shape);
         let job = &self.jobs[top.convolution];
         for slab in &job.slabs {
             worker.for_each(slab.parts.len(), |part| {
                 // SAFETY: layers and buffers were made for one another; every tile is done by one thread; the planes that are written are not
                 // read any more.
                 unsafe {
-                    match slab.parts[part] {
-                        Part::Up(tile) => up.tile(kernels, &engine.buffers[below], &top.planes, tile, scratch),
-                        Part::Input(tile) => input_layer.tile(kernels, self.input, &top.skip, tile, scratch),
-                        Part::Background(tile) => {
-                            let to = tiling.voxels(tile).map(|axis| axis.start);
-                            top.skip.copy_box(to, &top.background, [0; 3], input::TILE, top.skip.places.len());
+                    match &slab.parts[part] {
+                        Part::Up(voxels) => up.tiles(kernels, &engine.buffers[below], &top.planes, voxels, scratch),
+                        Part::Input(voxels) => input_layer.tiles(kernels, self.input, &top.skip, voxels, scratch),
+                        Part::Background(voxels) => {
+                            top.skip.copy_box(voxels, &top.background, [0; 3], top.skip.places.len());
                         }
                     }
                 }

@@ -11,13 +11,11 @@ use super::winograd::batch::Batch;
 use super::{input, up};
 use crate::Result;
 use crate::network::plan::{Plan, Step};
-use crate::network::region::{Tiling, Work};
+use crate::network::region::{Voxels, Work};
 use std::ops::Range;
 
 /// Rows of tiles along D that are convolved at a time.
 const ROWS: usize = 1;
-/// Voxels that a tile of the convolution reads beyond itself: half its kernel.
-const HALO: usize = 2;
 /// Rows of tiles that the convolution reads beyond them, on both sides together.
 const BEYOND: usize = 2;
 
@@ -38,14 +36,14 @@ pub struct Top {
 }
 
 /// What is made of the concatenation for a slab.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// A tile of the up-convolution.
-    Up(usize),
-    /// A tile of the input layer.
-    Input(usize),
+    /// Tiles of the up-convolution.
+    Up(Voxels),
+    /// Tiles of the input layer.
+    Input(Voxels),
     /// A tile of the input layer that sees nothing but background.
-    Background(usize),
+    Background(Voxels),
 }
 
 /// A slab: what it needs of the concatenation besides what is there already, and its batches.
@@ -89,39 +87,26 @@ impl Top {
         Ok(Some(Top { up, convolution: step, planes, skip, background, _memory: memory }))
     }
 
-    /// The slabs of a pass, from the work of the input layer, the up-convolution and the convolution; `batches` are the convolution's, in the order of
-    /// their first axis, on its `tiling`.
-    pub fn slabs(&self, tiling: &Tiling, [input, up, convolution]: [&Work; 3], batches: &[Batch]) -> Vec<Slab> {
-        let shape = tiling.shape;
-        let (inputs, ups) = (input::Input::tiling(shape), up::Up::tiling(shape));
-        // Of the input layer's tiles the first block needs more than the last: here only those that the convolution reads.
-        let mut read = vec![false; inputs.len()];
-        for (tile, _) in convolution.compute.iter().enumerate().filter(|(_, compute)| **compute) {
-            let voxels = tiling.voxels(tile);
-            let around =
-                [0, 1, 2].map(|axis| voxels[axis].start.saturating_sub(HALO)..(voxels[axis].end + HALO).min(shape[axis]));
-            inputs.meeting(&around, |tile| read[tile] = true);
-        }
-        let rows = shape[0].div_ceil(up::TILE[0]);
-        // The tiles of a row are numbered one after another.
-        let row = |tiling: &Tiling, row: usize| {
-            let len = tiling.len() / rows;
-            row * len..(row + 1) * len
-        };
+    /// The slabs of a pass, from the work of the input layer and the up-convolution; `batches` are the convolution's, in the order of their first axis.
+    pub fn slabs(&self, [input, up]: [&Work; 2], batches: &[Batch]) -> Vec<Slab> {
+        let shape = self.planes.shape;
+        // Of the input layer's tiles the first block needs more than the last, which reads those where the up-convolution's are.
+        let tiling = input::Input::tiling(shape);
+        debug_assert_eq!(tiling, up::Up::tiling(shape), "both layers' outputs are read together");
+        let rows = tiling.counts()[0];
+        let row = tiling.len() / rows;
         let mut slabs = Vec::new();
         let (mut made, mut batch) = (0, 0);
         for first in (0..rows).step_by(ROWS) {
-            let mut parts = Vec::new();
             let needed = (first + ROWS + BEYOND / 2).min(rows);
-            for made in made..needed {
-                parts.extend(row(&ups, made).filter(|&tile| up.compute[tile]).map(Part::Up));
-                parts.extend(row(&inputs, made).filter(|&tile| input.compute[tile] && read[tile]).map(Part::Input));
-                let copies = row(&inputs, made);
-                let begin = input.copies.partition_point(|&tile| tile < copies.start);
-                let end = input.copies.partition_point(|&tile| tile < copies.end);
-                parts.extend(input.copies[begin..end].iter().copied().filter(|&tile| read[tile]).map(Part::Background));
-            }
+            let tiles = made * row..needed * row;
             made = needed;
+            let mut parts: Vec<Part> =
+                tiling.boxes(tiles.clone(), |tile| up.compute[tile], up::LONGEST).into_iter().map(Part::Up).collect();
+            let computed = tiling.boxes(tiles.clone(), |tile| up.compute[tile] && input.compute[tile], input::LONGEST);
+            parts.extend(computed.into_iter().map(Part::Input));
+            let copied = input.copies.iter().map(|copy| copy.tile).filter(|&tile| tiles.contains(&tile) && up.compute[tile]);
+            parts.extend(copied.map(|tile| Part::Background(tiling.voxels(tile))));
             let begin = batch;
             while batch < batches.len() && batches[batch].origin[0] < first + ROWS {
                 batch += 1;

@@ -10,10 +10,13 @@ use super::memory::Block;
 use super::rows::Finish;
 use super::simd::LANES;
 use crate::Result;
-use crate::network::region::Tiling;
+use crate::network::region::{Tiling, Voxels};
 
-/// Largest tile of output voxels: a multiple of the largest stride.
-pub const TILE: [usize; 3] = [4, 4, 16];
+/// The smallest part that is computed by itself: a multiple of the largest stride.
+pub const TILE: [usize; 3] = [4; 3];
+
+/// Tiles side by side along W that are computed at a time.
+pub const LONGEST: usize = 4;
 
 /// A packed layer.
 pub struct Up {
@@ -62,19 +65,18 @@ impl Up {
 
     /// f32 that a thread needs besides.
     pub fn scratch_len(&self) -> usize {
-        let voxels = TILE.iter().product::<usize>() / self.taps();
+        let voxels = TILE.iter().product::<usize>() * LONGEST / self.taps();
         (self.input_blocks + self.taps() * self.output_blocks) * voxels * LANES
     }
 
-    /// Computes one tile of the output's first blocks.
+    /// Computes tiles side by side, `voxels` of the output's first blocks.
     ///
     /// # Safety
     /// Input and output are of the blocks that the layer was made for, the output's grid is `stride` times the input's, and nobody writes them at the
-    /// same time but for other tiles.
-    pub unsafe fn tile(&self, kernels: &Kernels, input: &Blocks, output: &Blocks, tile: usize, scratch: &mut [f32]) {
+    /// same time but for other voxels.
+    pub unsafe fn tiles(&self, kernels: &Kernels, input: &Blocks, output: &Blocks, voxels: &Voxels, scratch: &mut [f32]) {
         let [sd, sh, sw] = self.stride;
-        let tile = Up::tiling(output.shape).voxels(tile);
-        let [ds, hs, ws] = [0, 1, 2].map(|axis| tile[axis].start / self.stride[axis]..tile[axis].end / self.stride[axis]);
+        let [ds, hs, ws] = [0, 1, 2].map(|axis| voxels[axis].start / self.stride[axis]..voxels[axis].end / self.stride[axis]);
         let rows = ds.len() * hs.len() * ws.len();
         let segments: Vec<usize> = (0..self.input_blocks).map(|s| s * rows * LANES).collect();
         let (gathered, sums) = scratch.split_at_mut(segments.len() * rows * LANES);

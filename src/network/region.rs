@@ -1,10 +1,11 @@
 //! Which parts of a pass must be computed: what the wanted logits depend on, less what sees nothing but background.
 //!
 //! A back end computes each step in tiles. From the wanted voxels the sets of needed tiles follow backwards through the plan: a needed tile needs
-//! every tile that its whole receptive field meets. In the encoder, tiles whose receptive field is zero in the network's input and
-//! inside the grid all have the same values, so one of them is computed and the others are its copies.
+//! every tile that its whole receptive field meets. In the encoder, tiles whose receptive field is zero in the network's input have the same
+//! values where they see the grid's borders in the same way, so one of them is computed and the others are its copies.
 
 use super::plan::{BufferId, Plan, Step};
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// A box of voxels.
@@ -56,29 +57,38 @@ impl Tiling {
         })
     }
 
-    /// Calls `each` with the number of every tile that meets a box of voxels of the grid.
-    pub fn meeting(&self, voxels: &Voxels, mut each: impl FnMut(usize)) {
-        let [ds, hs, ws] = [0, 1, 2].map(|axis| voxels[axis].start / self.tile[axis]..voxels[axis].end.div_ceil(self.tile[axis]));
-        for d in ds {
-            for h in hs.clone() {
-                let row = self.index([d, h, 0]);
-                ws.clone().for_each(|w| each(row + w));
-            }
-        }
+    /// The voxels along an axis of each tile along it.
+    pub fn ranges(&self, axis: usize) -> Vec<Range<usize>> {
+        let (shape, tile) = (self.shape[axis], self.tile[axis]);
+        (0..self.counts()[axis]).map(|position| position * tile..shape.min((position + 1) * tile)).collect()
     }
 
-    /// For each tile whether `flag` is true in any of its voxels (D, H, W).
-    fn any<T>(&self, voxels: &[T], flag: impl Fn(&T) -> bool) -> Vec<bool> {
-        let [_, height, width] = self.shape;
-        let mut tiles = vec![false; self.len()];
-        for (number, row) in voxels.chunks_exact(width).enumerate() {
-            let first = self.index([number / height / self.tile[0], number % height / self.tile[1], 0]);
-            for (tile, part) in row.chunks(self.tile[2]).enumerate() {
-                tiles[first + tile] |= part.iter().any(&flag);
+    /// The voxels of those of `tiles` that are `wanted`; up to `longest` of them side by side along W are one box.
+    pub fn boxes(&self, tiles: Range<usize>, wanted: impl Fn(usize) -> bool, longest: usize) -> Vec<Voxels> {
+        let mut boxes: Vec<Voxels> = Vec::new();
+        let limit = longest * self.tile[2];
+        for tile in tiles.filter(|&tile| wanted(tile)) {
+            let [d, h, w] = self.voxels(tile);
+            match boxes.last_mut() {
+                Some([last_d, last_h, last])
+                    if (&*last_d, &*last_h, last.end) == (&d, &h, w.start) && w.end - last.start <= limit =>
+                {
+                    last.end = w.end;
+                }
+                _ => boxes.push([d, h, w]),
             }
         }
-        tiles
+        boxes
     }
+}
+
+/// A tile that has the values of another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TileCopy {
+    /// The tile.
+    pub tile: usize,
+    /// The one that is computed.
+    pub source: usize,
 }
 
 /// What is to be done in one step of a plan; tiles are numbered as in the step's [`Tiling`].
@@ -86,10 +96,8 @@ impl Tiling {
 pub struct Work {
     /// For each tile whether it is to be computed.
     pub compute: Vec<bool>,
-    /// Tiles that are copies of `source`.
-    pub copies: Vec<usize>,
-    /// A computed tile that sees nothing but background.
-    pub source: Option<usize>,
+    /// Tiles that see nothing but background, in order; they are as large as their sources.
+    pub copies: Vec<TileCopy>,
 }
 
 /// The work of a pass whose steps are computed in the tiles of `tilings` (one for each step, on the grid of its output; the head's on
@@ -98,120 +106,196 @@ pub struct Work {
 /// A tile is computed from all of its receptive field, even where only some of its voxels are needed: so the values of a needed tile have the
 /// same bits in every pass, whatever its neighbours outside of the needed parts hold.
 pub fn work(plan: &Plan, tilings: &[Tiling], input: &[f32], wanted: Option<&[bool]>) -> Vec<Work> {
+    let reads: Vec<Vec<Read>> = plan.steps.iter().zip(tilings).map(|(step, tiling)| reads(step, tiling)).collect();
     let needed = match wanted {
-        Some(wanted) => needed(plan, tilings, wanted),
+        Some(wanted) => needed(plan, tilings, &reads, wanted),
         None => tilings.iter().map(|tiling| vec![true; tiling.len()]).collect(),
     };
-    let background = background(plan, tilings, input);
-    needed
-        .into_iter()
-        .zip(background)
-        .map(|(mut compute, background)| {
-            let mut same = (0..compute.len()).filter(|&tile| compute[tile] && background[tile]);
-            let source = same.next();
-            let copies: Vec<usize> = same.collect();
-            copies.iter().for_each(|&tile| compute[tile] = false);
-            Work { compute, copies, source }
-        })
-        .collect()
+    let background = background(plan, tilings, &reads, input);
+    let work = |((mut compute, background), tiling): ((Vec<bool>, Option<Background>), &Tiling)| {
+        let mut copies = Vec::new();
+        if let Some(Background { empty, classes }) = background {
+            let mut sources = HashMap::new();
+            for tile in (0..compute.len()).filter(|&tile| empty[tile]) {
+                let position = tiling.position(tile);
+                if compute[tile]
+                    && let source = *sources.entry([0, 1, 2].map(|axis| classes[axis][position[axis]])).or_insert(tile)
+                    && source != tile
+                {
+                    copies.push(TileCopy { tile, source });
+                    compute[tile] = false;
+                }
+            }
+        }
+        Work { compute, copies }
+    };
+    needed.into_iter().zip(background).zip(tilings).map(work).collect()
 }
 
 /// For each step and tile whether the wanted logits depend on it.
-fn needed(plan: &Plan, tilings: &[Tiling], wanted: &[bool]) -> Vec<Vec<bool>> {
+fn needed(plan: &Plan, tilings: &[Tiling], reads: &[Vec<Read>], wanted: &[bool]) -> Vec<Vec<bool>> {
     let mut needed: Vec<Vec<bool>> = tilings.iter().map(|tiling| vec![false; tiling.len()]).collect();
     for (number, step) in plan.steps.iter().enumerate().rev() {
-        let tiling = &tilings[number];
+        let counts = tilings[number].counts();
         if matches!(step, Step::Head { .. }) {
-            needed[number] = tiling.any(wanted, |&wanted| wanted);
+            needed[number] = any_within(wanted, plan.shape, &[0, 1, 2].map(|axis| tilings[number].ranges(axis)));
         }
-        let tiles: Vec<usize> = (0..tiling.len()).filter(|&tile| needed[number][tile]).collect();
-        for tile in tiles {
-            for (buffer, voxels) in reads(plan, step, tiling, tile) {
-                let grid = plan.buffers[buffer].shape;
-                let inside = [0, 1, 2].map(|axis| voxels[axis].0.max(0) as usize..(voxels[axis].1 as usize).min(grid[axis]));
-                for buffer in [Some(buffer), plan.buffers[buffer].skip].into_iter().flatten() {
-                    let writer = plan.buffers[buffer].written;
-                    tilings[writer].meeting(&inside, |tile| needed[writer][tile] = true);
-                }
+        for read in &reads[number] {
+            let Some(buffer) = read.buffer else { continue };
+            for buffer in [Some(buffer), plan.buffers[buffer].skip].into_iter().flatten() {
+                let writer = plan.buffers[buffer].written;
+                let readers = [0, 1, 2].map(|axis| inverse(&read.tiles(axis, &tilings[writer]), tilings[writer].counts()[axis]));
+                let read = any_within(&needed[number], counts, &readers);
+                needed[writer].iter_mut().zip(read).for_each(|(needed, read)| *needed |= read);
             }
         }
     }
     needed
 }
 
-/// For each step and tile whether it sees nothing but zeros of the network's input, and no padding; only in the encoder.
-fn background(plan: &Plan, tilings: &[Tiling], input: &[f32]) -> Vec<Vec<bool>> {
-    let blocks = Tiling { shape: plan.shape, tile: [4; 3] };
-    let occupied = blocks.any(input, |&x| x != 0.0);
-    let mut background: Vec<Vec<bool>> = Vec::new();
-    for (step, tiling) in plan.steps.iter().zip(tilings) {
-        let empty = |tile: usize| match step {
-            Step::Up { .. } | Step::Head { .. } => false,
-            Step::Input { layer, .. } => inside(&around(tiling, tile, layer.kernel), plan.shape).is_some_and(|voxels| {
-                let mut empty = true;
-                blocks.meeting(&voxels, |block| empty &= !occupied[block]);
-                empty
-            }),
-            Step::Down { .. } | Step::Conv { .. } => reads(plan, step, tiling, tile).into_iter().all(|(buffer, voxels)| {
-                let writer = plan.buffers[buffer].written;
-                inside(&voxels, plan.buffers[buffer].shape).is_some_and(|voxels| {
-                    let mut empty = true;
-                    tilings[writer].meeting(&voxels, |tile| empty &= background[writer][tile]);
-                    empty
-                })
-            }),
-        };
-        let flags = (0..tiling.len()).map(empty).collect();
-        background.push(flags);
+/// The tiles of a step that see nothing but zeros of the network's input.
+struct Background {
+    /// For each tile whether it is one of them.
+    empty: Vec<bool>,
+    /// For each axis and position of a tile along it what it sees of the grids' borders: those of them that agree along all axes have the same values.
+    classes: [Vec<usize>; 3],
+}
+
+/// The background of each step of the encoder.
+fn background(plan: &Plan, tilings: &[Tiling], reads: &[Vec<Read>], input: &[f32]) -> Vec<Option<Background>> {
+    let mut background: Vec<Option<Background>> = Vec::new();
+    let occupied: Vec<bool> = input.iter().map(|&x| x != 0.0).collect();
+    for (number, step) in plan.steps.iter().enumerate() {
+        let tiling = &tilings[number];
+        let mut empty = vec![true; tiling.len()];
+        let mut seen = [0, 1, 2].map(|axis| tiling.ranges(axis).iter().map(|range| vec![range.len()]).collect::<Vec<_>>());
+        let mut encoder = !matches!(step, Step::Up { .. } | Step::Head { .. });
+        for read in &reads[number] {
+            let Some(buffer) = read.buffer else {
+                // Zeros inside of the grid are the same as those beyond it, so a tile sees no border.
+                let occupied = any_within(&occupied, plan.shape, &[0, 1, 2].map(|axis| read.inside(axis, plan.shape[axis])));
+                empty.iter_mut().zip(occupied).for_each(|(empty, occupied)| *empty &= !occupied);
+                continue;
+            };
+            let writer = plan.buffers[buffer].written;
+            let Some(Background { empty: below, classes }) = &background[writer] else {
+                encoder = false;
+                break;
+            };
+            let below: Vec<bool> = below.iter().map(|empty| !empty).collect();
+            let tiles = [0, 1, 2].map(|axis| read.tiles(axis, &tilings[writer]));
+            let occupied = any_within(&below, tilings[writer].counts(), &tiles);
+            empty.iter_mut().zip(occupied).for_each(|(empty, occupied)| *empty &= !occupied);
+            for axis in 0..3 {
+                let (size, tile) = (tilings[writer].shape[axis], tilings[writer].tile[axis]);
+                // A voxel's value depends on the class of its tile and its place therein; 0 is padding.
+                let label = |v: isize| {
+                    usize::try_from(v).ok().filter(|&v| v < size).map_or(0, |v| 1 + classes[axis][v / tile] * tile + v % tile)
+                };
+                seen[axis].iter_mut().zip(&read.windows[axis]).for_each(|(seen, window)| seen.extend(window.clone().map(label)));
+            }
+        }
+        background.push(encoder.then(|| Background { empty, classes: seen.map(|seen| numbers(&seen)) }));
     }
     background
 }
 
-/// A box of voxels that may reach beyond the grid: begin and end along each axis.
-type Reach = [(isize, isize); 3];
-
-/// The box as voxels if all of it is inside the grid.
-fn inside(reach: &Reach, shape: [usize; 3]) -> Option<Voxels> {
-    let inside = (0..3).all(|axis| reach[axis].0 >= 0 && reach[axis].1 <= shape[axis] as isize);
-    inside.then(|| reach.map(|(begin, end)| begin as usize..end as usize))
+/// A number for each item; equal items have the same.
+fn numbers(items: &[Vec<usize>]) -> Vec<usize> {
+    let mut known = HashMap::new();
+    items
+        .iter()
+        .map(|item| {
+            let next = known.len();
+            *known.entry(item).or_insert(next)
+        })
+        .collect()
 }
 
-/// A tile of full size with half a kernel around it.
-fn around(tiling: &Tiling, tile: usize, kernel: [usize; 3]) -> Reach {
-    let position = tiling.position(tile);
-    [0, 1, 2].map(|axis| {
-        let begin = (position[axis] * tiling.tile[axis]) as isize;
-        let half = (kernel[axis] / 2) as isize;
-        (begin - half, begin + tiling.tile[axis] as isize + half)
-    })
+/// For every box made of one range along each axis, D and H before W, whether any of the `flags` (D, H, W) of a grid within it is set.
+fn any_within(flags: &[bool], mut shape: [usize; 3], ranges: &[Vec<Range<usize>>; 3]) -> Vec<bool> {
+    let mut flags = flags.to_vec();
+    for axis in 0..3 {
+        let row: usize = shape[axis + 1..].iter().product();
+        let boxes = ranges[axis].len();
+        let mut any = vec![false; shape[..axis].iter().product::<usize>() * boxes * row];
+        for (outer, any) in any.chunks_exact_mut((boxes * row).max(1)).enumerate() {
+            for (range, any) in ranges[axis].iter().zip(any.chunks_exact_mut(row)) {
+                for index in range.clone() {
+                    let from = (outer * shape[axis] + index) * row;
+                    any.iter_mut().zip(&flags[from..from + row]).for_each(|(any, flag)| *any |= flag);
+                }
+            }
+        }
+        shape[axis] = boxes;
+        flags = any;
+    }
+    flags
 }
 
-/// What a tile of a step's output is computed from: buffers and boxes of their voxels.
-fn reads(plan: &Plan, step: &Step, tiling: &Tiling, tile: usize) -> Vec<(BufferId, Reach)> {
-    let own = around(tiling, tile, [1; 3]);
-    let scaled = |stride: [usize; 3]| {
-        [0, 1, 2].map(|axis| {
-            let stride = stride[axis] as isize;
-            (own[axis].0 * stride, own[axis].1 * stride)
+/// For each of `n` places the items whose range it is in; the ranges' ends grow with their number.
+fn inverse(ranges: &[Range<usize>], n: usize) -> Vec<Range<usize>> {
+    let readers = |place: usize| {
+        let begin = ranges.partition_point(|range| range.end <= place);
+        begin..ranges.partition_point(|range| range.start <= place).max(begin)
+    };
+    (0..n).map(readers).collect()
+}
+
+/// What the tiles of a step are computed from.
+struct Read {
+    /// Of which buffer; `None` for the network's input.
+    buffer: Option<BufferId>,
+    /// For each axis and position of a tile along it the voxels, which may reach beyond the grid.
+    windows: [Vec<Range<isize>>; 3],
+}
+
+impl Read {
+    /// The voxels along an axis of `size` voxels.
+    fn inside(&self, axis: usize, size: usize) -> Vec<Range<usize>> {
+        self.windows[axis].iter().map(|window| window.start.max(0) as usize..(window.end.max(0) as usize).min(size)).collect()
+    }
+
+    /// The tiles along an axis of the buffer's tiling.
+    fn tiles(&self, axis: usize, tiling: &Tiling) -> Vec<Range<usize>> {
+        let tile = tiling.tile[axis];
+        self.inside(axis, tiling.shape[axis]).into_iter().map(|voxels| voxels.start / tile..voxels.end.div_ceil(tile)).collect()
+    }
+}
+
+/// What a step reads.
+fn reads(step: &Step, tiling: &Tiling) -> Vec<Read> {
+    let own = |axis: usize, position: usize| {
+        let begin = position * tiling.tile[axis];
+        begin as isize..(begin + tiling.tile[axis]) as isize
+    };
+    let windows = |of: &dyn Fn(usize, Range<isize>) -> Range<isize>| {
+        [0, 1, 2].map(|axis| (0..tiling.counts()[axis]).map(|position| of(axis, own(axis, position))).collect())
+    };
+    // A tile of full size with half a kernel around it.
+    let around = |kernel: [usize; 3]| {
+        windows(&|axis, own| {
+            let half = (kernel[axis] / 2) as isize;
+            own.start - half..own.end + half
         })
     };
+    let read = |buffer: BufferId, windows| Read { buffer: Some(buffer), windows };
     match *step {
-        Step::Input { .. } => Vec::new(),
-        Step::Down { ref layer, input, .. } => vec![(input, scaled(layer.kernel))],
-        Step::Up { ref layer, input, output, .. } => {
-            let grid = plan.buffers[output].shape;
-            let voxels = [0, 1, 2].map(|axis| {
-                let (begin, end) = (own[axis].0 as usize, (own[axis].1 as usize).min(grid[axis]));
-                ((begin / layer.kernel[axis]) as isize, end.div_ceil(layer.kernel[axis]) as isize)
-            });
-            vec![(input, voxels)]
+        Step::Input { ref layer, .. } => vec![Read { buffer: None, windows: around(layer.kernel) }],
+        Step::Down { ref layer, input, .. } => {
+            let stride = layer.kernel.map(|stride| stride as isize);
+            vec![read(input, windows(&|axis, own| own.start * stride[axis]..own.end * stride[axis]))]
+        }
+        Step::Up { ref layer, input, .. } => {
+            let stride = layer.kernel.map(|stride| stride as isize);
+            vec![read(input, windows(&|axis, own| own.start / stride[axis]..(own.end + stride[axis] - 1) / stride[axis]))]
         }
         Step::Conv { ref layer, input, residual, .. } => {
-            let mut reads = vec![(input, around(tiling, tile, layer.kernel))];
-            reads.extend(residual.map(|residual| (residual, own)));
+            let mut reads = vec![read(input, around(layer.kernel))];
+            reads.extend(residual.map(|residual| read(residual, around([1; 3]))));
             reads
         }
-        Step::Head { input, .. } => vec![(input, own)],
+        Step::Head { input, .. } => vec![read(input, around([1; 3]))],
     }
 }
 
@@ -257,6 +341,31 @@ mod tests {
         assert!(seen.iter().all(|n| *n == 1));
     }
 
+    /// What [`work`] finds on the way.
+    fn needed(plan: &Plan, wanted: &[bool]) -> Vec<Vec<bool>> {
+        let tilings = tilings(plan);
+        let reads: Vec<Vec<Read>> = plan.steps.iter().zip(&tilings).map(|(step, tiling)| reads(step, tiling)).collect();
+        super::needed(plan, &tilings, &reads, wanted)
+    }
+
+    #[test]
+    fn boxes_hold_the_wanted_tiles_once_and_no_others() {
+        let tiling = Tiling { shape: [3, 4, 22], tile: [2, 4, 3] };
+        let wanted = |tile: usize| ![2, 9].contains(&tile);
+        let boxes = tiling.boxes(0..tiling.len(), wanted, 3);
+        let along_w = |d: Range<usize>, w: Range<usize>| [d, 0..4, w];
+        let expected = [(0..2, 0..6), (0..2, 9..18), (0..2, 18..22), (2..3, 0..3), (2..3, 6..15), (2..3, 15..22)];
+        assert_eq!(boxes, expected.map(|(d, w)| along_w(d, w)));
+        assert_eq!(tiling.boxes(3..5, wanted, 3), [along_w(0..2, 9..15)]);
+    }
+
+    #[test]
+    fn flags_are_found_in_boxes() {
+        let flags: Vec<bool> = (0..2 * 3 * 4).map(|voxel| voxel == (3 + 1) * 4 + 2).collect();
+        let found = any_within(&flags, [2, 3, 4], &[vec![0..1, 0..2], vec![0..3, 1..2, 2..3], vec![0..2, 1..4]]);
+        assert_eq!(found, [false, false, false, false, false, false, false, true, false, true, false, false]);
+    }
+
     #[test]
     fn one_wanted_voxel_needs_what_its_receptive_field_meets() {
         let plan = plan();
@@ -264,7 +373,7 @@ mod tests {
         let mut wanted = vec![false; 32 * 32 * 32];
         // Voxel (13, 14, 15), in tile (3, 3, 3): voxels 12..16.
         wanted[(13 * 32 + 14) * 32 + 15] = true;
-        let needed = needed(&plan, &tilings, &wanted);
+        let needed = needed(&plan, &wanted);
         // Head and the last convolution: the tile itself.
         assert_eq!((count(&needed[5]), count(&needed[4])), (1, 1));
         assert!(needed[4][tilings[4].index([3; 3])]);
@@ -279,35 +388,36 @@ mod tests {
     #[test]
     fn nothing_wanted_needs_nothing_and_everything_wanted_all() {
         let plan = plan();
-        let tilings = tilings(&plan);
-        assert!(needed(&plan, &tilings, &vec![false; 32 * 32 * 32]).iter().all(|flags| count(flags) == 0));
-        assert!(needed(&plan, &tilings, &vec![true; 32 * 32 * 32]).iter().all(|flags| count(flags) == flags.len()));
+        assert!(needed(&plan, &vec![false; 32 * 32 * 32]).iter().all(|flags| count(flags) == 0));
+        assert!(needed(&plan, &vec![true; 32 * 32 * 32]).iter().all(|flags| count(flags) == flags.len()));
     }
 
     #[test]
-    fn background_is_where_the_receptive_field_is_zero_and_inside_the_grid() {
+    fn of_background_that_sees_the_same_one_tile_is_computed() {
         let plan = plan();
         let tilings = tilings(&plan);
-        let empty = background(&plan, &tilings, &vec![0.0; 32 * 32 * 32]);
-        // Input layer: tiles at the grid's faces see padding, 6 of 8 along each axis do not.
-        assert_eq!(count(&empty[0]), 216);
-        // Down: tiles of 4 see 8 voxels, 2 tiles: tiles 1 and 2 of 4; the convolution after it sees beyond them.
-        assert_eq!((count(&empty[1]), count(&empty[2])), (8, 0));
-        assert!(empty[3..].iter().all(|flags| count(flags) == 0));
-
         let mut input = vec![0.0; 32 * 32 * 32];
-        input[(16 * 32 + 16) * 32 + 16] = 1.0;
-        // Tiles 3, 4 and 5 along each axis see the block of voxels 16..20.
-        assert_eq!(count(&background(&plan, &tilings, &input)[0]), 216 - 27);
-    }
+        let all = work(&plan, &tilings, &input, None);
+        // Zeros inside of the grid are like those beyond it: one tile of the input layer, and one of the down-convolution, which has no padding.
+        assert_eq!((count(&all[0].compute), all[0].copies.len()), (1, 511));
+        assert_eq!((count(&all[1].compute), all[1].copies.len()), (1, 63));
+        assert!(all[0].copies.iter().all(|copy| copy.source == 0));
+        // Of 4 tiles along each axis the convolution's first and last see padding on one side: 3 classes.
+        assert_eq!((count(&all[2].compute), all[2].copies.len()), (27, 64 - 27));
+        let source = |position: [usize; 3]| {
+            let tile = tilings[2].index(position);
+            all[2].copies.iter().find(|copy| copy.tile == tile).map(|copy| tilings[2].position(copy.source))
+        };
+        assert_eq!(source([2, 1, 2]), Some([1, 1, 1]));
+        assert_eq!(source([0, 2, 3]), Some([0, 1, 3]));
+        assert_eq!(source([3, 0, 1]), None);
+        // The decoder sees more than the background.
+        assert!(all[3..].iter().all(|work| work.copies.is_empty() && work.compute.iter().all(|&compute| compute)));
 
-    #[test]
-    fn of_all_background_one_tile_is_computed() {
-        let plan = plan();
-        let tilings = tilings(&plan);
-        let work = work(&plan, &tilings, &vec![0.0; 32 * 32 * 32], None);
-        assert_eq!((work[0].copies.len(), count(&work[0].compute)), (215, 512 - 215));
-        assert!(work[0].compute[work[0].source.unwrap()]);
-        assert_eq!((work[5].copies.len(), work[5].source), (0, None));
+        // Tiles 4 and 5 along each axis see voxel 18; of the down-convolution, whose tiles are two of them, tile 2.
+        input[(18 * 32 + 18) * 32 + 18] = 1.0;
+        let some = work(&plan, &tilings, &input, None);
+        assert_eq!(count(&some[0].compute), 1 + 8);
+        assert_eq!(count(&some[1].compute), 1 + 1);
     }
 }

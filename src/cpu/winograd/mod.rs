@@ -408,7 +408,7 @@ impl Winograd {
                     let blocks: Vec<*const f32> = (0..n).map(|block| place(block, plane).cast_const()).collect();
                     let to = ((d + plane) * shape[1] + h + line) * shape[2] + w;
                     // SAFETY: the blocks have just been written; the voxels are inside the grid.
-                    unsafe { head.row(kernels, &blocks, voxels, logits.add(to)) };
+                    unsafe { head.logits(kernels, &blocks, voxels, logits.add(to)) };
                 }
             }
         }

@@ -106,9 +106,10 @@ impl Problem {
             None => {
                 let layer = Direct::new(kernels, self.kernel, values, &input, &output, self.channels, epilogue).unwrap();
                 let mut scratch = vec![f32::NAN; layer.scratch_len(shape)];
-                for tile in 0..Direct::tiling(shape).len() {
+                let tiling = Direct::tiling(shape);
+                for tile in 0..tiling.len() {
                     // SAFETY: the buffers were made for the layer.
-                    unsafe { layer.tile(kernels, &from, added, &to, tile, &mut scratch) };
+                    unsafe { layer.row(kernels, &from, added, &to, &tiling.voxels(tile), &mut scratch) };
                 }
             }
         }
