@@ -85,6 +85,9 @@ pub enum Error {
     /// An input, mask or output that does not fit the network or the engine.
     #[error("{0}")]
     Shape(String),
+    /// A phantom that cannot be made, with the reason.
+    #[error("{0}")]
+    Phantom(String),
     /// A device that cannot run here, with the reason.
     #[error("{0}")]
     Device(String),

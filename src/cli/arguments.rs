@@ -57,6 +57,8 @@ pub enum Command {
     Bench(Bench),
     /// Make a head phantom with a bleed of known volume, segment it, compare
     Demo(Demo),
+    /// Make CTs of heads that nobody has, with bleeds of known place and volume
+    Phantom(Phantom),
     /// What this build and machine can run on, and why not the rest
     Devices,
 }
@@ -283,6 +285,60 @@ pub struct Demo {
     pub run: Run,
 }
 
+#[derive(Args)]
+pub struct Phantom {
+    /// Folder for the phantoms: NAME.nii.gz, NAME_label.nii.gz and a row for each bleed in phantoms.csv
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// How many
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub count: u32,
+    /// Seed of the first; each further one has the next
+    #[arg(long, default_value_t = 1, value_name = "S")]
+    pub seed: u64,
+    /// Number of voxels to the left, to the back and to the top
+    #[arg(long, default_value = "512,512,30", value_name = "I,J,K", value_parser = grid, conflicts_with = "into")]
+    pub matrix: [usize; 3],
+    /// Voxel size in mm; the third is the distance between slices
+    #[arg(long, default_value = "0.45,0.45,5", value_name = "X,Y,Z", value_parser = millimetres, conflicts_with = "into")]
+    pub voxel: [f64; 3],
+    /// Slice thickness in mm; the distance between slices if not given
+    #[arg(long, value_name = "MM", conflicts_with = "into")]
+    pub thickness: Option<f64>,
+    /// Tilt of the gantry in degrees
+    #[arg(long, default_value_t = 0.0, value_name = "DEGREES", allow_hyphen_values = true, value_parser = tilt, conflicts_with = "into")]
+    pub tilt: f64,
+    /// Share of heads without a bleed
+    #[arg(long, default_value_t = 0.25, value_name = "SHARE")]
+    pub without_bleed: f32,
+    /// Least and greatest volume of a bleed in mL
+    #[arg(long, default_value = "0.5,150", value_name = "LOW,HIGH", value_parser = range)]
+    pub volume: [f32; 2],
+    /// What bleeds may be; anything if not given
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND,..")]
+    pub kinds: Vec<BleedKind>,
+    /// A scan without blood (NIfTI) that gets the bleeds, and calcifications, instead of generated heads
+    #[arg(long, value_name = "SCAN")]
+    pub into: Option<PathBuf>,
+    /// Threads; all cores if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BleedKind {
+    /// Intracerebral, in basal ganglia or thalamus
+    Deep,
+    /// Intracerebral, in a lobe
+    Lobar,
+    /// In cerebellum or brainstem
+    Infratentorial,
+    /// In the ventricles
+    Intraventricular,
+    /// Subdural, over the convexity or along the falx
+    Subdural,
+}
+
 impl Run {
     /// What was asked for, where it can be.
     ///
@@ -304,7 +360,7 @@ impl Command {
             | Command::Network(Network { run, .. })
             | Command::Bench(Bench { run, .. })
             | Command::Demo(Demo { run, .. }) => Some(run),
-            Command::Brain(_) | Command::Register(_) | Command::Weights { .. } | Command::Devices => None,
+            Command::Brain(_) | Command::Register(_) | Command::Weights { .. } | Command::Phantom(_) | Command::Devices => None,
         }
     }
 }
@@ -321,5 +377,28 @@ fn grid(text: &str) -> Result<[usize; 3], String> {
     match sides[..] {
         [d, h, w] if text.split(',').count() == 3 && [d, h, w].iter().all(|side| (1..=1024).contains(side)) => Ok([d, h, w]),
         _ => Err("three sides from 1 to 1024 are needed, as in 128,128,128".into()),
+    }
+}
+
+fn millimetres(text: &str) -> Result<[f64; 3], String> {
+    let lengths: Vec<f64> = text.split(',').map_while(|mm| mm.trim().parse().ok()).collect();
+    match lengths[..] {
+        [x, y, z] if text.split(',').count() == 3 && [x, y, z].iter().all(|mm| (0.05..=50.0).contains(mm)) => Ok([x, y, z]),
+        _ => Err("three lengths from 0.05 to 50 mm are needed, as in 0.45,0.45,5".into()),
+    }
+}
+
+fn tilt(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(degrees) if (-45.0..=45.0).contains(&degrees) => Ok(degrees),
+        _ => Err("an angle from -45 to 45 degrees is needed".into()),
+    }
+}
+
+fn range(text: &str) -> Result<[f32; 2], String> {
+    let ends: Vec<f32> = text.split(',').map_while(|ml| ml.trim().parse().ok()).collect();
+    match ends[..] {
+        [low, high] if text.split(',').count() == 2 && 0.1 <= low && low <= high && high <= 150.0 => Ok([low, high]),
+        _ => Err("two volumes from 0.1 to 150 mL are needed, as in 0.5,150".into()),
     }
 }

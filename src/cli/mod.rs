@@ -6,6 +6,7 @@ mod brain;
 mod demo;
 mod devices;
 mod network;
+mod phantom;
 mod register;
 mod segment;
 pub mod talk;
@@ -34,6 +35,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Weights { command } => weights::run(&command),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Phantom(arguments) => phantom::run(&arguments),
         Command::Devices => devices::run(),
     }
 }

@@ -1,0 +1,546 @@
+//! Bleeds: where blood lies, how dense it is, what it pushes aside.
+//!
+//! A bleed is all points whose *level* is below a threshold. The threshold is the quantile of the levels of a fine lattice of points that gives the
+//! bleed its volume, so the volume is that which was asked for, whatever the shape and whatever bone, falx or ventricle cuts off.
+
+use super::anatomy::{Anatomy, Displacement, brain, skull};
+use super::field::{Lattice, Noise, Vec3, along, direction, dot, ellipsoid, norm, rotation, smooth_step, sub, union};
+use super::random::Random;
+use rayon::prelude::*;
+
+/// What a bleed is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Intracerebral, in basal ganglia or thalamus.
+    Deep,
+    /// Intracerebral, in a lobe.
+    Lobar,
+    /// In the cerebellum or the brainstem.
+    Infratentorial,
+    /// In the ventricles.
+    Intraventricular,
+    /// Subdural, over the convexity or along the falx.
+    Subdural,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Kind; 5] = [Kind::Deep, Kind::Lobar, Kind::Infratentorial, Kind::Intraventricular, Kind::Subdural];
+
+    /// The kind's name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Deep => "deep",
+            Kind::Lobar => "lobar",
+            Kind::Infratentorial => "infratentorial",
+            Kind::Intraventricular => "intraventricular",
+            Kind::Subdural => "subdural",
+        }
+    }
+
+    /// The largest volume that there is room for, mL.
+    fn most_ml(self) -> f32 {
+        match self {
+            Kind::Deep => 110.0,
+            Kind::Lobar | Kind::Subdural => 150.0,
+            Kind::Infratentorial => 45.0,
+            Kind::Intraventricular => 80.0,
+        }
+    }
+}
+
+/// How the blood of a bleed looks.
+#[derive(Clone, Debug)]
+struct Look {
+    hu: f32,
+    texture: Noise,
+    /// Active bleeding: paler parts where the noise is above the threshold.
+    swirl: Option<(Noise, f32, f32)>,
+    /// Cells have sunk: above this y the blood is plasma of the second value's HU.
+    fluid_level: Option<(f32, f32)>,
+    /// Width of the oedema around it in mm, and the HU that it takes.
+    oedema: (f32, f32),
+}
+
+/// One rounded part of a hematoma.
+#[derive(Clone, Debug)]
+struct Lobe {
+    centre: Vec3,
+    half: Vec3,
+}
+
+#[derive(Clone, Debug)]
+enum Room {
+    /// The cerebrum on one side: -1 left, 1 right.
+    Hemisphere(f32),
+    PosteriorFossa,
+}
+
+#[derive(Clone, Debug)]
+enum Shape {
+    /// A body of lobes with a rough surface, in its own turned axes.
+    Hematoma { turn: [Vec3; 3], lobes: Vec<Lobe>, rough: Noise, rough_mm: f32, fine: Noise, fine_mm: f32, room: Room },
+    /// Blood in the ventricles: around `centre` (casting), or what has sunk to the back.
+    Ventricles { rough: Noise, sunk: bool },
+    /// A crescent under the inner table around the direction `towards`; `axes` span its surface and have lengths of its two half widths (of a unit sphere).
+    Convexity { side: f32, towards: Vec3, axes: [Vec3; 2], rough: Noise },
+    /// A sheet along the falx, from a y with two half widths along it and down from the vault.
+    Falx { side: f32, y: f32, half: [f32; 2] },
+}
+
+/// A bleed in place.
+#[derive(Clone, Debug)]
+pub struct Bleed {
+    /// What it is.
+    pub kind: Kind,
+    /// Its volume in mL, all of it, also what a scan's field of view leaves out.
+    pub volume_ml: f64,
+    /// Mean HU of its clotted part.
+    pub hu: f32,
+    /// Its centre of mass, mm in the head (right, front, top of the anterior commissure).
+    pub centre: Vec3,
+    shape: Shape,
+    look: Look,
+    threshold: f32,
+    /// A ball around `about` that holds it.
+    about: Vec3,
+    reach: f32,
+}
+
+/// A bleed that is to be drawn.
+pub struct Order {
+    pub kind: Kind,
+    pub ml: f32,
+}
+
+/// What bleeds a head gets: kinds and volumes, the larger first.
+pub fn order(random: &mut Random, none_share: f32, range_ml: [f32; 2], kinds: &[Kind]) -> Vec<Order> {
+    if random.chance(none_share) || kinds.is_empty() {
+        return Vec::new();
+    }
+    let weight = |kind: &Kind| match kind {
+        Kind::Deep => 0.30,
+        Kind::Lobar => 0.25,
+        Kind::Infratentorial => 0.10,
+        Kind::Intraventricular => 0.09,
+        Kind::Subdural => 0.26,
+    };
+    let weights: Vec<f32> = kinds.iter().map(weight).collect();
+    let mut orders = Vec::new();
+    let volume = |random: &mut Random, kind: Kind, most: f32| {
+        let most = range_ml[1].min(kind.most_ml()).min(most).max(range_ml[0]);
+        random.log_uniform(range_ml[0], most)
+    };
+    let first = kinds[random.pick(&weights)];
+    let ml = volume(random, first, f32::MAX);
+    orders.push(Order { kind: first, ml });
+    let inside = matches!(first, Kind::Deep | Kind::Infratentorial) || (first == Kind::Lobar && ml > 25.0);
+    if inside && kinds.contains(&Kind::Intraventricular) && random.chance(0.35) {
+        orders.push(Order { kind: Kind::Intraventricular, ml: volume(random, Kind::Intraventricular, 40.0) });
+    }
+    if random.chance(0.18) {
+        for _ in 0..1 + random.pick(&[3.0, 2.0, 1.0]) {
+            let kind = kinds[random.pick(&weights)];
+            if orders.iter().all(|order| order.kind != Kind::Intraventricular || kind != Kind::Intraventricular) {
+                orders.push(Order { kind, ml: volume(random, kind, 12.0) });
+            }
+        }
+    }
+    orders
+}
+
+/// Threshold, volume in mL and centre of the bleed whose `level` (where there is room, and a value that must be below the threshold) is the lowest: of points
+/// `step` apart in a box, as many as the volume of `ml` has. `skip` may leave out whole blocks of points around a centre.
+fn threshold(
+    (low, high): (Vec3, Vec3),
+    step: f32,
+    ml: f32,
+    level: impl Fn(Vec3) -> Option<f32> + Sync,
+    skip: impl Fn(Vec3, f32) -> bool + Sync,
+) -> Option<(f32, f64, Vec3)> {
+    const BLOCK: usize = 4;
+    let side = step * BLOCK as f32;
+    let blocks = [0, 1, 2].map(|a| ((high[a] - low[a]) / side).ceil().max(1.0) as usize);
+    let mut points: Vec<(f32, Vec3)> = (0..blocks.iter().product())
+        .into_par_iter()
+        .flat_map_iter(|n: usize| {
+            let block = [n % blocks[0], n / blocks[0] % blocks[1], n / blocks[0] / blocks[1]];
+            let corner = [0, 1, 2].map(|a| low[a] + side * block[a] as f32);
+            let skipped = skip(corner.map(|x| x + 0.5 * side), 0.87 * side);
+            let level = &level;
+            (0..if skipped { 0 } else { BLOCK * BLOCK * BLOCK }).filter_map(move |m| {
+                let at = [m % BLOCK, m / BLOCK % BLOCK, m / BLOCK / BLOCK];
+                let p = [0, 1, 2].map(|a| corner[a] + step * (at[a] as f32 + 0.5));
+                level(p).map(|level| (level, p))
+            })
+        })
+        .collect();
+    let each = f64::from(step).powi(3) / 1000.0;
+    let wanted = (f64::from(ml) / each).round() as usize;
+    let count = wanted.min(points.len());
+    if count < 20 {
+        return None;
+    }
+    let (_, &mut (threshold, _), _) = points.select_nth_unstable_by(count - 1, |a, b| a.0.total_cmp(&b.0));
+    let sum = points[..count].iter().fold([0.0f64; 3], |sum, (_, p)| [0, 1, 2].map(|a| sum[a] + f64::from(p[a])));
+    Some((threshold, count as f64 * each, sum.map(|s| (s / count as f64) as f32)))
+}
+
+impl Look {
+    fn new(random: &mut Random, kind: Kind, ml: f32) -> Look {
+        let faint = random.chance(0.22);
+        let hu = if faint { random.uniform(43.0, 54.0) } else { random.uniform(54.0, 80.0) };
+        let texture = Noise::new(random, 5.0);
+        let large = kind != Kind::Intraventricular && ml > 4.0;
+        let swirl = (large && random.chance(0.3))
+            .then(|| (Noise::new(random, random_cell(ml)), random.uniform(0.0, 0.8), random.uniform(8.0, 24.0)));
+        let fluid_level = (large && random.chance(0.12)).then(|| (random.uniform(-0.5, 0.4), random.uniform(26.0, 42.0)));
+        let oedema = match kind {
+            Kind::Subdural | Kind::Intraventricular => (0.0, 0.0),
+            _ if random.chance(0.75) => (random.uniform(1.5, 5.0) + 0.08 * ml.min(80.0), random.uniform(4.0, 12.0)),
+            _ => (0.0, 0.0),
+        };
+        Look { hu, texture, swirl, fluid_level, oedema }
+    }
+
+    /// HU of blood at a point.
+    fn at(&self, p: Vec3) -> f32 {
+        let mut hu = self.hu + 2.5 * self.texture.at(p);
+        if let Some((noise, from, drop)) = &self.swirl {
+            hu -= drop * smooth_step((noise.at(p) - from) * 1.5);
+        }
+        if let Some((y, plasma)) = self.fluid_level {
+            hu += (plasma - hu) * smooth_step((p[1] - y) / 2.5 + 0.5);
+        }
+        hu
+    }
+}
+
+/// Cell of the noise of a swirl: parts of a third of the bleed's size.
+fn random_cell(ml: f32) -> f32 {
+    (4.0 * ml.cbrt()).clamp(4.0, 16.0)
+}
+
+impl Room {
+    /// Depth of a point in the room.
+    fn depth(&self, anatomy: &Anatomy, p: Vec3, skull: &[f32; skull::FIELDS]) -> f32 {
+        match self {
+            Room::Hemisphere(side) => anatomy.hemisphere(p, skull, *side) - 0.8,
+            Room::PosteriorFossa => anatomy.posterior_fossa(p, skull) - 0.8,
+        }
+    }
+}
+
+impl Bleed {
+    /// Draws a bleed outside the ventricles. `None` where no room was found for it.
+    pub fn place(random: &mut Random, order: &Order, anatomy: &Anatomy, skull: &Lattice<{ skull::FIELDS }>) -> Option<Bleed> {
+        match order.kind {
+            Kind::Subdural if random.chance(0.15) => Bleed::falx(random, order, anatomy, skull),
+            Kind::Subdural => Bleed::convexity(random, order, anatomy, skull),
+            Kind::Intraventricular => None,
+            _ => Bleed::hematoma(random, order, anatomy, skull),
+        }
+    }
+
+    fn hematoma(random: &mut Random, order: &Order, anatomy: &Anatomy, skull: &Lattice<{ skull::FIELDS }>) -> Option<Bleed> {
+        let radius = 10.0 * (order.ml * 3.0 / (4.0 * std::f32::consts::PI)).cbrt();
+        let side = random.side();
+        let mut centre = None;
+        for _ in 0..60 {
+            let (at, room) = match order.kind {
+                Kind::Deep => {
+                    let nuclei = [[26.0, -2.0, 4.0], [14.0, -19.0, 8.0], [15.0, 13.0, 9.0]];
+                    let at = nuclei[random.pick(&[0.55, 0.35, 0.1])];
+                    ([side * at[0], at[1], at[2]], Room::Hemisphere(side))
+                }
+                Kind::Infratentorial if random.chance(0.2) => ([0.0, -26.0, -26.0], Room::PosteriorFossa),
+                Kind::Infratentorial => ([side * random.uniform(4.0, 32.0), -62.0, -32.0], Room::PosteriorFossa),
+                _ => {
+                    let at = [side * random.uniform(8.0, 60.0), random.uniform(-92.0, 55.0), random.uniform(-32.0, 66.0)];
+                    (at, Room::Hemisphere(side))
+                }
+            };
+            let spread = if order.kind == Kind::Infratentorial { 6.0 } else { 4.0 };
+            let at = along(anatomy.place(at), 1.0, [0; 3].map(|_| random.uniform(-spread, spread)));
+            let least = if order.kind == Kind::Lobar { 4.0 + 0.5 * radius } else { (0.35 * radius).max(2.0) };
+            let depth = room.depth(anatomy, at, &skull.at(at));
+            let most = if order.kind == Kind::Lobar { 10.0 + 1.1 * radius } else { f32::MAX };
+            if depth > least.min(28.0) && depth < most {
+                centre = Some((at, room));
+                break;
+            }
+        }
+        let (centre, room) = centre?;
+        let axis = direction(random);
+        let turn = rotation(axis, random.uniform(0.0, 3.0));
+        let half = [random.uniform(0.65, 1.0), random.uniform(0.9, 1.45), random.uniform(0.75, 1.2)].map(|x| x * radius);
+        let mut lobes = vec![Lobe { centre: [0.0; 3], half }];
+        for _ in 0..random.pick(&[3.0, 2.0, 2.0, 1.0]) {
+            let r = radius * random.uniform(0.3, 0.65);
+            let out = direction(random).map(|x| x * radius * random.uniform(0.7, 1.1));
+            lobes.push(Lobe { centre: out, half: [r, r, r] });
+        }
+        let (rough, fine) = (Noise::new(random, 0.75 * radius), Noise::new(random, 0.3 * radius));
+        let (rough_mm, fine_mm) = (radius * random.uniform(0.05, 0.2), radius * random.uniform(0.0, 0.07));
+        let mut look = Look::new(random, order.kind, order.ml);
+        // Fluid levels are drawn as a height in the bleed.
+        look.fluid_level = look.fluid_level.map(|(y, plasma)| (centre[1] + y * radius, plasma));
+        let reach = 2.6 * radius + 2.0;
+        let mut bleed = Bleed {
+            kind: order.kind,
+            volume_ml: 0.0,
+            hu: look.hu,
+            centre,
+            shape: Shape::Hematoma { turn, lobes, rough, rough_mm, fine, fine_mm, room },
+            look,
+            threshold: 0.0,
+            about: centre,
+            reach,
+        };
+        let level = |p: Vec3| {
+            let Shape::Hematoma { room, .. } = &bleed.shape else { return None };
+            if norm(sub(p, centre)) > reach || room.depth(anatomy, p, &skull.at(p)) <= 0.0 {
+                return None;
+            }
+            Some(bleed.level(p))
+        };
+        let far = |p: Vec3, size: f32| norm(sub(p, centre)) > 2.1 * radius + size;
+        let (low, high) = (centre.map(|x| x - 2.1 * radius), centre.map(|x| x + 2.1 * radius));
+        let (found, volume_ml, middle) = threshold((low, high), radius / 13.0, order.ml, level, far)?;
+        (bleed.threshold, bleed.volume_ml, bleed.centre) = (found, volume_ml, middle);
+        Some(bleed)
+    }
+
+    fn convexity(random: &mut Random, order: &Order, anatomy: &Anatomy, skull: &Lattice<{ skull::FIELDS }>) -> Option<Bleed> {
+        let side = random.side();
+        let towards = [side * random.uniform(0.75, 1.0), random.uniform(-0.6, 0.6), random.uniform(-0.1, 0.7)];
+        let towards = towards.map(|x| x / norm(towards));
+        // Greatest thickness; thin ones are the hard ones, so they are common.
+        let thickness = random.log_uniform(1.8, 16.0).max(0.12 * order.ml);
+        // The crescent's mean thickness is half of its greatest; its surface lies about 70 mm from the middle.
+        let area = order.ml * 1000.0 / (0.5 * thickness) / (70.0 * 70.0 * std::f32::consts::PI);
+        let long = (area * random.uniform(1.0, 2.2)).sqrt().clamp(0.2, 1.25);
+        let short = (area / long).clamp(0.15, 0.95);
+        let front = [-side * towards[1], side * towards[0], 0.0];
+        let front = front.map(|x| x / norm(front).max(1e-3));
+        let up = [towards[1] * front[2] - towards[2] * front[1], towards[2] * front[0] - towards[0] * front[2], towards[0] * front[1] - towards[1] * front[0]];
+        let axes = [front.map(|x| x / long), up.map(|x| x / short)];
+        let look = Look::new(random, order.kind, order.ml);
+        let mut bleed = Bleed {
+            kind: order.kind,
+            volume_ml: 0.0,
+            hu: look.hu,
+            centre: [0.0; 3],
+            shape: Shape::Convexity { side, towards, axes, rough: Noise::new(random, 14.0) },
+            look: Look { fluid_level: None, ..look },
+            threshold: 0.0,
+            about: anatomy.place([0.0, -20.0, 8.0]),
+            reach: 140.0,
+        };
+        let level = |p: Vec3| bleed.sheet_level(p, anatomy, &skull.at(p));
+        let far = |p: Vec3, size: f32| {
+            let depth = skull.at(p)[skull::CAVITY];
+            depth < -size || depth > 30.0 + size || side * p[0] < -size
+        };
+        let (low, high) = (anatomy.place([-75.0, -110.0, -60.0]), anatomy.place([75.0, 70.0, 80.0]));
+        let step = (thickness / 3.0).clamp(0.8, 1.6);
+        let (found, volume_ml, middle) = threshold((low, high), step, order.ml, level, far)?;
+        (bleed.threshold, bleed.volume_ml, bleed.centre) = (found, volume_ml, middle);
+        Some(bleed)
+    }
+
+    fn falx(random: &mut Random, order: &Order, anatomy: &Anatomy, skull: &Lattice<{ skull::FIELDS }>) -> Option<Bleed> {
+        let side = random.side();
+        let ml = order.ml.min(20.0);
+        let half = [random.uniform(20.0, 50.0), random.uniform(18.0, 38.0)];
+        let look = Look::new(random, order.kind, ml);
+        let mut bleed = Bleed {
+            kind: order.kind,
+            volume_ml: 0.0,
+            hu: look.hu,
+            centre: [0.0; 3],
+            shape: Shape::Falx { side, y: random.uniform(-75.0, 25.0), half },
+            look: Look { fluid_level: None, ..look },
+            threshold: 0.0,
+            about: anatomy.place([0.0, -20.0, 8.0]),
+            reach: 140.0,
+        };
+        let level = |p: Vec3| bleed.sheet_level(p, anatomy, &skull.at(p));
+        let far = |p: Vec3, size: f32| (p[0] - side * 8.0).abs() > 8.0 + size;
+        let (low, high) = (anatomy.place([-16.0, -110.0, -20.0]), anatomy.place([16.0, 70.0, 80.0]));
+        let (found, volume_ml, middle) = threshold((low, high), 0.7, ml, level, far)?;
+        (bleed.threshold, bleed.volume_ml, bleed.centre) = (found, volume_ml, middle);
+        Some(bleed)
+    }
+
+    /// Draws blood in the ventricles; `taken` is how deep a point lies in other blood. `None` where there is hardly a ventricle.
+    pub fn in_ventricles(
+        random: &mut Random,
+        order: &Order,
+        anatomy: &Anatomy,
+        fields: &Lattice<{ brain::FIELDS }>,
+        near: Option<Vec3>,
+        taken: impl Fn(Vec3) -> f32 + Sync,
+    ) -> Option<Bleed> {
+        let sunk = order.ml < 15.0 && random.chance(0.45);
+        let side = random.side();
+        let start = [[side * 11.0, 5.0, 18.0], [side * 22.0, -42.0, 10.0], [0.0, -45.0, -32.0], [side * 10.0, 22.0, 10.0]];
+        let start = anatomy.place(start[random.pick(&[0.35, 0.4, 0.1, 0.15])]);
+        let look = Look::new(random, order.kind, order.ml);
+        let about = near.unwrap_or(start);
+        let mut bleed = Bleed {
+            kind: order.kind,
+            volume_ml: 0.0,
+            hu: look.hu,
+            centre: about,
+            shape: Shape::Ventricles { rough: Noise::new(random, 8.0), sunk },
+            look,
+            threshold: 0.0,
+            about,
+            reach: 160.0,
+        };
+        let level = |p: Vec3| {
+            let room = fields.at(p)[brain::VENTRICLE];
+            (room > 0.0 && taken(p) <= 0.0).then(|| bleed.level(p))
+        };
+        let far = |p: Vec3, size: f32| fields.at(p)[brain::VENTRICLE] < -size - 1.0;
+        let (low, high) = (anatomy.place([-50.0, -80.0, -50.0]), anatomy.place([50.0, 45.0, 45.0]));
+        let (found, volume_ml, middle) = threshold((low, high), 0.75, order.ml, level, far)?;
+        (bleed.threshold, bleed.volume_ml, bleed.centre) = (found, volume_ml, middle);
+        Some(bleed)
+    }
+
+    /// How far from the bleed's heart a point is, mm; blood is where it is below the threshold.
+    fn level(&self, p: Vec3) -> f32 {
+        match &self.shape {
+            Shape::Hematoma { turn, lobes, rough, rough_mm, fine, fine_mm, .. } => {
+                let out = sub(p, self.about);
+                let local = turn.map(|row| dot(row, out));
+                let blend = 0.35 * lobes[0].half[0];
+                let depth = lobes.iter().map(|lobe| ellipsoid(local, lobe.centre, lobe.half)).fold(f32::MIN / 2.0, |a, b| union(a, b, blend));
+                -(depth + rough_mm * rough.at(p) + fine_mm * fine.at(p))
+            }
+            Shape::Ventricles { rough, sunk: true } => p[1] + 1.2 * rough.at(p),
+            Shape::Ventricles { rough, sunk: false } => norm(sub(p, self.about)) + 5.0 * rough.at(p),
+            Shape::Convexity { .. } | Shape::Falx { .. } => f32::MAX,
+        }
+    }
+
+    /// Share of its greatest thickness that a sheet has at a point; 0 or less beyond its edge.
+    fn sheet(&self, p: Vec3, anatomy: &Anatomy, skull: &[f32; skull::FIELDS]) -> f32 {
+        match &self.shape {
+            Shape::Convexity { side, towards, axes, rough } => {
+                if side * p[0] < 0.0 {
+                    return 0.0;
+                }
+                let out = anatomy.outward(p);
+                let off = sub(out, *towards);
+                let r = dot(off, axes[0]).powi(2) + dot(off, axes[1]).powi(2);
+                if r >= 1.0 || dot(out, *towards) < 0.0 {
+                    return 0.0;
+                }
+                (1.0 - r) * (1.0 + 0.15 * rough.at(p))
+            }
+            Shape::Falx { side, y, half } => {
+                if side * p[0] < 0.0 {
+                    return 0.0;
+                }
+                1.0 - ((p[1] - y) / half[0]).powi(2) - (skull[skull::CAVITY] / half[1]).powi(2)
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// Level of a point in a sheet: the thickness that the whole sheet must have for the point to be inside. `None` where no sheet reaches.
+    fn sheet_level(&self, p: Vec3, anatomy: &Anatomy, skull: &[f32; skull::FIELDS]) -> Option<f32> {
+        let (room, from_wall) = self.sheet_room(p, anatomy, skull);
+        if room <= 0.0 || from_wall > 40.0 {
+            return None;
+        }
+        let share = self.sheet(p, anatomy, skull);
+        (share > 0.02).then(|| from_wall.max(0.0) / share)
+    }
+
+    /// Depth in the room of a sheet, and distance from the wall that it lies on.
+    fn sheet_room(&self, p: Vec3, anatomy: &Anatomy, skull: &[f32; skull::FIELDS]) -> (f32, f32) {
+        match &self.shape {
+            Shape::Falx { side, .. } => (anatomy.hemisphere(p, skull, *side) - 0.2, side * p[0] - 1.2),
+            // The dura is half a millimetre thick.
+            Shape::Convexity { side, .. } => (anatomy.hemisphere(p, skull, *side) - 0.5, skull[skull::CAVITY] - 0.5),
+            _ => (0.0, 0.0),
+        }
+    }
+
+    /// Depth of a point in the blood, mm; negative outside. `fields` are those of skull and brain at the point.
+    pub fn depth(&self, p: Vec3, anatomy: &Anatomy, skull: &[f32; skull::FIELDS], fields: &[f32; brain::FIELDS]) -> f32 {
+        match &self.shape {
+            Shape::Hematoma { room, .. } => {
+                if norm(sub(p, self.about)) > self.reach + self.look.oedema.0 {
+                    return -1e3;
+                }
+                (self.threshold - self.level(p)).min(room.depth(anatomy, p, skull))
+            }
+            Shape::Ventricles { .. } => {
+                let room = fields[brain::VENTRICLE];
+                if room < -3.0 { room } else { room.min(self.threshold - self.level(p)) }
+            }
+            Shape::Convexity { .. } | Shape::Falx { .. } => {
+                let (room, from_wall) = self.sheet_room(p, anatomy, skull);
+                if room < -3.0 || from_wall > self.threshold + 3.0 {
+                    return -1e3;
+                }
+                let share = self.sheet(p, anatomy, skull);
+                if share <= 0.02 { -1e3 } else { room.min(self.threshold * share - from_wall) }
+            }
+        }
+    }
+
+    /// HU of its blood at a point.
+    pub fn blood_hu(&self, p: Vec3) -> f32 {
+        self.look.at(p)
+    }
+
+    /// HU that oedema takes from tissue that lies `depth` (negative) below the bleed's surface.
+    pub fn oedema(&self, depth: f32) -> f32 {
+        let (width, drop) = self.look.oedema;
+        if width == 0.0 || depth < -width { 0.0 } else { drop * smooth_step((1.0 + depth / width) * 1.6) }
+    }
+}
+
+/// The tissue that bleeds push aside.
+pub struct MassEffect<'a> {
+    pub bleeds: &'a [Bleed],
+    pub anatomy: &'a Anatomy,
+    /// Share of each bleed's volume that pushes; the rest has parted the tissue.
+    pub shares: Vec<f32>,
+}
+
+impl Displacement for MassEffect<'_> {
+    fn origin(&self, p: Vec3, skull: &[f32; skull::FIELDS]) -> Vec3 {
+        let mut from = p;
+        let cavity = skull[skull::CAVITY];
+        for (bleed, share) in self.bleeds.iter().zip(&self.shares) {
+            match &bleed.shape {
+                Shape::Hematoma { .. } => {
+                    let out = sub(p, bleed.centre);
+                    let r = norm(out).max(1e-3);
+                    let volume = bleed.volume_ml as f32 * 1000.0 * 3.0 / (4.0 * std::f32::consts::PI) * share;
+                    // A ball's volume comes in at its centre; everything moves out, less the farther, and not at all at bone, falx and tentorium.
+                    let before = (r.powi(3) - volume).max(0.0).cbrt();
+                    let held = smooth_step(cavity / 16.0) * if p[0] * bleed.centre[0] < 0.0 { 0.7 } else { 1.0 };
+                    let below = |z: f32| z < 0.0;
+                    let parted = below(skull[skull::TENTORIUM]) && skull[skull::BEHIND] > 0.0;
+                    let held = if parted == (bleed.kind == Kind::Infratentorial) { held } else { 0.15 * held };
+                    from = along(from, (before - r) / r * held, out);
+                }
+                Shape::Convexity { .. } => {
+                    let thickness = bleed.threshold * bleed.sheet(p, self.anatomy, skull).max(0.0);
+                    let fade = (1.0 - cavity / 75.0).clamp(0.0, 1.0);
+                    from = along(from, thickness * fade, self.anatomy.outward(p));
+                }
+                Shape::Ventricles { .. } | Shape::Falx { .. } => {}
+            }
+        }
+        from
+    }
+}

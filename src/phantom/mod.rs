@@ -1,0 +1,278 @@
+//! Head phantoms: CTs of heads that nobody has, with bleeds whose place and volume are known.
+//!
+//! A phantom is made from a seed alone: a person ([`anatomy`]: measures, tissues, atrophy, old infarcts, calcifications), bleeds of given volumes with
+//! what they push aside ([`bleeds`]), and a scan of both ([`scanner`], [`noise`]). Shapes are functions of space, evaluated at samples through each voxel,
+//! so that any grid can be asked for. The same seed and settings give the same bytes on any number of threads.
+
+mod anatomy;
+mod bleeds;
+mod field;
+
+mod noise;
+mod random;
+mod scanner;
+
+pub use anatomy::{Person, Sex};
+pub use bleeds::Kind;
+
+use crate::volume::{Affine, Grid, Volume};
+use crate::{Error, Result};
+use anatomy::Anatomy;
+use bleeds::{Bleed, MassEffect};
+use field::{Lattice, Vec3};
+use random::Random;
+
+/// What is asked of a phantom.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The scan's grid in RAS mm. The brain's middle (the anterior commissure, but for the patient's position) lies at 0. Its planes of i and j are the slices: a
+    /// sheared affine is a tilted gantry.
+    pub grid: Grid,
+    /// Slice thickness in mm, across the planes of i and j. May be more or less than their distance.
+    pub thickness: f64,
+    /// Whether only the brain is wanted: 0 HU outside its mask, as the network's input has it. Faster.
+    pub brain_only: bool,
+    /// Share of phantoms without a bleed.
+    pub without_bleed: f32,
+    /// Least and greatest volume of a bleed in mL; volumes are uniform in the logarithm.
+    pub volume_ml: [f32; 2],
+    /// What bleeds may be.
+    pub kinds: Vec<Kind>,
+    /// Least and greatest deviation of the noise, HU, in the middle of the head.
+    pub noise_hu: [f32; 2],
+    /// Strength of beam hardening and streaks: 0 none, 1 usual.
+    pub artefacts: f32,
+    /// Share of phantoms that move during the scan.
+    pub motion: f32,
+    /// Share of phantoms of which the field of view cuts off a part.
+    pub cut: f32,
+    /// How crooked patients lie: deviation of each of three angles in degrees. Shifts in mm are as large.
+    pub crooked: f32,
+}
+
+impl Settings {
+    /// A head CT as scanners make it: 512 x 512 voxels of 0.45 mm, 30 slices of 5 mm.
+    pub fn ct() -> Settings {
+        Settings::new(ct_grid([512, 512, 30], [0.45, 0.45, 5.0], 0.0), 5.0)
+    }
+
+    /// The brain alone at 1.5 mm, RAS, 96 x 112 x 96 voxels, as the network sees a scan with slices of `thickness` mm.
+    pub fn network(thickness: f64) -> Settings {
+        let matrix = [[1.5, 0.0, 0.0], [0.0, 1.5, 0.0], [0.0, 0.0, 1.5]];
+        let grid = Grid { shape: [96, 112, 96], affine: Affine::new(matrix, [-71.25, -102.25, -63.0]) };
+        Settings { brain_only: true, cut: 0.0, crooked: 3.0, ..Settings::new(grid, thickness) }
+    }
+
+    /// The usual settings on a grid of one's own.
+    pub fn new(grid: Grid, thickness: f64) -> Settings {
+        Settings {
+            grid,
+            thickness,
+            brain_only: false,
+            without_bleed: 0.25,
+            volume_ml: [0.5, 150.0],
+            kinds: Kind::ALL.to_vec(),
+            noise_hu: [2.0, 5.0],
+            artefacts: 1.0,
+            motion: 0.1,
+            cut: 0.05,
+            crooked: 4.0,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let problem = |text: String| Err(Error::Phantom(text));
+        if self.grid.is_empty() || self.grid.len() as u64 > crate::io::nifti::MAX_VOXELS {
+            return problem(format!("a scan of {:?} voxels cannot be made: 1 to {} voxels can", self.grid.shape, crate::io::nifti::MAX_VOXELS));
+        }
+        let spacing = self.grid.spacing();
+        let small = |mm: f64| !(0.05..=50.0).contains(&mm);
+        if spacing.into_iter().any(small) || self.grid.affine.inverse().is_none() || self.grid.voxel_mm3() < 1e-6 {
+            return problem(format!("voxels of {spacing:?} mm cannot be made: 0.05 to 50 mm can, along three directions"));
+        }
+        if small(self.thickness) {
+            return problem(format!("a slice thickness of {} mm cannot be made: 0.05 to 50 mm can", self.thickness));
+        }
+        let [low, high] = self.volume_ml;
+        if !(0.1..=150.0).contains(&low) || !(low..=150.0).contains(&high) {
+            return problem(format!("bleeds of {low} to {high} mL cannot be made: 0.1 to 150 mL can"));
+        }
+        let shares = [self.without_bleed, self.motion, self.cut];
+        if shares.iter().any(|share| !(0.0..=1.0).contains(share)) {
+            return problem("shares (without a bleed, motion, cut) must lie between 0 and 1".into());
+        }
+        let [quiet, loud] = self.noise_hu;
+        if !(0.0..=100.0).contains(&quiet) || !(quiet..=100.0).contains(&loud) || !(0.0..=10.0).contains(&self.artefacts) {
+            return problem("noise must lie between 0 and 100 HU, artefacts between 0 and 10 times the usual".into());
+        }
+        if !(0.0..=30.0).contains(&self.crooked) {
+            return problem(format!("patients that lie {} degrees crooked cannot be made: 0 to 30 degrees can", self.crooked));
+        }
+        Ok(())
+    }
+}
+
+/// A grid as scanners make it, about the head's middle: i to the patient's left, j to the back, k to the top. With a gantry tilted by `tilt` degrees (top
+/// towards the patient's feet when positive), the slices are inclined and the table moves along z between them, so the grid is sheared.
+pub fn ct_grid(shape: [usize; 3], spacing: [f64; 3], tilt: f64) -> Grid {
+    let (s, c) = tilt.to_radians().sin_cos();
+    let matrix = [[-spacing[0], 0.0, 0.0], [0.0, -spacing[1] * c, 0.0], [0.0, spacing[1] * s, spacing[2]]];
+    // The head's middle in millimetres: the brain reaches from -62 (foramen magnum) to 74 above the commissure, from -103 to 65 along y.
+    let middle = [0.0, -16.0, 4.0];
+    let half = shape.map(|side| (side as f64 - 1.0) / 2.0);
+    let offset = Affine::new(matrix, [0.0; 3]).apply(half);
+    Grid { shape, affine: Affine::new(matrix, [0, 1, 2].map(|a| middle[a] - offset[a])) }
+}
+
+/// A bleed of a phantom.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Truth {
+    /// What it is.
+    pub kind: Kind,
+    /// Its drawn volume in mL. All of it, also what the field of view leaves out; parts of two bleeds never overlap by more than touching hematomas do.
+    pub volume_ml: f64,
+    /// Mean HU of its clotted part.
+    pub hu: f32,
+    /// Its centre of mass in the scan's world, RAS mm.
+    pub centre: [f64; 3],
+}
+
+/// A phantom: a scan with its labels.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// HU.
+    pub scan: Volume<f32>,
+    /// Where more than half of a voxel is blood.
+    pub label: Volume<bool>,
+    /// The inside of the skull, down to 18 mm below the foramen magnum.
+    pub brain: Volume<bool>,
+    /// The bleeds.
+    pub bleeds: Vec<Truth>,
+    /// Who it is.
+    pub person: Person,
+    /// Slice thickness in mm.
+    pub thickness: f64,
+}
+
+impl Head {
+    /// Volume of the label in mL: its voxels times the voxel's volume.
+    pub fn label_ml(&self) -> f64 {
+        crate::pipeline::segment::volume_ml(&self.label)
+    }
+}
+
+/// The phantom of a seed.
+///
+/// # Errors
+/// [`Error::Phantom`] for settings that no scan can have.
+pub fn generate(seed: u64, settings: &Settings) -> Result<Head> {
+    settings.check()?;
+    let anatomy = Anatomy::new(&mut Random::new(seed, 0));
+    let mut random = Random::new(seed, 1);
+    let cut = random.chance(settings.cut);
+    let pose = pose(&mut random, settings, cut);
+    let to_head = pose.inverse().ok_or_else(|| Error::Phantom("the pose has no inverse".into()))?;
+
+    let (low, high) = bounds(&settings.grid, &to_head, settings);
+    // Fields are smooth over 3 mm; finer voxels would show the lattice's facets.
+    let [si, sj, _] = settings.grid.spacing();
+    let step = if si.min(sj) < 1.0 { 2.0 } else { 3.0 };
+    let skull = if settings.brain_only {
+        Lattice::new(low, high, step, |p| anatomy.skull_inside(p))
+    } else {
+        Lattice::new(low, high, step, |p| anatomy.skull(p))
+    };
+    let mut random = Random::new(seed, 2);
+    let mut orders = bleeds::order(&mut random, settings.without_bleed, settings.volume_ml, &settings.kinds);
+    let mut bleeds: Vec<Bleed> = Vec::new();
+    // Bleeds are placed in the whole head, whatever the scan shows of it.
+    let (whole_low, whole_high) = (anatomy.place([-76.0, -112.0, -70.0]), anatomy.place([76.0, 72.0, 84.0]));
+    let whole = (!orders.is_empty()).then(|| Lattice::new(whole_low, whole_high, 3.0, |p| anatomy.skull_inside(p)));
+    orders.sort_by(|a, b| b.ml.total_cmp(&a.ml));
+    if let Some(whole) = &whole {
+        for order in orders.iter().filter(|order| order.kind != Kind::Intraventricular) {
+            bleeds.extend(Bleed::place(&mut random, order, &anatomy, whole));
+        }
+    }
+    let shares = bleeds.iter().map(|_| random.uniform(0.35, 0.9)).collect();
+    let solid = bleeds.clone();
+    let effect = MassEffect { bleeds: &solid, anatomy: &anatomy, shares };
+    if let (Some(whole), Some(order)) = (&whole, orders.iter().find(|order| order.kind == Kind::Intraventricular)) {
+        let fields = Lattice::new(whole_low, whole_high, 3.0, |p| anatomy.brain(p, whole, &effect));
+        let near = solid.iter().find(|bleed| bleed.kind != Kind::Subdural).map(|bleed| bleed.centre);
+        let taken = |p: Vec3| {
+            let (skull, brain) = (whole.at(p), fields.at(p));
+            solid.iter().map(|bleed| bleed.depth(p, &anatomy, &skull, &brain)).fold(f32::MIN, f32::max)
+        };
+        bleeds.extend(Bleed::in_ventricles(&mut random, order, &anatomy, &fields, near, taken));
+    }
+    let brain = Lattice::new(low, high, step, |p| anatomy.brain(p, &skull, &effect));
+
+    let subject = scanner::Subject { anatomy: &anatomy, skull: &skull, brain: &brain, bleeds: &bleeds };
+    let mut random = Random::new(seed, 3);
+    let scan = scanner::Scan {
+        grid: settings.grid.clone(),
+        to_head,
+        thickness: settings.thickness,
+        brain_only: settings.brain_only,
+        noise_hu: random.uniform(settings.noise_hu[0], settings.noise_hu[1]),
+        artefacts: settings.artefacts * random.uniform(0.3, 1.2),
+        motion: random.chance(settings.motion),
+        circle_mm: (cut && random.chance(0.5)).then(|| random.uniform(95.0, 115.0)),
+        head_rest: random.chance(0.85),
+        whole: !settings.brain_only,
+    };
+    let image = scanner::scan(&subject, &scan, seed);
+    let grid = &settings.grid;
+    let bleeds = bleeds.iter().map(|bleed| Truth {
+        kind: bleed.kind,
+        volume_ml: bleed.volume_ml,
+        hu: bleed.hu,
+        centre: pose.apply(bleed.centre.map(f64::from)),
+    });
+    Ok(Head {
+        scan: Volume::new(grid.clone(), image.hu),
+        label: Volume::new(grid.clone(), image.blood),
+        brain: Volume::new(grid.clone(), image.brain),
+        bleeds: bleeds.collect(),
+        person: anatomy.person,
+        thickness: settings.thickness,
+    })
+}
+
+/// How the patient lies: takes the head's millimetres to the scan's. With `cut`, so far off that a part is out of the field of view.
+fn pose(random: &mut Random, settings: &Settings, cut: bool) -> Affine {
+    let angles = [0; 3].map(|_| f64::from(random.normal(0.0, settings.crooked)).to_radians());
+    let mut shift = [0; 3].map(|_| f64::from(random.normal(0.0, settings.crooked)));
+    if cut {
+        shift[random.pick(&[1.0, 1.0, 2.0])] += f64::from(random.side() * random.uniform(15.0, 45.0));
+    }
+    let mut pose = Affine::IDENTITY;
+    for (axis, angle) in angles.into_iter().enumerate() {
+        let (s, c) = angle.sin_cos();
+        let (b, d) = ((axis + 1) % 3, (axis + 2) % 3);
+        let mut turn = Affine::IDENTITY;
+        (turn.rows[b][b], turn.rows[d][d], turn.rows[b][d], turn.rows[d][b]) = (c, c, -s, s);
+        pose = turn.after(&pose);
+    }
+    Affine::new(pose.matrix(), shift)
+}
+
+/// The box of the head that the scan can see.
+fn bounds(grid: &Grid, to_head: &Affine, settings: &Settings) -> (Vec3, Vec3) {
+    // Beyond this there is air at the sides, and neck or table at the ends.
+    let (least, most): (Vec3, Vec3) = ([-105.0, -140.0, -190.0], [105.0, 125.0, 110.0]);
+    let (mut low, mut high) = ([f32::MAX; 3], [f32::MIN; 3]);
+    for n in 0..8 {
+        let corner = [0, 1, 2].map(|a| if n >> a & 1 == 1 { grid.shape[a] as f64 - 0.5 } else { -0.5 });
+        let p = to_head.apply(grid.affine.apply(corner));
+        for a in 0..3 {
+            low[a] = low[a].min(p[a] as f32);
+            high[a] = high[a].max(p[a] as f32);
+        }
+    }
+    // Slices reach half their thickness further, and a moving patient a few millimetres.
+    let margin = 8.0 + 0.5 * settings.thickness as f32;
+    let low = [0, 1, 2].map(|a| (low[a] - margin).clamp(least[a], most[a] - 6.0));
+    (low, [0, 1, 2].map(|a| (high[a] + margin).clamp(low[a] + 6.0, most[a])))
+}

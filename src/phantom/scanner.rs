@@ -1,0 +1,294 @@
+//! What a CT scanner makes of a head: slices of some thickness, beam hardening, streaks, motion, head rest, noise, a field of view.
+
+use super::anatomy::{AIR, Anatomy, brain, skull};
+use super::bleeds::Bleed;
+use super::field::{Lattice, Noise, Vec3, along, cover, norm, smooth_step, sub};
+use super::noise;
+use super::random::Random;
+use crate::volume::{Affine, Grid};
+use rayon::prelude::*;
+
+/// A head with its bleeds, ready to be scanned.
+pub struct Subject<'a> {
+    pub anatomy: &'a Anatomy,
+    pub skull: &'a Lattice<{ skull::FIELDS }>,
+    pub brain: &'a Lattice<{ brain::FIELDS }>,
+    pub bleeds: &'a [Bleed],
+}
+
+/// How it is scanned.
+pub struct Scan {
+    /// Grid of the scan, RAS mm.
+    pub grid: Grid,
+    /// Takes the scan's world to the head's millimetres.
+    pub to_head: Affine,
+    /// Slice thickness in mm.
+    pub thickness: f64,
+    /// Whether only what lies inside the skull is scanned; the rest is 0 HU.
+    pub brain_only: bool,
+    /// Deviation of the noise in the middle of the head, HU.
+    pub noise_hu: f32,
+    /// Strength of beam hardening and streaks: 0 none, 1 usual.
+    pub artefacts: f32,
+    /// Whether the patient moves during the scan.
+    pub motion: bool,
+    /// Radius in mm of the reconstructed circle about the grid's middle; air beyond.
+    pub circle_mm: Option<f32>,
+    /// Whether a head rest is in the picture.
+    pub head_rest: bool,
+    /// Whether values are rounded to whole HU, as scanners store them.
+    pub whole: bool,
+}
+
+/// What the scan holds, i fastest.
+pub struct Image {
+    pub hu: Vec<f32>,
+    pub blood: Vec<bool>,
+    pub brain: Vec<bool>,
+}
+
+/// A line of samples through a voxel across its slice.
+struct Slab {
+    /// Offset along the slice's normal, mm; whether the sample counts for HU; whether for the labels.
+    samples: Vec<(f32, bool, bool)>,
+}
+
+impl Slab {
+    /// Samples no more than 1.4 mm apart over the thickness and the distance between slices.
+    fn new(thickness: f32, between: f32) -> Slab {
+        let length = thickness.max(between);
+        let count = (length / 1.4).round().clamp(1.0, 12.0) as usize;
+        let samples = (0..count).map(|n| {
+            let t = ((n as f32 + 0.5) / count as f32 - 0.5) * length;
+            (t, t.abs() <= 0.5 * thickness + 0.01 || count == 1, t.abs() <= 0.5 * between + 0.01 || count == 1)
+        });
+        Slab { samples: samples.collect() }
+    }
+}
+
+/// Dark bands and streaks. Points are millimetres of the head.
+struct Artefacts {
+    strength: f32,
+    /// Height, middle and slope of the bands between the petrous bones, and their depth in HU.
+    petrous: (f32, f32, f32, f32),
+    /// Brightness under the skull from imperfect correction, HU.
+    rim: f32,
+    streaks: Vec<(Vec3, f32, Noise)>,
+}
+
+impl Artefacts {
+    fn new(random: &mut Random, anatomy: &Anatomy, strength: f32) -> Artefacts {
+        let petrous = (random.uniform(-34.0, -28.0), random.uniform(-42.0, -30.0), random.uniform(-0.12, 0.12), random.uniform(4.0, 16.0));
+        // Petrous bones, the occipital protuberance, fillings of teeth.
+        let sources = [[34.0, -36.0, -30.0], [-34.0, -36.0, -30.0], [0.0, -100.0, -18.0], [random.uniform(-15.0, 15.0), 62.0, -80.0]];
+        let mut streaks = Vec::new();
+        for (n, at) in sources.into_iter().enumerate() {
+            let present = random.chance(if n == 3 { 0.4 } else { 0.8 });
+            let hu = random.uniform(1.0, 5.0) * if n == 3 { 4.0 } else { 1.0 };
+            let noise = Noise::new(random, 0.09);
+            if present {
+                streaks.push((anatomy.place(at), hu, noise));
+            }
+        }
+        Artefacts { strength, petrous, rim: random.uniform(0.5, 4.0), streaks }
+    }
+
+    /// HU that they add inside the skin at a point of the head; `cavity` is its depth below the inner table.
+    fn at(&self, p: Vec3, cavity: f32) -> f32 {
+        let mut hu = 0.0;
+        if cavity > -2.0 {
+            hu += self.rim * (-cavity.max(0.0) / 6.0).exp();
+            let (height, middle, slope, depth) = self.petrous;
+            let z = (p[2] - height) / 9.0;
+            if z.abs() < 2.5 && p[0].abs() < 60.0 {
+                let y = p[1] - middle - slope * p[0];
+                let bell = |centre: f32, width: f32| (-((y - centre) / width).powi(2)).exp();
+                let across = 1.0 - smooth_step((p[0].abs() - 25.0) / 30.0);
+                hu += depth * (0.4 * bell(-13.0, 5.0) + 0.3 * bell(12.0, 4.0) - bell(0.0, 5.5) - 0.5 * bell(-25.0, 6.0)) * (-z * z).exp() * across;
+            }
+        }
+        for (source, strength, noise) in &self.streaks {
+            let out = sub(p, *source);
+            let z = (out[2] / 6.0).powi(2);
+            let r = out[0].hypot(out[1]);
+            if z < 6.0 && r > 4.0 && r < 150.0 {
+                let angle = [out[0] / r, out[1] / r, 0.06 * out[2]];
+                hu += strength * noise.at(angle) * (-z).exp() * (-r / 70.0).exp() * (r / 10.0).min(1.0);
+            }
+        }
+        self.strength * hu
+    }
+}
+
+/// Where a slice finds the head: two poses that its samples take in turn (the same one twice where nothing moves).
+fn poses(random: &mut Random, scan: &Scan, slices: usize) -> Vec<[Affine; 2]> {
+    let still = [scan.to_head; 2];
+    let mut poses = vec![still; slices];
+    if !scan.motion || slices == 0 {
+        return poses;
+    }
+    let jerks = 1 + random.pick(&[2.0, 1.0]);
+    for _ in 0..jerks {
+        let first = (random.unit() * slices as f32) as usize;
+        let length = 1 + (random.unit() * 0.25 * slices as f32) as usize;
+        let shift = [random.normal(0.0, 1.5), random.normal(0.0, 1.5), 0.0].map(f64::from);
+        let angle = f64::from(random.normal(0.0, 0.02));
+        let blur = [random.normal(0.0, 1.0), random.normal(0.0, 1.0), 0.0].map(f64::from);
+        let (s, c) = angle.sin_cos();
+        let turn = [[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]];
+        for pose in poses.iter_mut().skip(first).take(length) {
+            let one = Affine::new(turn, shift);
+            let other = Affine::new(turn, [shift[0] + blur[0], shift[1] + blur[1], 0.0]);
+            *pose = [scan.to_head.after(&one), scan.to_head.after(&other)];
+        }
+    }
+    poses
+}
+
+/// HU of the head rest at a point of the scanner and how much of a small box it fills: a shell of plastic open to the front, foam inside it.
+fn head_rest(p: Vec3, width: f32) -> f32 {
+    let [x, y] = [p[0] / 112.0, (p[1] + 8.0) / 122.0];
+    let depth = (1.0 - x.hypot(y)) * 115.0;
+    let open = cover(-38.0 - p[1] - 0.15 * p[0], 4.0);
+    let shell = super::field::layer(depth, 1.3, width);
+    let foam = cover(depth - 1.0, width) * cover(14.0 - depth, 4.0) * cover(-70.0 - p[1], 6.0);
+    AIR + open * (1180.0 * shell + 35.0 * foam)
+}
+
+/// A voxel's mean over its samples.
+#[derive(Default)]
+struct Sum {
+    hu: f32,
+    hu_samples: f32,
+    blood: f32,
+    brain: f32,
+    label_samples: f32,
+}
+
+/// HU and share of blood of a small box of width `width` at a point of the head whose skull fields are known.
+fn sample(subject: &Subject, p: Vec3, fields: &[f32; skull::FIELDS], width: f32, brain_only: bool) -> (f32, f32) {
+    let cavity = fields[skull::CAVITY];
+    let within = cover(cavity, width);
+    let outside = if within < 1.0 && !brain_only { subject.anatomy.outside(p, fields, width) } else { 0.0 };
+    if within == 0.0 {
+        return (outside, 0.0);
+    }
+    let brain = subject.brain.at(p);
+    let mut hu = subject.anatomy.inside(p, fields, &brain, width);
+    let mut share = 0.0f32;
+    for bleed in subject.bleeds {
+        let depth = bleed.depth(p, subject.anatomy, fields, &brain);
+        if depth > -width {
+            let blood = cover(depth, width);
+            hu += (bleed.blood_hu(p) - hu) * blood;
+            share = share.max(blood);
+        }
+        if depth < 0.0 && depth > -20.0 && brain[brain::PIA] > 0.0 && brain[brain::VENTRICLE] < 0.0 {
+            hu = hu.min((hu - bleed.oedema(depth)).max(subject.anatomy.tissues.fluid + 6.0));
+        }
+    }
+    if within < 1.0 && !brain_only {
+        // Bone against the brain: its outer surface lies deeper than this box, so `outside` is bone.
+        hu = outside + (hu - outside) * within;
+    }
+    (hu, share)
+}
+
+/// Scans a head. The same for any number of threads.
+pub fn scan(subject: &Subject, scan: &Scan, seed: u64) -> Image {
+    let [ni, nj, nk] = scan.grid.shape;
+    let matrix = scan.grid.affine.matrix();
+    let column = |c: usize| [0, 1, 2].map(|r| matrix[r][c] as f32);
+    let (along_i, along_j, along_k) = (column(0), column(1), column(2));
+    let cross = [
+        along_i[1] * along_j[2] - along_i[2] * along_j[1],
+        along_i[2] * along_j[0] - along_i[0] * along_j[2],
+        along_i[0] * along_j[1] - along_i[1] * along_j[0],
+    ];
+    let normal = cross.map(|x| x / norm(cross));
+    let between = super::field::dot(normal, along_k).abs();
+    let slab = Slab::new(scan.thickness as f32, between);
+    let reach = 0.5 * (scan.thickness as f32).max(between);
+    // The scanner's resolution in the plane is about 0.7 mm.
+    let width = norm(along_i).max(norm(along_j)).max(0.7);
+    let mut random = Random::new(seed, 20);
+    let artefacts = Artefacts::new(&mut random, subject.anatomy, scan.artefacts);
+    let poses = poses(&mut random, scan, nk);
+    let middle = scan.grid.affine.apply([0, 1, 2].map(|a| (scan.grid.shape[a] as f64 - 1.0) / 2.0)).map(|x| x as f32);
+    let rough = texture_strength(scan);
+    let grain = if scan.noise_hu > 0.0 {
+        noise::texture(seed, 1000, scan.grid.shape, [f64::from(norm(along_i)), f64::from(norm(along_j))], scan.thickness / f64::from(between))
+    } else {
+        Vec::new()
+    };
+
+    let mut image = Image { hu: vec![0.0; scan.grid.len()], blood: vec![false; scan.grid.len()], brain: vec![false; scan.grid.len()] };
+    let rows = image.hu.par_chunks_mut(ni.max(1)).zip(image.blood.par_chunks_mut(ni.max(1))).zip(image.brain.par_chunks_mut(ni.max(1)));
+    rows.enumerate().for_each(|(row, ((hu, blood), brain))| {
+        let (j, k) = (row % nj, row / nj);
+        let start = scan.grid.affine.apply([0.0, j as f64, k as f64]).map(|x| x as f32);
+        let place = |map: &Affine, p: Vec3| map.rows.map(|r| r[0] as f32 * p[0] + r[1] as f32 * p[1] + r[2] as f32 * p[2] + r[3] as f32);
+        let maps = &poses[k];
+        for i in 0..ni {
+            let world = along(start, i as f32, along_i);
+            let centre = place(&maps[0], world);
+            let fields = subject.skull.at(centre);
+            let far = if scan.brain_only { fields[skull::CAVITY] } else { fields[skull::SKIN] };
+            let mut sum = Sum::default();
+            if far < -(reach + width + 3.0) {
+                sum.hu = if scan.brain_only { 0.0 } else { AIR };
+                sum.hu_samples = 1.0;
+            } else {
+                for (n, &(t, for_hu, for_label)) in slab.samples.iter().enumerate() {
+                    let p = place(&maps[n % 2], along(world, t, normal));
+                    let fields = subject.skull.at(p);
+                    let (value, share) = sample(subject, p, &fields, width, scan.brain_only);
+                    if for_hu {
+                        sum.hu += value;
+                        sum.hu_samples += 1.0;
+                    }
+                    if for_label {
+                        sum.blood += share;
+                        sum.brain += cover(subject.anatomy.brain_mask(p, &fields), width);
+                        sum.label_samples += 1.0;
+                    }
+                }
+            }
+            let mut value = sum.hu / sum.hu_samples;
+            let labels = sum.label_samples.max(1.0);
+            blood[i] = sum.blood / labels > 0.5;
+            brain[i] = sum.brain / labels > 0.5;
+            if scan.brain_only && !brain[i] {
+                hu[i] = 0.0;
+                continue;
+            }
+            if scan.head_rest && value < -300.0 {
+                value = value.max(head_rest(sub(world, [middle[0], 0.0, 0.0]), width));
+            }
+            if scan.artefacts > 0.0 && fields[skull::SKIN] > 0.0 {
+                value += artefacts.at(centre, fields[skull::CAVITY]);
+            }
+            if !grain.is_empty() {
+                value += rough(centre, value) * grain[row * ni + i];
+            }
+            if let Some(radius) = scan.circle_mm
+                && norm([world[0] - middle[0], world[1] - middle[1], 0.0]) > radius
+            {
+                value = AIR - 24.0;
+            }
+            hu[i] = if scan.whole { value.round() } else { value }.clamp(-1024.0, 3071.0);
+        }
+    });
+    image
+}
+
+/// Deviation of the noise at a point of the head: greatest in the middle, greater at the skull base, where the head takes more of the beam.
+fn texture_strength(scan: &Scan) -> impl Fn(Vec3, f32) -> f32 + Sync {
+    let middle = scan.noise_hu;
+    move |p, hu| {
+        let r = (p[0] / 75.0).powi(2) + ((p[1] + 19.0) / 92.0).powi(2);
+        let base = 1.0 + 0.5 * smooth_step((-15.0 - p[2]) / 30.0);
+        let air = if hu < -500.0 { 0.6 } else { 1.0 };
+        middle * base * air * (1.0 - 0.35 * r.min(1.0))
+    }
+}
