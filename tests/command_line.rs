@@ -25,7 +25,7 @@ fn said(output: &Output) -> String {
 /// A coarse phantom: fast, and enough for brain extraction and registration.
 fn write_scan(path: &Path) {
     let affine = Affine::new([[-3.0, 0.0, 0.0], [0.0, 3.1, 0.0], [0.0, 0.0, 4.0]], [99.0, -105.0, -104.0]);
-    let phantom = phantom::head_on(Grid { shape: [64, 70, 48], affine });
+    let phantom = phantom::generate(1, &phantom::Settings::new(Grid { shape: [64, 70, 48], affine }, 4.0)).unwrap();
     raw_nifti::write(path, &phantom.scan, Codes::Both);
 }
 

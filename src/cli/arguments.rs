@@ -317,6 +317,9 @@ pub struct Phantom {
     /// What bleeds may be; anything if not given
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND,..")]
     pub kinds: Vec<BleedKind>,
+    /// The brain alone on 96 x 112 x 96 voxels of 1.5 mm, as the network sees a scan of slices of --thickness (5 mm if not given)
+    #[arg(long, conflicts_with_all = ["into", "matrix", "voxel", "tilt"])]
+    pub network: bool,
     /// A scan without blood (NIfTI) that gets the bleeds, and calcifications, instead of generated heads
     #[arg(long, value_name = "SCAN")]
     pub into: Option<PathBuf>,

@@ -55,7 +55,11 @@ fn write_table(path: &Path, text: &[u8]) -> Result<()> {
 fn settings(arguments: &Phantom) -> Settings {
     let grid = phantom::ct_grid(arguments.matrix, arguments.voxel, arguments.tilt);
     let across = arguments.voxel[2] * arguments.tilt.to_radians().cos();
-    let mut settings = Settings::new(grid, arguments.thickness.unwrap_or(across));
+    let mut settings = if arguments.network {
+        Settings::network(arguments.thickness.unwrap_or(5.0))
+    } else {
+        Settings::new(grid, arguments.thickness.unwrap_or(across))
+    };
     settings.without_bleed = arguments.without_bleed;
     settings.volume_ml = arguments.volume;
     if !arguments.kinds.is_empty() {

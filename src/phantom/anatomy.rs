@@ -99,6 +99,8 @@ pub mod brain {
     pub const INFARCT: usize = 9;
     /// Depth in the corpus callosum and below: no fissure and no falx here.
     pub const CALLOSUM: usize = 10;
+    /// How open the sulci are: 1 on average.
+    pub const OPEN: usize = 11;
     /// How many there are.
     pub const FIELDS: usize = 12;
 }
@@ -123,6 +125,7 @@ pub struct Anatomy {
     pub tissues: Tissues,
     /// The person's millimetres for one of the average head.
     scale: Vec3,
+    inverse_scale: Vec3,
     mean_scale: f32,
     outline: Noise,
     outline_fine: Noise,
@@ -210,15 +213,16 @@ impl Anatomy {
             diploe: random.uniform(300.0, 750.0),
         };
         let mut noise = |cell: f32| Noise::new(random, cell);
-        let (outline, outline_fine, thickness) = (noise(38.0), noise(14.0), noise(24.0));
-        let (bone_texture, cells, flesh) = (noise(2.2), noise(3.2), noise(7.0));
-        let (folds, folds_fine, rim_noise) = (noise(11.5), noise(7.0), noise(20.0));
+        let (outline, outline_fine, thickness) = (noise(48.0), noise(15.0), noise(26.0));
+        let (bone_texture, cells, flesh) = (noise(2.2), noise(3.2), noise(8.0));
+        let (folds, folds_fine, rim_noise) = (noise(13.0), noise(7.0), noise(20.0));
         let (mottle, mottle_wide, speckle) = (noise(9.0), noise(35.0), noise(2.5));
         let hydrocephalus = if random.chance(0.06) { random.uniform(2.0, 7.0) } else { 0.0 };
         let mut anatomy = Anatomy {
             person: Person { sex, age, intracranial_ml, atrophy },
             tissues,
             scale: [1.0; 3],
+            inverse_scale: [1.0; 3],
             mean_scale: 1.0,
             outline,
             outline_fine,
@@ -237,7 +241,7 @@ impl Anatomy {
             fat_mm: random.uniform(1.0, 4.0),
             rim_mm: random.uniform(0.8, 1.8) + 3.0 * atrophy * random.uniform(0.3, 1.0),
             sulcus_mm: random.uniform(0.25, 0.55) + 1.1 * atrophy * random.uniform(0.5, 1.0),
-            sulcus_depth: random.uniform(14.0, 20.0),
+            sulcus_depth: random.uniform(10.0, 15.0),
             fissure_mm: random.uniform(0.8, 1.5) + 1.5 * atrophy * random.uniform(0.3, 1.0),
             falx_mm: random.uniform(0.4, 0.9),
             third_mm: random.uniform(1.0, 1.9) + 2.2 * atrophy * random.uniform(0.4, 1.0) + 0.35 * hydrocephalus,
@@ -273,6 +277,7 @@ impl Anatomy {
         let height = 1.0 + random.normal(0.0, 0.02);
         let rest = mean / (height).sqrt();
         self.scale = [rest * index, rest / index, mean * height];
+        self.inverse_scale = self.scale.map(f32::recip);
         self.mean_scale = mean;
     }
 
@@ -332,7 +337,7 @@ impl Anatomy {
 
     /// A point in the average head.
     fn average(&self, p: Vec3) -> Vec3 {
-        [p[0] / self.scale[0], p[1] / self.scale[1], p[2] / self.scale[2]]
+        [p[0] * self.inverse_scale[0], p[1] * self.inverse_scale[1], p[2] * self.inverse_scale[2]]
     }
 
     /// A point of the average head in the person's.
@@ -360,7 +365,7 @@ impl Anatomy {
         let top = -15.0 - 0.08 * along_ridge - z;
         let petrous = (0.62 * top - 0.75 * across.abs()).min(15.0 - across.abs()).min(along_ridge + 2.0).min(60.0 - along_ridge);
         let cavity = intersection(union(upper, fossae, 6.0), -petrous, 5.0);
-        let cavity = cavity + 1.3 * self.outline.at(a) + 0.35 * self.outline_fine.at(a);
+        let cavity = cavity + 1.1 * self.outline.at(a) + 0.2 * self.outline_fine.at(a);
         let r = (a[0] * a[0] + (0.75 * (y + 45.0)).powi(2) + 16.0).sqrt();
         [cavity, z - (7.0 - 0.4 * r), -across]
     }
@@ -389,7 +394,7 @@ impl Anatomy {
             cone(m, [63.0, -14.0, -42.0], [52.0, 50.0, -48.0], 3.0, 4.5),
             cone(m, [51.0, -12.0, -46.0], [47.0, 2.0, -105.0], 5.5, 5.0),
             ellipsoid(m, [0.0, 42.0, -76.0], [26.0, 28.0, 4.0]),
-            ellipsoid(m, [0.0, 66.0, -12.0], [30.0, 7.0, 10.0]),
+            ellipsoid(m, [0.0, 63.0, -12.0], [30.0, 8.0, 10.0]),
         ];
         bone = masses.into_iter().fold(bone, |a, b| union(a, b, 2.0));
         let maxillary = ellipsoid(m, [27.0, 36.0, -56.0], [14.0, 16.0, 15.0]);
@@ -454,17 +459,19 @@ impl Anatomy {
         let hind_side = intersection(-tentorium, behind, 2.0);
         let stem = chain(a, &[([0.0, -19.0, 2.0], 13.0), ([0.0, -25.0, -24.0], 14.5), ([0.0, -35.0, -58.0], 7.5), ([0.0, -48.0, -150.0], 5.5)], -0.8 * atrophy);
         let stem = stem * s;
-        let cerebellum = ellipsoid(m, [20.0, -63.0, -32.0], [33.0, 31.0, 25.0]).max(ellipsoid(m, [0.0, -62.0, -28.0], [16.0, 28.0, 22.0])) * s;
+        // It fills the posterior fossa behind the brainstem; a valley parts the hemispheres below.
+        let valley = ellipsoid(a, [0.0, -92.0, -46.0], [5.0, 12.0, 24.0]);
+        let cerebellum = ellipsoid(a, [0.0, -66.0, -24.0], [60.0, 37.0, 36.0]).min(-valley) * s;
         let cerebellum = intersection(cerebellum + 1.0 - atrophy, cavity - 1.5 - 0.6 * rim, 3.0).min(hind_side - 1.4 - atrophy);
         let hindbrain = cerebellum.max(stem);
         let cerebrum = (cavity - rim.max(0.4)).min(-hind_side - 1.2);
-        let wide = 0.6 + 2.2 * atrophy;
+        let wide = 0.5 + 1.7 * atrophy;
         let sylvian = [m[0], y, z - 0.3 * (-2.0 - y)];
         let cisterns = [
             ellipsoid(m, [0.0, 7.0, -18.0], [10.0 + atrophy, 9.0, 10.0]),
             ellipsoid(m, [0.0, -43.0, -3.0], [11.0, 4.0 + atrophy, 6.0]),
             // Around the midbrain.
-            (-stem / s).min(2.2 + 1.5 * atrophy + stem / s).min(z + 24.0).min(3.0 - z),
+            (-stem / s).min(1.6 + 1.2 * atrophy + stem / s).min(z + 24.0).min(3.0 - z),
             ellipsoid(sylvian, [51.0, -3.0, 0.0], [13.0, 20.0, wide + 0.6]),
             ellipsoid(sylvian, [39.0, -3.0, 3.0], [wide, 20.0, 12.0]),
         ];
@@ -476,11 +483,14 @@ impl Anatomy {
         let out = sub(a, spine);
         let radius = norm(out).max(6.0);
         let surface = along(spine, (radius + cavity.max(0.0) / s) / radius, out);
+        let surface = along(surface, 0.25, sub(a, surface));
         let (value, slope) = self.folds.value_and_gradient(surface);
         let (fine, fine_slope) = self.folds_fine.value_and_gradient(surface);
         let stretch = radius / (radius + cavity.max(0.0) / s);
         let slope = norm(along(slope, 0.45, fine_slope)).max(0.03);
         let sulcus = if hindbrain > 0.0 { 9.0 } else { ((value + 0.45 * fine) / slope * stretch).clamp(-9.0, 9.0) * s };
+
+        let open = (0.9 + 0.6 * self.mottle_wide.at(along(a, 1.0, [0.0, 0.0, 90.0]))).clamp(0.15, 2.2);
 
         let walls = self.ventricle_mm + 0.35 * self.rim_noise.at(along(a, 1.0, [60.0; 3]));
         let tall = [m[0], y, 14.0 + (z - 14.0) * 0.85];
@@ -500,7 +510,7 @@ impl Anatomy {
         let infarct = infarct.fold(-20.0, f32::max) * s;
         let callosum = ellipsoid([0.0, y, z], [0.0, -12.0, 6.0], [100.0, 42.0, 24.0]) * s;
         let midline = x * s - 0.5 * self.outline.at([7.0, y, z]) - 0.3;
-        [pia, sulcus, ventricle, third, midline, nuclei, pale, mottle, hindbrain, infarct, callosum, 0.0]
+        [pia, sulcus, ventricle, third, midline, nuclei, pale, mottle, hindbrain, infarct, callosum, open]
     }
 
     /// Depth in the part of the skull's inside that counts as brain, for the skull's fields at a point.
@@ -518,7 +528,7 @@ impl Anatomy {
         let a = self.average(p);
         let flesh = self.flesh.at([a[0], a[1], 0.5 * a[2]]);
         // Muscle with fat between its bellies; under the skin a layer of fat.
-        let mut hu = if flesh > 0.9 { FAT + 40.0 } else { 52.0 + 6.0 * flesh };
+        let mut hu = if flesh > 1.3 { FAT + 40.0 } else { 52.0 + 6.0 * flesh };
         let fat = cover(skin - 2.0, width) * (1.0 - cover(skin - 2.0 - self.fat_mm - 1.0, width));
         hu += (FAT - hu) * fat;
         let m = [a[0].abs(), a[1], a[2]];
@@ -564,6 +574,7 @@ impl Anatomy {
     pub fn inside(&self, p: Vec3, skull: &[f32; skull::FIELDS], fields: &[f32; brain::FIELDS], width: f32) -> f32 {
         let t = &self.tissues;
         let s = self.mean_scale;
+        let a = self.average(p);
         let (cavity, tentorium, behind) = (skull[skull::CAVITY], skull[skull::TENTORIUM], skull[skull::BEHIND]);
         let (pia, midline, callosum) = (fields[brain::PIA], fields[brain::MIDLINE], fields[brain::CALLOSUM]);
         let hind = fields[brain::HINDBRAIN];
@@ -571,9 +582,12 @@ impl Anatomy {
 
         // Sulci: widest at the surface, closed at their depth.
         let left = 1.0 - pia / self.sulcus_depth;
-        let half = self.sulcus_mm * left.min(1.0);
+        let half = self.sulcus_mm * left.min(1.0) * fields[brain::OPEN];
         let sulcus = if left > 0.0 && hind < 0.0 { layer(fields[brain::SULCUS], half, width) } else { 0.0 };
-        let ribbon = if left > -0.2 { pia.min(fields[brain::SULCUS].abs() - half.max(0.0)) } else { pia };
+        let ribbon = if left > -0.15 { pia.min(fields[brain::SULCUS].abs() - half.max(0.0)) } else { pia };
+        // The medial surface is cortex too, above the corpus callosum.
+        let medial = midline.abs() - self.fissure_mm;
+        let ribbon = if callosum < 0.0 && hind < 0.0 { ribbon.min(medial) } else { ribbon };
         let grey = 1.0 - cover(ribbon - 2.9, width.max(1.2));
         let nuclei = cover(fields[brain::NUCLEI], width.max(2.0));
         let white = t.white - fields[brain::PALE];
@@ -581,7 +595,10 @@ impl Anatomy {
         hu += (t.grey + 0.8 - hu) * nuclei;
         // The cerebellum's folia are finer than CT shows.
         let cerebellum = t.white + 0.75 * (t.grey - t.white);
-        hu += (cerebellum - hu) * cover(hind, width.max(2.0));
+        if hind > -2.0 {
+            let folia = 1.5 * self.folds_fine.at([0.4 * a[0], a[1], 1.6 * a[2]]);
+            hu += (cerebellum + folia - hu) * cover(hind, width.max(2.0));
+        }
         hu += fields[brain::MOTTLE];
         hu += (self.infarct_hu - hu) * cover(fields[brain::INFARCT], width.max(2.5));
         hu = t.fluid + (hu - t.fluid) * cover(pia, width) * (1.0 - sulcus);
@@ -593,7 +610,6 @@ impl Anatomy {
             let depth = 1.0 + 0.5 * self.folds.at([0.0, p[1], p[2]]).clamp(-1.4, 1.4);
             hu += (t.fluid - hu) * 0.9 * layer(midline, self.fissure_mm * depth, width) * fissure;
             // The falx is narrow in front and reaches the tentorium behind.
-            let a = self.average(p);
             let reach = 26.0 + 0.55 * (20.0 - a[1]).max(0.0);
             let falx = layer(midline, self.falx_mm, width) * cover(reach - cavity, 3.0) * fissure * cover(cavity + 1.0, width);
             hu += (t.dura - hu) * falx;
@@ -605,9 +621,10 @@ impl Anatomy {
         }
         hu = self.vessels(p, cavity, tentorium, behind, midline, width, hu);
         for body in &self.calcifications {
-            let a = self.average(p);
-            let depth = ellipsoid(a, body.centre, body.half);
-            if depth > -2.5 {
+            let out = sub(a, body.centre);
+            let near = 3.0 + body.half[0].max(body.half[1]).max(body.half[2]);
+            if dot(out, out) < near * near {
+                let depth = ellipsoid(a, body.centre, body.half);
                 let rough = depth + 0.35 * body.half[0] * self.speckle.at(a);
                 hu += (body.hu - hu) * cover(rough, width);
             }
@@ -625,7 +642,7 @@ impl Anatomy {
             depth = (size - cavity).min(0.75 * (size - cavity + 0.6 - midline.abs() * 1.1)).min(cavity + 1.0);
         }
         if cavity < 9.0 && behind > 0.0 && tentorium.abs() < 7.0 && p[1] < -35.0 * s {
-            depth = depth.max(3.4 - (tentorium + 1.0).hypot(cavity - 2.2));
+            depth = depth.max(2.7 - (tentorium + 0.5).hypot(cavity - 2.0));
         }
         let straight = 2.2 - midline.hypot(tentorium - 1.0);
         if p[1] < -48.0 * s && straight > -4.0 {

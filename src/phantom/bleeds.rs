@@ -102,8 +102,9 @@ pub struct Bleed {
     shape: Shape,
     look: Look,
     threshold: f32,
-    /// A ball around `about` that holds it.
+    /// Where the shape was begun.
     about: Vec3,
+    /// No blood is further than this from the centre of mass.
     reach: f32,
 }
 
@@ -149,7 +150,15 @@ pub fn order(random: &mut Random, none_share: f32, range_ml: [f32; 2], kinds: &[
     orders
 }
 
-/// Threshold, volume in mL and centre of the bleed whose `level` (where there is room, and a value that must be below the threshold) is the lowest: of points
+/// The threshold of a bleed, and what it encloses: volume, centre of mass, radius about it.
+struct Found {
+    threshold: f32,
+    volume_ml: f64,
+    centre: Vec3,
+    radius: f32,
+}
+
+/// Threshold of the bleed whose `level` (where there is room, and a value that must be below the threshold) is the lowest: of points
 /// `step` apart in a box, as many as the volume of `ml` has. `skip` may leave out whole blocks of points around a centre.
 fn threshold(
     (low, high): (Vec3, Vec3),
@@ -157,7 +166,7 @@ fn threshold(
     ml: f32,
     level: impl Fn(Vec3) -> Option<f32> + Sync,
     skip: impl Fn(Vec3, f32) -> bool + Sync,
-) -> Option<(f32, f64, Vec3)> {
+) -> Option<Found> {
     const BLOCK: usize = 4;
     let side = step * BLOCK as f32;
     let blocks = [0, 1, 2].map(|a| ((high[a] - low[a]) / side).ceil().max(1.0) as usize);
@@ -183,7 +192,9 @@ fn threshold(
     }
     let (_, &mut (threshold, _), _) = points.select_nth_unstable_by(count - 1, |a, b| a.0.total_cmp(&b.0));
     let sum = points[..count].iter().fold([0.0f64; 3], |sum, (_, p)| [0, 1, 2].map(|a| sum[a] + f64::from(p[a])));
-    Some((threshold, count as f64 * each, sum.map(|s| (s / count as f64) as f32)))
+    let centre = sum.map(|s| (s / count as f64) as f32);
+    let radius = points[..count].iter().map(|(_, p)| norm(sub(*p, centre))).fold(0.0, f32::max) + step;
+    Some(Found { threshold, volume_ml: count as f64 * each, centre, radius })
 }
 
 impl Look {
@@ -285,8 +296,7 @@ impl Bleed {
         let mut look = Look::new(random, order.kind, order.ml);
         // Fluid levels are drawn as a height in the bleed.
         look.fluid_level = look.fluid_level.map(|(y, plasma)| (centre[1] + y * radius, plasma));
-        let reach = 2.6 * radius + 2.0;
-        let mut bleed = Bleed {
+        let bleed = Bleed {
             kind: order.kind,
             volume_ml: 0.0,
             hu: look.hu,
@@ -295,20 +305,19 @@ impl Bleed {
             look,
             threshold: 0.0,
             about: centre,
-            reach,
+            reach: 0.0,
         };
         let level = |p: Vec3| {
             let Shape::Hematoma { room, .. } = &bleed.shape else { return None };
-            if norm(sub(p, centre)) > reach || room.depth(anatomy, p, &skull.at(p)) <= 0.0 {
+            if room.depth(anatomy, p, &skull.at(p)) <= 0.0 {
                 return None;
             }
             Some(bleed.level(p))
         };
         let far = |p: Vec3, size: f32| norm(sub(p, centre)) > 2.1 * radius + size;
         let (low, high) = (centre.map(|x| x - 2.1 * radius), centre.map(|x| x + 2.1 * radius));
-        let (found, volume_ml, middle) = threshold((low, high), radius / 13.0, order.ml, level, far)?;
-        (bleed.threshold, bleed.volume_ml, bleed.centre) = (found, volume_ml, middle);
-        Some(bleed)
+        let found = threshold((low, high), radius / 13.0, order.ml, level, far)?;
+        Some(bleed.fitted(found))
     }
 
     fn convexity(random: &mut Random, order: &Order, anatomy: &Anatomy, skull: &Lattice<{ skull::FIELDS }>) -> Option<Bleed> {
@@ -326,7 +335,7 @@ impl Bleed {
         let up = [towards[1] * front[2] - towards[2] * front[1], towards[2] * front[0] - towards[0] * front[2], towards[0] * front[1] - towards[1] * front[0]];
         let axes = [front.map(|x| x / long), up.map(|x| x / short)];
         let look = Look::new(random, order.kind, order.ml);
-        let mut bleed = Bleed {
+        let bleed = Bleed {
             kind: order.kind,
             volume_ml: 0.0,
             hu: look.hu,
@@ -335,7 +344,7 @@ impl Bleed {
             look: Look { fluid_level: None, ..look },
             threshold: 0.0,
             about: anatomy.place([0.0, -20.0, 8.0]),
-            reach: 140.0,
+            reach: 0.0,
         };
         let level = |p: Vec3| bleed.sheet_level(p, anatomy, &skull.at(p));
         let far = |p: Vec3, size: f32| {
@@ -344,9 +353,8 @@ impl Bleed {
         };
         let (low, high) = (anatomy.place([-75.0, -110.0, -60.0]), anatomy.place([75.0, 70.0, 80.0]));
         let step = (thickness / 3.0).clamp(0.8, 1.6);
-        let (found, volume_ml, middle) = threshold((low, high), step, order.ml, level, far)?;
-        (bleed.threshold, bleed.volume_ml, bleed.centre) = (found, volume_ml, middle);
-        Some(bleed)
+        let found = threshold((low, high), step, order.ml, level, far)?;
+        Some(bleed.fitted(found))
     }
 
     fn falx(random: &mut Random, order: &Order, anatomy: &Anatomy, skull: &Lattice<{ skull::FIELDS }>) -> Option<Bleed> {
@@ -354,7 +362,7 @@ impl Bleed {
         let ml = order.ml.min(20.0);
         let half = [random.uniform(20.0, 50.0), random.uniform(18.0, 38.0)];
         let look = Look::new(random, order.kind, ml);
-        let mut bleed = Bleed {
+        let bleed = Bleed {
             kind: order.kind,
             volume_ml: 0.0,
             hu: look.hu,
@@ -363,14 +371,13 @@ impl Bleed {
             look: Look { fluid_level: None, ..look },
             threshold: 0.0,
             about: anatomy.place([0.0, -20.0, 8.0]),
-            reach: 140.0,
+            reach: 0.0,
         };
         let level = |p: Vec3| bleed.sheet_level(p, anatomy, &skull.at(p));
         let far = |p: Vec3, size: f32| (p[0] - side * 8.0).abs() > 8.0 + size;
         let (low, high) = (anatomy.place([-16.0, -110.0, -20.0]), anatomy.place([16.0, 70.0, 80.0]));
-        let (found, volume_ml, middle) = threshold((low, high), 0.7, ml, level, far)?;
-        (bleed.threshold, bleed.volume_ml, bleed.centre) = (found, volume_ml, middle);
-        Some(bleed)
+        let found = threshold((low, high), 0.7, ml, level, far)?;
+        Some(bleed.fitted(found))
     }
 
     /// Draws blood in the ventricles; `taken` is how deep a point lies in other blood. `None` where there is hardly a ventricle.
@@ -388,7 +395,7 @@ impl Bleed {
         let start = anatomy.place(start[random.pick(&[0.35, 0.4, 0.1, 0.15])]);
         let look = Look::new(random, order.kind, order.ml);
         let about = near.unwrap_or(start);
-        let mut bleed = Bleed {
+        let bleed = Bleed {
             kind: order.kind,
             volume_ml: 0.0,
             hu: look.hu,
@@ -397,7 +404,7 @@ impl Bleed {
             look,
             threshold: 0.0,
             about,
-            reach: 160.0,
+            reach: 0.0,
         };
         let level = |p: Vec3| {
             let room = fields.at(p)[brain::VENTRICLE];
@@ -405,9 +412,13 @@ impl Bleed {
         };
         let far = |p: Vec3, size: f32| fields.at(p)[brain::VENTRICLE] < -size - 1.0;
         let (low, high) = (anatomy.place([-50.0, -80.0, -50.0]), anatomy.place([50.0, 45.0, 45.0]));
-        let (found, volume_ml, middle) = threshold((low, high), 0.75, order.ml, level, far)?;
-        (bleed.threshold, bleed.volume_ml, bleed.centre) = (found, volume_ml, middle);
-        Some(bleed)
+        let found = threshold((low, high), 0.75, order.ml, level, far)?;
+        Some(bleed.fitted(found))
+    }
+
+    fn fitted(mut self, found: Found) -> Bleed {
+        (self.threshold, self.volume_ml, self.centre, self.reach) = (found.threshold, found.volume_ml, found.centre, found.radius);
+        self
     }
 
     /// How far from the bleed's heart a point is, mm; blood is where it is below the threshold.
@@ -475,7 +486,8 @@ impl Bleed {
     pub fn depth(&self, p: Vec3, anatomy: &Anatomy, skull: &[f32; skull::FIELDS], fields: &[f32; brain::FIELDS]) -> f32 {
         match &self.shape {
             Shape::Hematoma { room, .. } => {
-                if norm(sub(p, self.about)) > self.reach + self.look.oedema.0 {
+                let out = sub(p, self.centre);
+                if dot(out, out) > (self.reach + self.look.oedema.0 + 2.0).powi(2) {
                     return -1e3;
                 }
                 (self.threshold - self.level(p)).min(room.depth(anatomy, p, skull))

@@ -11,6 +11,8 @@ mod field;
 mod noise;
 mod random;
 mod scanner;
+#[cfg(test)]
+mod tests;
 
 pub use anatomy::{Person, Sex};
 pub use bleeds::Kind;

@@ -54,10 +54,10 @@ struct Slab {
 }
 
 impl Slab {
-    /// Samples no more than 1.4 mm apart over the thickness and the distance between slices.
-    fn new(thickness: f32, between: f32) -> Slab {
+    /// Samples about `step` mm apart over the thickness and the distance between slices.
+    fn new(thickness: f32, between: f32, step: f32) -> Slab {
         let length = thickness.max(between);
-        let count = (length / 1.4).round().clamp(1.0, 12.0) as usize;
+        let count = (length / step).round().clamp(1.0, 12.0) as usize;
         let samples = (0..count).map(|n| {
             let t = ((n as f32 + 0.5) / count as f32 - 0.5) * length;
             (t, t.abs() <= 0.5 * thickness + 0.01 || count == 1, t.abs() <= 0.5 * between + 0.01 || count == 1)
@@ -207,10 +207,10 @@ pub fn scan(subject: &Subject, scan: &Scan, seed: u64) -> Image {
     ];
     let normal = cross.map(|x| x / norm(cross));
     let between = super::field::dot(normal, along_k).abs();
-    let slab = Slab::new(scan.thickness as f32, between);
     let reach = 0.5 * (scan.thickness as f32).max(between);
     // The scanner's resolution in the plane is about 0.7 mm.
     let width = norm(along_i).max(norm(along_j)).max(0.7);
+    let slab = Slab::new(scan.thickness as f32, between, (1.1 * width).clamp(1.4, 2.0));
     let mut random = Random::new(seed, 20);
     let artefacts = Artefacts::new(&mut random, subject.anatomy, scan.artefacts);
     let poses = poses(&mut random, scan, nk);
