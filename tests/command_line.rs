@@ -2,7 +2,7 @@
 
 mod support;
 
-use ichor::phantom;
+use ichor::phantom::simple as phantom;
 use ichor::volume::{Affine, Grid, Volume};
 #[cfg(feature = "emulator")]
 use ichor::{io::nifti, pipeline::template, volume::resample};
@@ -25,7 +25,7 @@ fn said(output: &Output) -> String {
 /// A coarse phantom: fast, and enough for brain extraction and registration.
 fn write_scan(path: &Path) {
     let affine = Affine::new([[-3.0, 0.0, 0.0], [0.0, 3.1, 0.0], [0.0, 0.0, 4.0]], [99.0, -105.0, -104.0]);
-    let phantom = phantom::generate(1, &phantom::Settings::new(Grid { shape: [64, 70, 48], affine }, 4.0)).unwrap();
+    let phantom = phantom::head_on(Grid { shape: [64, 70, 48], affine });
     raw_nifti::write(path, &phantom.scan, Codes::Both);
 }
 

@@ -6,7 +6,7 @@ mod support;
 use ichor::device::Device;
 use ichor::inference::Inference;
 use ichor::io::nifti;
-use ichor::phantom;
+use ichor::phantom::simple as phantom;
 use ichor::pipeline::segment::{self, Interpolation, Options, Segmentation};
 use ichor::pipeline::{batch, template};
 use ichor::volume::{Affine, Grid, Volume, resample};
@@ -24,16 +24,11 @@ fn template() -> Volume<f32> {
     resample::linear(&fine, &grid, &Affine::IDENTITY, 0.0).unwrap()
 }
 
-/// A phantom on a coarse grid with x to the left, as scanners store it. Single precision holds its affine, so an sform says it exactly.
-fn scan() -> phantom::Head {
+/// The phantom on a coarse grid with x to the left, as scanners store it. Single precision holds its affine, so an sform says it exactly.
+fn scan() -> phantom::Phantom {
     let matrix = [[-3.0, 0.0, 0.0], [0.0, 3.125, 0.0], [0.0, 0.0, 4.0]];
-    let grid = Grid { shape: [64, 70, 48], affine: Affine::new(matrix, [99.0, -105.0, -104.0]) };
-    let settings = phantom::Settings { without_bleed: 0.0, volume_ml: [25.0, 60.0], kinds: vec![phantom::Kind::Deep], ..phantom::Settings::new(grid, 4.0) };
-    phantom::generate(SEED, &settings).unwrap()
+    phantom::head_on(Grid { shape: [64, 70, 48], affine: Affine::new(matrix, [99.0, -105.0, -104.0]) })
 }
-
-/// A phantom with a bleed of some 30 mL in the left basal ganglia.
-const SEED: u64 = 1;
 
 fn run(scan: Volume<f32>, template: &Volume<f32>, options: &Options) -> Segmentation {
     let weights = Weights::demonstration();
@@ -106,10 +101,10 @@ fn the_mask_is_that_of_a_simple_loop() {
 fn the_bleed_of_the_phantom_is_found_where_it_is() {
     let phantom = scan();
     let result = run(phantom.scan.clone(), &template::built_in(), &Options::default());
-    let both = result.mask.voxels().iter().zip(phantom.label.voxels()).filter(|(a, b)| **a && **b).count();
-    let truth = segment::count(&phantom.label);
+    let both = result.mask.voxels().iter().zip(phantom.bleed.voxels()).filter(|(a, b)| **a && **b).count();
+    let truth = segment::count(&phantom.bleed);
     let dice = 2.0 * both as f64 / (result.voxels() + truth) as f64;
-    assert!(dice > 0.8, "Dice {dice}, {} mL of {}", result.volume_ml(), phantom.label_ml());
+    assert!(dice > 0.8, "Dice {dice}, {} mL of {}", result.volume_ml(), phantom.bleed_ml());
     for (index, _) in result.mask.voxels().iter().enumerate().filter(|(_, inside)| **inside) {
         let [ni, nj, _] = result.mask.grid().shape;
         let at = [index % ni, index / ni % nj, index / ni / nj].map(|x| x as f64);

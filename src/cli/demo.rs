@@ -3,7 +3,7 @@
 use super::{inference, segment::introduce, with_threads};
 use crate::cli::arguments::Demo;
 use ichor::io::nifti;
-use ichor::phantom;
+use ichor::phantom::simple as phantom;
 use ichor::pipeline::batch::write_mask;
 use ichor::pipeline::segment::{self, Options};
 use ichor::pipeline::template;
@@ -17,13 +17,13 @@ pub fn run(arguments: &Demo) -> Result<ExitCode> {
     let weights = Weights::demonstration();
     introduce(&weights);
     with_threads(arguments.run.threads, |threads| {
-        let phantom = phantom::generate(1, &phantom::Settings::ct())?;
-        let known_ml = phantom.label_ml();
+        let phantom = phantom::head();
+        let known_ml = phantom.bleed_ml();
         if let Some(folder) = &arguments.output {
             std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
             let header = nifti::Header::for_grid(phantom.scan.grid())?;
             nifti::write(folder.join("phantom.nii.gz"), &phantom.scan, &header)?;
-            write_mask(&folder.join("phantom_truth.nii.gz"), &phantom.label, &header)?;
+            write_mask(&folder.join("phantom_truth.nii.gz"), &phantom.bleed, &header)?;
         }
         let mut inference = inference(&weights, &arguments.run, threads);
         let template = template::built_in();
@@ -37,7 +37,7 @@ pub fn run(arguments: &Demo) -> Result<ExitCode> {
             write_mask(&folder.join("phantom_ich.nii.gz"), &result.mask, &header)?;
         }
         let found: Vec<f32> = result.mask.voxels().iter().map(|&inside| f32::from(u8::from(inside))).collect();
-        let overlap = dice(&found, phantom.label.voxels(), 0.5, None).hard;
+        let overlap = dice(&found, phantom.bleed.voxels(), 0.5, None).hard;
         println!("known volume   {known_ml:.2} mL");
         println!("found volume   {:.2} mL", result.volume_ml());
         println!("Dice           {overlap:.3}");

@@ -365,7 +365,9 @@ impl Anatomy {
         let top = -15.0 - 0.08 * along_ridge - z;
         let petrous = (0.62 * top - 0.75 * across.abs()).min(15.0 - across.abs()).min(along_ridge + 2.0).min(60.0 - along_ridge);
         let cavity = intersection(union(upper, fossae, 6.0), -petrous, 5.0);
-        let cavity = cavity + 1.1 * self.outline.at(a) + 0.2 * self.outline_fine.at(a);
+        // The wall is uneven; deep inside and far outside that makes no difference.
+        let near = 1.0 - smooth_step((cavity.abs() - 10.0) / 8.0);
+        let cavity = if near > 0.0 { cavity + near * (1.1 * self.outline.at(a) + 0.2 * self.outline_fine.at(a)) } else { cavity };
         let r = (a[0] * a[0] + (0.75 * (y + 45.0)).powi(2) + 16.0).sqrt();
         [cavity, z - (7.0 - 0.4 * r), -across]
     }
@@ -455,7 +457,8 @@ impl Anatomy {
         let atrophy = self.person.atrophy;
         let (cavity, tentorium, behind) = (moved[skull::CAVITY], moved[skull::TENTORIUM], moved[skull::BEHIND]);
 
-        let rim = self.rim_mm * (1.0 + 0.45 * self.rim_noise.at(a)) + 1.5 * atrophy * smooth_step((y - 10.0) / 40.0);
+        let uneven = self.rim_noise.at(a);
+        let rim = self.rim_mm * (1.0 + 0.45 * uneven) + 1.5 * atrophy * smooth_step((y - 10.0) / 40.0);
         let hind_side = intersection(-tentorium, behind, 2.0);
         let stem = chain(a, &[([0.0, -19.0, 2.0], 13.0), ([0.0, -25.0, -24.0], 14.5), ([0.0, -35.0, -58.0], 7.5), ([0.0, -48.0, -150.0], 5.5)], -0.8 * atrophy);
         let stem = stem * s;
@@ -478,19 +481,8 @@ impl Anatomy {
         let cisterns = cisterns.into_iter().fold(f32::MIN, f32::max) * s;
         let pia = cerebrum.min(-cisterns).max(hindbrain);
 
-        // Sulci run straight inward: the noise is that of the place where the way out from a spine of the hemisphere meets the surface.
-        let spine = [x.signum() * 14.0, y.clamp(-62.0, 24.0), 6.0];
-        let out = sub(a, spine);
-        let radius = norm(out).max(6.0);
-        let surface = along(spine, (radius + cavity.max(0.0) / s) / radius, out);
-        let surface = along(surface, 0.25, sub(a, surface));
-        let (value, slope) = self.folds.value_and_gradient(surface);
-        let (fine, fine_slope) = self.folds_fine.value_and_gradient(surface);
-        let stretch = radius / (radius + cavity.max(0.0) / s);
-        let slope = norm(along(slope, 0.45, fine_slope)).max(0.03);
-        let sulcus = if hindbrain > 0.0 { 9.0 } else { ((value + 0.45 * fine) / slope * stretch).clamp(-9.0, 9.0) * s };
-
-        let open = (0.9 + 0.6 * self.mottle_wide.at(along(a, 1.0, [0.0, 0.0, 90.0]))).clamp(0.15, 2.2);
+        let folded = hindbrain <= 0.0 && pia < 1.3 * self.sulcus_depth;
+        let (sulcus, open) = if folded { self.sulcus(a, cavity / s) } else { (9.0, 1.0) };
 
         let walls = self.ventricle_mm + 0.35 * self.rim_noise.at(along(a, 1.0, [60.0; 3]));
         let tall = [m[0], y, 14.0 + (z - 14.0) * 0.85];
@@ -500,17 +492,33 @@ impl Anatomy {
         let ventricle = lateral.max(temporal).max(fourth) * s;
         let third = ellipsoid([0.0, y, z], [0.0, -12.0, 2.0], [100.0, 15.0, 11.0]) * s;
         let nuclei = NUCLEI.iter().map(|(centre, half)| ellipsoid(m, *centre, *half)).fold(f32::MIN, f32::max) * s;
-        let pale = self.pale * (-(-ventricle).max(0.0) / 7.0).exp() * (0.75 + 0.3 * self.rim_noise.at(a)).max(0.0);
+        let pale = self.pale * (-(-ventricle).max(0.0) / 7.0).exp() * (0.75 + 0.3 * uneven).max(0.0);
         let mottle = 0.7 * self.mottle.at(a) + 0.6 * self.mottle_wide.at(a);
-        let rough = self.mottle.at(along(a, 1.0, [-80.0; 3]));
         let infarct = self.infarcts.iter().map(|body| {
             let size = body.half[0].min(body.half[1]).min(body.half[2]);
-            ellipsoid(a, body.centre, body.half) + 0.22 * size * rough
+            let depth = ellipsoid(a, body.centre, body.half);
+            if depth < -size { depth } else { depth + 0.22 * size * self.mottle.at(along(a, 1.0, [-80.0; 3])) }
         });
         let infarct = infarct.fold(-20.0, f32::max) * s;
         let callosum = ellipsoid([0.0, y, z], [0.0, -12.0, 6.0], [100.0, 42.0, 24.0]) * s;
         let midline = x * s - 0.5 * self.outline.at([7.0, y, z]) - 0.3;
         [pia, sulcus, ventricle, third, midline, nuclei, pale, mottle, hindbrain, infarct, callosum, open]
+    }
+
+    /// In the average head: distance to the middle surface of the nearest sulcus, and how open it is.
+    fn sulcus(&self, a: Vec3, cavity: f32) -> (f32, f32) {
+        // Sulci run nearly straight inward: the noise is that of the place where the way out from a spine of the hemisphere meets the surface.
+        let spine = [a[0].signum() * 14.0, a[1].clamp(-62.0, 24.0), 6.0];
+        let out = sub(a, spine);
+        let radius = norm(out).max(6.0);
+        let stretch = radius / (radius + cavity.max(0.0));
+        let surface = along(spine, 1.0 / stretch, out);
+        let surface = along(surface, 0.25, sub(a, surface));
+        let (value, slope) = self.folds.value_and_gradient(surface);
+        let (fine, fine_slope) = self.folds_fine.value_and_gradient(surface);
+        let slope = norm(along(slope, 0.45, fine_slope)).max(0.03);
+        let open = (0.9 + 0.6 * self.mottle_wide.at(along(a, 1.0, [0.0, 0.0, 90.0]))).clamp(0.15, 2.2);
+        (((value + 0.45 * fine) / slope * stretch).clamp(-9.0, 9.0) * self.mean_scale, open)
     }
 
     /// Depth in the part of the skull's inside that counts as brain, for the skull's fields at a point.

@@ -147,6 +147,7 @@ pub fn order(random: &mut Random, none_share: f32, range_ml: [f32; 2], kinds: &[
             }
         }
     }
+    orders.sort_by(|a, b| b.ml.total_cmp(&a.ml));
     orders
 }
 
@@ -243,7 +244,7 @@ impl Room {
 }
 
 impl Bleed {
-    /// Draws a bleed outside the ventricles. `None` where no room was found for it.
+    /// Draws a bleed that is none in the ventricles. `None` where no room was found for it.
     pub fn place(random: &mut Random, order: &Order, anatomy: &Anatomy, skull: &Lattice<{ skull::FIELDS }>) -> Option<Bleed> {
         match order.kind {
             Kind::Subdural if random.chance(0.15) => Bleed::falx(random, order, anatomy, skull),

@@ -11,6 +11,7 @@ mod field;
 mod noise;
 mod random;
 mod scanner;
+pub mod simple;
 #[cfg(test)]
 mod tests;
 
@@ -175,42 +176,43 @@ pub fn generate(seed: u64, settings: &Settings) -> Result<Head> {
     let pose = pose(&mut random, settings, cut);
     let to_head = pose.inverse().ok_or_else(|| Error::Phantom("the pose has no inverse".into()))?;
 
-    let (low, high) = bounds(&settings.grid, &to_head, settings);
-    // Fields are smooth over 3 mm; finer voxels would show the lattice's facets.
-    let [si, sj, _] = settings.grid.spacing();
-    let step = if si.min(sj) < 1.0 { 2.0 } else { 3.0 };
-    let skull = if settings.brain_only {
-        Lattice::new(low, high, step, |p| anatomy.skull_inside(p))
-    } else {
-        Lattice::new(low, high, step, |p| anatomy.skull(p))
-    };
-    let mut random = Random::new(seed, 2);
-    let mut orders = bleeds::order(&mut random, settings.without_bleed, settings.volume_ml, &settings.kinds);
-    let mut bleeds: Vec<Bleed> = Vec::new();
     // Bleeds are placed in the whole head, whatever the scan shows of it.
-    let (whole_low, whole_high) = (anatomy.place([-76.0, -112.0, -70.0]), anatomy.place([76.0, 72.0, 84.0]));
-    let whole = (!orders.is_empty()).then(|| Lattice::new(whole_low, whole_high, 3.0, |p| anatomy.skull_inside(p)));
-    orders.sort_by(|a, b| b.ml.total_cmp(&a.ml));
-    if let Some(whole) = &whole {
-        for order in orders.iter().filter(|order| order.kind != Kind::Intraventricular) {
-            bleeds.extend(Bleed::place(&mut random, order, &anatomy, whole));
-        }
-    }
-    let shares = bleeds.iter().map(|_| random.uniform(0.35, 0.9)).collect();
-    let solid = bleeds.clone();
+    let (low, high) = (anatomy.place([-76.0, -112.0, -84.0]), anatomy.place([76.0, 72.0, 84.0]));
+    let coarse_skull = Lattice::new(low, high, 3.0, |p| anatomy.skull_inside(p));
+    let mut random = Random::new(seed, 2);
+    let orders = bleeds::order(&mut random, settings.without_bleed, settings.volume_ml, &settings.kinds);
+    let solid: Vec<Bleed> = orders.iter().filter_map(|order| Bleed::place(&mut random, order, &anatomy, &coarse_skull)).collect();
+    let shares = solid.iter().map(|_| random.uniform(0.35, 0.9)).collect();
     let effect = MassEffect { bleeds: &solid, anatomy: &anatomy, shares };
-    if let (Some(whole), Some(order)) = (&whole, orders.iter().find(|order| order.kind == Kind::Intraventricular)) {
-        let fields = Lattice::new(whole_low, whole_high, 3.0, |p| anatomy.brain(p, whole, &effect));
+    let ventricular = orders.iter().find(|order| order.kind == Kind::Intraventricular);
+    let coarse_brain = (settings.brain_only || ventricular.is_some())
+        .then(|| Lattice::new(low, high, 3.0, |p| anatomy.brain(p, &coarse_skull, &effect)));
+    let mut bleeds = solid.clone();
+    if let (Some(order), Some(fields)) = (ventricular, &coarse_brain) {
         let near = solid.iter().find(|bleed| bleed.kind != Kind::Subdural).map(|bleed| bleed.centre);
         let taken = |p: Vec3| {
-            let (skull, brain) = (whole.at(p), fields.at(p));
+            let (skull, brain) = (coarse_skull.at(p), fields.at(p));
             solid.iter().map(|bleed| bleed.depth(p, &anatomy, &skull, &brain)).fold(f32::MIN, f32::max)
         };
-        bleeds.extend(Bleed::in_ventricles(&mut random, order, &anatomy, &fields, near, taken));
+        bleeds.extend(Bleed::in_ventricles(&mut random, order, &anatomy, fields, near, taken));
     }
-    let brain = Lattice::new(low, high, step, |p| anatomy.brain(p, &skull, &effect));
 
-    let subject = scanner::Subject { anatomy: &anatomy, skull: &skull, brain: &brain, bleeds: &bleeds };
+    // What a scan shows of a whole head is drawn finer: voxels of half a millimetre would show the facets of 3 mm.
+    let fine = (!settings.brain_only).then(|| {
+        let (low, high) = bounds(&settings.grid, &to_head, settings);
+        let [si, sj, _] = settings.grid.spacing();
+        let step = if si.min(sj) < 1.0 { 2.0 } else { 3.0 };
+        let skull = Lattice::new(low, high, step, |p| anatomy.skull(p));
+        let brain = Lattice::new(low, high, step, |p| anatomy.brain(p, &skull, &effect));
+        (skull, brain)
+    });
+    let (skull, brain) = match (&fine, &coarse_brain) {
+        (Some((skull, brain)), _) => (skull, brain),
+        (None, Some(brain)) => (&coarse_skull, brain),
+        (None, None) => unreachable!("the brain's lattice is made where no finer one is"),
+    };
+
+    let subject = scanner::Subject { anatomy: &anatomy, skull, brain, bleeds: &bleeds };
     let mut random = Random::new(seed, 3);
     let scan = scanner::Scan {
         grid: settings.grid.clone(),

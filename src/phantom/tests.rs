@@ -1,11 +1,12 @@
 use super::*;
 use crate::pipeline::segment::{count, volume_ml};
 
-/// The whole head on isotropic voxels of `mm`, without noise and artefacts.
+/// The brain on isotropic voxels of `mm`, without noise and artefacts.
 fn clean(mm: f64, kind: Kind, volume_ml: [f32; 2]) -> Settings {
     let side = |length: f64| (length / mm).round() as usize;
-    let grid = ct_grid([side(170.0), side(200.0), side(170.0)], [mm; 3], 0.0);
+    let grid = ct_grid([side(160.0), side(190.0), side(165.0)], [mm; 3], 0.0);
     Settings {
+        brain_only: true,
         without_bleed: 0.0,
         volume_ml,
         kinds: vec![kind],
@@ -16,6 +17,13 @@ fn clean(mm: f64, kind: Kind, volume_ml: [f32; 2]) -> Settings {
         crooked: 2.0,
         ..Settings::new(grid, mm)
     }
+}
+
+/// The same with all of the head.
+fn whole(mm: f64) -> Settings {
+    let side = |length: f64| (length / mm).round() as usize;
+    let grid = ct_grid([side(180.0), side(220.0), side(180.0)], [mm; 3], 0.0);
+    Settings { brain_only: false, grid, ..clean(mm, Kind::Deep, [1.0, 1.0]) }
 }
 
 fn drawn_ml(head: &Head) -> f64 {
@@ -42,8 +50,8 @@ fn the_label_has_the_drawn_volume() {
         (Kind::Subdural, [15.0, 90.0], 0.03),
     ] {
         let mut tried = 0;
-        for seed in 1..8 {
-            let head = generate(seed, &clean(1.2, kind, range)).unwrap();
+        for seed in 1..6 {
+            let head = generate(seed, &clean(1.5, kind, range)).unwrap();
             if head.bleeds.len() != 1 {
                 continue;
             }
@@ -52,7 +60,7 @@ fn the_label_has_the_drawn_volume() {
             assert!((label / drawn - 1.0).abs() < tolerance, "{kind:?} of seed {seed}: {label:.3} mL for {drawn:.3}");
             assert!(head.bleeds[0].kind == kind && drawn <= f64::from(range[1]) * 1.01);
         }
-        assert!(tried >= 3, "{kind:?}");
+        assert!(tried >= 2, "{kind:?}");
     }
 }
 
@@ -123,7 +131,7 @@ fn the_same_bytes_for_any_number_of_threads_and_others_for_another_seed() {
 
 #[test]
 fn tissues_have_their_hounsfield_units() {
-    let settings = Settings { without_bleed: 1.0, ..clean(1.0, Kind::Deep, [1.0, 1.0]) };
+    let settings = Settings { without_bleed: 1.0, ..whole(1.5) };
     let mut dense = 0;
     for seed in [2, 9] {
         let head = generate(seed, &settings).unwrap();
@@ -139,13 +147,13 @@ fn tissues_have_their_hounsfield_units() {
         let outside = || hu.iter().zip(head.brain.voxels()).filter(|(_, inside)| !**inside).map(|(hu, _)| *hu);
         dense += outside().filter(|&hu| hu > 900.0).count();
         assert!(outside().filter(|&hu| hu < -950.0).count() > hu.len() / 8);
-        assert!(outside().filter(|&hu| (-110.0..-70.0).contains(&hu)).count() > 20_000);
+        assert!(outside().filter(|&hu| (-110.0..-70.0).contains(&hu)).count() > 5_000);
         // Of the size that it was drawn with; the mask goes on 18 mm below the foramen magnum and beyond the ellipsoids' sum by its warp.
         let ml = volume_ml(&head.brain);
         let drawn = f64::from(head.person.intracranial_ml);
         assert!((0.95..1.08).contains(&(ml / drawn)), "{ml} for {drawn}");
     }
-    assert!(dense > 100_000);
+    assert!(dense > 50_000);
 }
 
 #[test]
@@ -181,7 +189,7 @@ fn settings_that_no_scan_can_have_are_errors() {
 
 #[test]
 fn noise_has_its_strength() {
-    let mut settings = Settings { without_bleed: 1.0, ..clean(1.0, Kind::Deep, [1.0, 1.0]) };
+    let mut settings = Settings { without_bleed: 1.0, ..clean(1.5, Kind::Deep, [1.0, 1.0]) };
     let quiet = generate(6, &settings).unwrap();
     settings.noise_hu = [4.0, 4.0];
     let loud = generate(6, &settings).unwrap();
