@@ -297,16 +297,16 @@ pub struct Phantom {
     #[arg(long, default_value_t = 1, value_name = "S")]
     pub seed: u64,
     /// Number of voxels to the left, to the back and to the top
-    #[arg(long, default_value = "512,512,30", value_name = "I,J,K", value_parser = grid, conflicts_with = "into")]
+    #[arg(long, default_value = "512,512,30", value_name = "I,J,K", value_parser = grid)]
     pub matrix: [usize; 3],
     /// Voxel size in mm; the third is the distance between slices
-    #[arg(long, default_value = "0.45,0.45,5", value_name = "X,Y,Z", value_parser = millimetres, conflicts_with = "into")]
+    #[arg(long, default_value = "0.45,0.45,5", value_name = "X,Y,Z", value_parser = millimetres)]
     pub voxel: [f64; 3],
     /// Slice thickness in mm; the distance between slices if not given
-    #[arg(long, value_name = "MM", conflicts_with = "into")]
+    #[arg(long, value_name = "MM")]
     pub thickness: Option<f64>,
     /// Tilt of the gantry in degrees
-    #[arg(long, default_value_t = 0.0, value_name = "DEGREES", allow_hyphen_values = true, value_parser = tilt, conflicts_with = "into")]
+    #[arg(long, default_value_t = 0.0, value_name = "DEGREES", allow_hyphen_values = true, value_parser = tilt)]
     pub tilt: f64,
     /// Share of heads without a bleed
     #[arg(long, default_value_t = 0.25, value_name = "SHARE")]
@@ -318,11 +318,8 @@ pub struct Phantom {
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND,..")]
     pub kinds: Vec<BleedKind>,
     /// The brain alone on 96 x 112 x 96 voxels of 1.5 mm, as the network sees a scan of slices of --thickness (5 mm if not given)
-    #[arg(long, conflicts_with_all = ["into", "matrix", "voxel", "tilt"])]
+    #[arg(long, conflicts_with_all = ["matrix", "voxel", "tilt"])]
     pub network: bool,
-    /// A scan without blood (NIfTI) that gets the bleeds, and calcifications, instead of generated heads
-    #[arg(long, value_name = "SCAN")]
-    pub into: Option<PathBuf>,
     /// Threads; all cores if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
