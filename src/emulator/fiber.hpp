@@ -8,6 +8,9 @@
 #if !defined(__x86_64__)
 #include <ucontext.h>
 #endif
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
 
 namespace emulator {
 
@@ -39,6 +42,10 @@ public:
             states_ = static_cast<State*>(std::calloc(count, sizeof(State)));
             if (!states_) return false;
         }
+#if defined(__SANITIZE_ADDRESS__)
+        // A fiber never returns, so AddressSanitizer still guards the variables that the block before had on its stack.
+        for (size_t n = 0; n < count; ++n) __asan_unpoison_memory_region(memory_ + n * STRIDE + GUARD, STRIDE - GUARD);
+#endif
         for (size_t n = 0; n < count; ++n) begin(n, entry);
         return true;
     }
