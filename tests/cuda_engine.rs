@@ -7,8 +7,9 @@ use ichor::cuda::{Engine, Grade, driver};
 use ichor::network::{Activation, Description, Engine as _};
 use ichor::weights::{Weights, generate};
 use ichor::{Error, Result};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 /// Of the largest logit: f32 sums and f32 storage.
 const EXACT_TOLERANCE: f64 = 1e-4;
@@ -109,6 +110,52 @@ fn the_wanted_logits_have_the_same_bits_when_the_rest_is_skipped() {
     }
 }
 
+/// Keeps what is logged, for each thread (and so each test) on its own.
+struct Log;
+
+thread_local! {
+    static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+impl log::Log for Log {
+    fn enabled(&self, _: &log::Metadata) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record) {
+        LOGGED.with_borrow_mut(|lines| lines.push(record.args().to_string()));
+    }
+
+    fn flush(&self) {}
+}
+
+/// What this thread logged since it asked last.
+fn logged() -> Vec<String> {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| log::set_logger(&Log).expect("no other logger"));
+    log::set_max_level(log::LevelFilter::Warn);
+    LOGGED.take()
+}
+
+/// Where the fast grade asks for more shared memory than compute capability 7.5 has, the engine says so and computes in f32.
+#[cfg(feature = "emulator")]
+#[test]
+fn a_kernel_too_large_for_the_fast_grade_is_computed_in_f32() {
+    let shape = [2, 8, 16];
+    let weights = Weights::generate(&small([1, 7, 7], [1, 2, 2], Activation::Relu), "wide").unwrap();
+    let input = generate::ct_input("wide", shape);
+    let expected = truth(&weights, shape, &input);
+    logged();
+    for (capability, exact) in [((7, 5), true), ((8, 6), false)] {
+        let device = Box::new(ichor::emulator::Emulator::posing_as(capability, 5));
+        let mut engine = Engine::on(device, &weights, shape, Grade::Fast).unwrap();
+        let mut logits = vec![0.0; input.len()];
+        engine.run(&input, None, &mut logits).unwrap();
+        assert_eq!(error(&logits, &expected) <= EXACT_TOLERANCE, exact, "{capability:?}");
+        assert_eq!(logged().iter().any(|line| line.contains("shared memory")), exact, "{capability:?}");
+    }
+}
+
 #[test]
 fn what_does_not_fit_f16_is_computed_in_f32() {
     let shape = [4, 8, 16];
@@ -116,11 +163,13 @@ fn what_does_not_fit_f16_is_computed_in_f32() {
     let seed = Weights::generate(&description, "large").unwrap();
     let input: Vec<f32> = generate::ct_input("large", shape).iter().map(|hu| hu * 1000.0).collect();
     let expected = truth(&seed, shape, &input);
+    logged();
     for device in devices() {
         let mut engine = Engine::on(device, &seed, shape, Grade::Fast).unwrap();
         let mut logits = vec![0.0; input.len()];
         engine.run(&input, None, &mut logits).unwrap();
         assert!(largest(&expected) > 65504.0, "the case must overflow");
+        assert_eq!(logged(), ["a value does not fit f16: the pass is done again in f32"]);
         assert!(error(&logits, &expected) <= EXACT_TOLERANCE);
     }
     // A weight that does not fit is seen when the engine is made.
@@ -132,6 +181,7 @@ fn what_does_not_fit_f16_is_computed_in_f32() {
     let expected = truth(&weights, shape, &input);
     for device in devices() {
         let mut engine = Engine::on(device, &weights, shape, Grade::Fast).unwrap();
+        assert_eq!(logged(), ["large: a weight does not fit f16; every pass is done in f32"]);
         let mut logits = vec![0.0; input.len()];
         engine.run(&input, None, &mut logits).unwrap();
         assert!(error(&logits, &expected) <= EXACT_TOLERANCE);

@@ -146,8 +146,8 @@ impl ConvF16 {
                     width_variant(self.kernel, ["conv_f16_w1_n32", "conv_f16_w3_n32", "conv_f16_w5_n32", "conv_f16_w7_n32"]),
                     width_variant(self.kernel, ["conv_f16_w1_n64", "conv_f16_w3_n64", "conv_f16_w5_n64", "conv_f16_w7_n64"]),
                 ]);
-                let plane = TILE[0] * (TILE[1] + self.kernel[1] - 1) * (TILE[2] + self.kernel[2] - 1);
-                Launch::new(kernel, [(blocks * splits) as u32, 1], THREADS, (4 * plane * 16) as u32, &self.arguments())
+                let shared = portable_bytes(self.kernel) as u32;
+                Launch::new(kernel, [(blocks * splits) as u32, 1], THREADS, shared, &self.arguments())
             }
             Path::Sm90 => {
                 let depth = self.kernel[0] / 2;
@@ -225,6 +225,19 @@ impl ConvF16 {
         let shared = sm90_fixed_bytes(self.kernel) + weight_stages * sm90_row_bytes(self.kernel, self.division.outputs);
         Ok((arguments, shared))
     }
+}
+
+/// Shared memory that a block may have at compute capability 7.5, the least of all (CUDA C++ programming guide, technical specifications).
+const SM75_SHARED: usize = 64 * 1024;
+
+/// Of `conv_f16`: two stages of two chunks of the input's tile with its border.
+fn portable_bytes(kernel: [usize; 3]) -> usize {
+    4 * 16 * TILE[0] * (TILE[1] + kernel[1] - 1) * (TILE[2] + kernel[2] - 1)
+}
+
+/// Whether a device of this compute capability has the shared memory for the fast grade with this kernel: 7.5 has not for 7 along H and W.
+pub fn fits(capability: (u32, u32), kernel: [usize; 3]) -> bool {
+    capability >= (8, 0) || portable_bytes(kernel) <= SM75_SHARED
 }
 
 /// Shared memory that a block may have at compute capability 9.0 (CUDA C++ programming guide, technical specifications).

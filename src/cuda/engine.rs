@@ -18,7 +18,7 @@ pub enum Grade {
     /// f32 storage and fused multiply-adds: within 1e-4 of the largest logit.
     Exact,
     /// f16 storage, f32 sums on tensor cores: within 1% of the largest logit. Where a value does not fit f16 the pass is done again
-    /// in [`Grade::Exact`].
+    /// in [`Grade::Exact`]; where a weight does not, or the GPU lacks shared memory for the kernels, every pass is. A warning says so.
     Fast,
 }
 
@@ -83,11 +83,19 @@ impl Engine {
     /// As [`Engine::new`].
     pub fn on(mut device: Box<dyn Device>, weights: &Weights, shape: [usize; 3], grade: Grade) -> Result<Engine> {
         let plan = Plan::new(weights.description(), shape)?;
+        let kernel = weights.description().kernel;
         let memory = Memory::allocate(device.as_mut(), &plan, grade)?;
         let launches = exact_launches(device.as_mut(), &memory, &plan, weights)?;
         let exact = prepare(device.as_mut(), &memory, launches)?;
         let fast = match grade {
             Grade::Exact => None,
+            Grade::Fast if !conv_f16::fits(device.capability(), kernel) => {
+                log::warn!(
+                    "{}: kernels of {kernel:?} need more shared memory than the GPU has; every pass is done in f32",
+                    weights.name()
+                );
+                None
+            }
             Grade::Fast => match fast_launches(device.as_mut(), &memory, &plan, weights)? {
                 Some(launches) => Some(prepare(device.as_mut(), &memory, launches)?),
                 None => {
