@@ -27,6 +27,7 @@ pub mod network;
 pub mod phantom;
 pub mod pipeline;
 pub mod reference;
+pub mod training;
 pub mod volume;
 pub mod weights;
 

@@ -1,3 +1,4 @@
+use super::{Gradient, Real};
 use ndarray::parallel::prelude::*;
 use ndarray::{Array4, ArrayView4, ArrayView5, Axis};
 
@@ -9,22 +10,20 @@ use ndarray::{Array4, ArrayView4, ArrayView5, Axis};
 ///
 /// # Panics
 /// Where the shapes do not fit one another.
-pub fn conv(x: ArrayView4<f32>, kernel: ArrayView5<f32>, bias: &[f32]) -> Array4<f32> {
+pub fn conv<T: Real>(x: ArrayView4<T>, kernel: ArrayView5<T>, bias: &[T]) -> Array4<T> {
     let (channels, depth, height, width) = x.dim();
     let (kd, kh, kw, inputs, outputs) = kernel.dim();
     assert!(kd % 2 == 1 && kh % 2 == 1 && kw % 2 == 1, "the kernel's sides must be odd");
     assert_eq!((channels, bias.len()), (inputs, outputs), "channels of input and kernel, of bias and kernel");
     let kernel = kernel.as_standard_layout();
-    // Place of a tap in the input, or None in the padding.
-    let tap = |at: usize, offset: usize, size: usize, length: usize| (at + offset).checked_sub(size / 2).filter(|&p| p < length);
 
-    let mut y = Array4::zeros((outputs, depth, height, width));
+    let mut y = Array4::from_elem((outputs, depth, height, width), T::from_f64(0.0));
     y.axis_iter_mut(Axis(1)).into_par_iter().enumerate().for_each(|(d, mut plane)| {
         let mut sum = vec![0.0f64; outputs];
         for h in 0..height {
             for w in 0..width {
                 for (sum, &bias) in sum.iter_mut().zip(bias) {
-                    *sum = f64::from(bias);
+                    *sum = bias.to_f64();
                 }
                 for i in 0..kd {
                     let Some(z) = tap(d, i, kd, depth) else { continue };
@@ -33,24 +32,57 @@ pub fn conv(x: ArrayView4<f32>, kernel: ArrayView5<f32>, bias: &[f32]) -> Array4
                         for k in 0..kw {
                             let Some(u) = tap(w, k, kw, width) else { continue };
                             for c in 0..channels {
-                                let value = f64::from(x[[c, z, y, u]]);
+                                let value = x[[c, z, y, u]].to_f64();
                                 let weights = kernel.slice(ndarray::s![i, j, k, c, ..]);
                                 for (sum, &weight) in
                                     sum.iter_mut().zip(weights.as_slice().expect("the kernel is in standard layout"))
                                 {
-                                    *sum += value * f64::from(weight);
+                                    *sum += value * weight.to_f64();
                                 }
                             }
                         }
                     }
                 }
                 for (n, &sum) in sum.iter().enumerate() {
-                    plane[[n, h, w]] = sum as f32;
+                    plane[[n, h, w]] = T::from_f64(sum);
                 }
             }
         }
     });
     y
+}
+
+/// Place of a tap in the input, or `None` in the padding.
+fn tap(at: usize, offset: usize, size: usize, length: usize) -> Option<usize> {
+    (at + offset).checked_sub(size / 2).filter(|&place| place < length)
+}
+
+/// Gradient of [`conv`] for the gradient `dy` of its result:
+///
+/// `dx[c, z, y, u] = sum over n, i, j, k of kernel[i, j, k, c, n] * dy[n, z - i + kd/2, y - j + kh/2, u - k + kw/2]` (the convolution with the kernel
+/// flipped and its channels exchanged), `dkernel[i, j, k, c, n] = sum over d, h, w of dy[n, d, h, w] * x[c, d + i - kd/2, h + j - kh/2, w + k - kw/2]`,
+/// `dbias[n] = sum over d, h, w of dy[n, d, h, w]`.
+///
+/// # Panics
+/// Where the shapes do not fit one another.
+pub fn conv_backward<T: Real>(x: ArrayView4<T>, kernel: ArrayView5<T>, dy: ArrayView4<T>) -> Gradient<T> {
+    let (channels, depth, height, width) = x.dim();
+    let (kd, kh, kw, inputs, outputs) = kernel.dim();
+    assert_eq!((channels, dy.dim()), (inputs, (outputs, depth, height, width)), "shapes of input, kernel and gradient");
+    let mut gradient = Gradient::zeros(x.dim(), kernel.dim(), outputs);
+    for ((n, d, h, w), &slope) in dy.indexed_iter() {
+        let slope = slope.to_f64();
+        gradient.bias[n] += slope;
+        for (i, j, k) in (0..kd).flat_map(|i| (0..kh).flat_map(move |j| (0..kw).map(move |k| (i, j, k)))) {
+            let places = (tap(d, i, kd, depth), tap(h, j, kh, height), tap(w, k, kw, width));
+            let (Some(z), Some(y), Some(u)) = places else { continue };
+            for c in 0..channels {
+                gradient.kernel[[i, j, k, c, n]] += slope * x[[c, z, y, u]].to_f64();
+                gradient.x[[c, z, y, u]] += slope * kernel[[i, j, k, c, n]].to_f64();
+            }
+        }
+    }
+    gradient.rounded()
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use super::Real;
+
 /// Overlap of a prediction with a label, all from one pass over both.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dice {
@@ -18,12 +20,12 @@ pub struct Dice {
 ///
 /// # Panics
 /// Where the lengths differ.
-pub fn dice(prediction: &[f32], label: &[bool], threshold: f32, gradient: Option<&mut [f32]>) -> Dice {
+pub fn dice<T: Real>(prediction: &[T], label: &[bool], threshold: T, gradient: Option<&mut [T]>) -> Dice {
     assert_eq!(prediction.len(), label.len(), "prediction and label must have the same number of voxels");
     let (mut products, mut squares) = (0.0f64, 0.0f64);
     let (mut both, mut predicted_voxels, mut label_voxels) = (0u64, 0u64, 0u64);
     for (&p, &g) in prediction.iter().zip(label) {
-        let (probability, inside) = (f64::from(p), if g { 1.0 } else { 0.0 });
+        let (probability, inside) = (p.to_f64(), if g { 1.0 } else { 0.0 });
         products += probability * inside;
         squares += probability * probability + inside;
         let predicted = p > threshold;
@@ -35,11 +37,11 @@ pub fn dice(prediction: &[f32], label: &[bool], threshold: f32, gradient: Option
         assert_eq!(prediction.len(), gradient.len(), "prediction and gradient must have the same number of voxels");
         for ((slope, &p), &g) in gradient.iter_mut().zip(prediction).zip(label) {
             let inside = if g { 1.0 } else { 0.0 };
-            *slope = if squares > 0.0 {
-                (2.0 * (inside * squares - 2.0 * f64::from(p) * products) / (squares * squares)) as f32
+            *slope = T::from_f64(if squares > 0.0 {
+                2.0 * (inside * squares - 2.0 * p.to_f64() * products) / (squares * squares)
             } else {
                 0.0
-            };
+            });
         }
     }
     let ratio = |twice: f64, sum: f64| if sum > 0.0 { twice / sum } else { 1.0 };
@@ -57,18 +59,18 @@ mod tests {
 
     #[test]
     fn by_hand() {
-        let d = dice(&[1.0, 0.5, 0.0, 0.5], &[true, true, true, false], 0.4, None);
+        let d = dice(&[1.0f32, 0.5, 0.0, 0.5], &[true, true, true, false], 0.4, None);
         assert_eq!(d, Dice { soft: 2.0 * 1.5 / (1.5 + 3.0), hard: 4.0 / 6.0, predicted_voxels: 3, label_voxels: 3 });
     }
 
     #[test]
     fn a_probability_at_the_threshold_is_not_predicted() {
-        assert_eq!(dice(&[0.5], &[true], 0.5, None).predicted_voxels, 0);
+        assert_eq!(dice(&[0.5f32], &[true], 0.5, None).predicted_voxels, 0);
     }
 
     #[test]
     fn two_empty_masks_agree() {
-        let d = dice(&[0.0; 3], &[false; 3], 0.5, None);
+        let d = dice(&[0.0f32; 3], &[false; 3], 0.5, None);
         assert_eq!((d.soft, d.hard), (1.0, 1.0));
     }
 

@@ -2,22 +2,33 @@
 //!
 //! f32 in, f64 sums, f32 out. Activations are arrays (C, D, H, W); kernels are (kd, kh, kw, in, out), those of the
 //! up-convolution (kd, kh, kw, out, in), as TensorFlow keeps them. Every fast version is tested against these functions.
-//! They are as slow as they are simple.
+//! They are as slow as they are simple. Beside each operation is its gradient, `_backward`; all take f64 too, in which the gradients
+//! are checked by finite differences.
 
 mod conv;
 mod dice;
 mod down;
+mod dropout;
 mod engine;
+mod gradient;
 mod join;
+mod loss;
 mod prelu;
+mod real;
 mod sigmoid;
+mod training;
 mod up;
 
-pub use conv::conv;
+pub use conv::{conv, conv_backward};
 pub use dice::{Dice, dice};
-pub use down::down;
+pub use down::{down, down_backward};
+pub use dropout::dropout;
 pub use engine::Engine;
-pub use join::{add, broadcast_channels, concatenate};
-pub use prelu::prelu;
-pub use sigmoid::sigmoid;
-pub use up::up;
+pub use gradient::Gradient;
+pub use join::{add, broadcast_channels, concatenate, concatenate_backward};
+pub use loss::Loss;
+pub use prelu::{prelu, prelu_backward};
+pub use real::Real;
+pub use sigmoid::{sigmoid, sigmoid_backward};
+pub use training::{Dropout, Sample, Tensors, gradient};
+pub use up::{up, up_backward};

@@ -1,3 +1,4 @@
+use super::{Gradient, Real};
 use ndarray::{Array4, ArrayView4, ArrayView5};
 
 /// Transposed convolution whose stride is its kernel: each input voxel fills its own block,
@@ -8,17 +9,42 @@ use ndarray::{Array4, ArrayView4, ArrayView5};
 ///
 /// # Panics
 /// Where the shapes do not fit one another.
-pub fn up(x: ArrayView4<f32>, kernel: ArrayView5<f32>, bias: &[f32]) -> Array4<f32> {
+pub fn up<T: Real>(x: ArrayView4<T>, kernel: ArrayView5<T>, bias: &[T]) -> Array4<T> {
     let (channels, depth, height, width) = x.dim();
     let (kd, kh, kw, outputs, inputs) = kernel.dim();
     assert_eq!((channels, bias.len()), (inputs, outputs), "channels of input and kernel, of bias and kernel");
     Array4::from_shape_fn((outputs, depth * kd, height * kh, width * kw), |(n, d, h, w)| {
-        let mut sum = f64::from(bias[n]);
+        let mut sum = bias[n].to_f64();
         for c in 0..channels {
-            sum += f64::from(kernel[[d % kd, h % kh, w % kw, n, c]]) * f64::from(x[[c, d / kd, h / kh, w / kw]]);
+            sum += kernel[[d % kd, h % kh, w % kw, n, c]].to_f64() * x[[c, d / kd, h / kh, w / kw]].to_f64();
         }
-        sum as f32
+        T::from_f64(sum)
     })
+}
+
+/// Gradient of [`up`] for the gradient `dy` of its result:
+///
+/// `dx[c, d, h, w] = sum over n, i, j, k of kernel[i, j, k, n, c] * dy[n, d*kd + i, h*kh + j, w*kw + k]`,
+/// `dkernel[i, j, k, n, c] = sum over d, h, w of x[c, d, h, w] * dy[n, d*kd + i, h*kh + j, w*kw + k]`, `dbias[n] = sum over all voxels of dy[n, d, h, w]`.
+///
+/// # Panics
+/// Where the shapes do not fit one another.
+pub fn up_backward<T: Real>(x: ArrayView4<T>, kernel: ArrayView5<T>, dy: ArrayView4<T>) -> Gradient<T> {
+    let (channels, depth, height, width) = x.dim();
+    let (kd, kh, kw, outputs, inputs) = kernel.dim();
+    let expected = (inputs, (outputs, depth * kd, height * kh, width * kw));
+    assert_eq!((channels, dy.dim()), expected, "shapes of input, kernel and gradient");
+    let mut gradient = Gradient::zeros(x.dim(), kernel.dim(), outputs);
+    for ((n, d, h, w), &slope) in dy.indexed_iter() {
+        let slope = slope.to_f64();
+        gradient.bias[n] += slope;
+        for c in 0..channels {
+            let (tap, place) = ([d % kd, h % kh, w % kw, n, c], [c, d / kd, h / kh, w / kw]);
+            gradient.kernel[tap] += slope * x[place].to_f64();
+            gradient.x[place] += slope * kernel[tap].to_f64();
+        }
+    }
+    gradient.rounded()
 }
 
 #[cfg(test)]

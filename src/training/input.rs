@@ -1,0 +1,155 @@
+//! The input layer's convolution, from one channel, and its gradient by the kernel. Directly: with one channel there is nothing that transforms could save.
+
+use super::kernels::{Kernels, Outer};
+use super::values::{Values, padded};
+use crate::cpu::kernels::{Instructions, Kernels as EngineKernels};
+use crate::cpu::rows::{InputRow, Row};
+use crate::cpu::simd::LANES;
+use rayon::prelude::*;
+
+/// Values that the kernels may read beyond the last tap of a row.
+const SPARE: usize = 8;
+
+/// The network's input with half a kernel of zeros around it, (D, H, W).
+pub struct Padded {
+    /// Grid of the input.
+    pub shape: [usize; 3],
+    kernel: [usize; 3],
+    row: usize,
+    values: Vec<f32>,
+}
+
+impl Padded {
+    /// `x` (D, H, W), W fastest, for a kernel.
+    pub fn new(x: &[f32], shape: [usize; 3], kernel: [usize; 3]) -> Padded {
+        let row = shape[2] + kernel[2] - 1 + SPARE;
+        let mut padded =
+            Padded { shape, kernel, row, values: vec![0.0; (shape[0] + kernel[0] - 1) * (shape[1] + kernel[1] - 1) * row] };
+        for (number, line) in x.chunks_exact(shape[2]).enumerate() {
+            let first = padded.place(number / shape[1] + kernel[0] / 2, number % shape[1] + kernel[1] / 2) + kernel[2] / 2;
+            padded.values[first..first + line.len()].copy_from_slice(line);
+        }
+        padded
+    }
+
+    fn place(&self, d: usize, h: usize) -> usize {
+        (d * (self.shape[1] + self.kernel[1] - 1) + h) * self.row
+    }
+
+    /// For each tap along (D, H) the row that it meets for the row (d, h), beginning with the leftmost tap of voxel 0.
+    fn rows(&self, d: usize, h: usize) -> Vec<*const f32> {
+        let [kd, kh, _] = self.kernel;
+        (0..kd * kh).map(|tap| self.values[self.place(d + tap / kh, h + tap % kh)..].as_ptr()).collect()
+    }
+
+    /// The input itself in the row (d, h).
+    pub fn line(&self, d: usize, h: usize) -> &[f32] {
+        let first = self.place(d + self.kernel[0] / 2, h + self.kernel[1] / 2) + self.kernel[2] / 2;
+        &self.values[first..first + self.shape[2]]
+    }
+}
+
+/// `z[n] = bias[n] + conv(x)` for a kernel (kd, kh, kw, 1, N).
+pub fn forward(instructions: Instructions, x: &Padded, kernel: &[f32], bias: &[f32], z: &mut Values) {
+    let kernels = EngineKernels::of(instructions).expect("they were there when the network was made");
+    let ([_, height, width], channels) = (z.shape, z.channels);
+    let taps = kernel.len() / channels;
+    for block in 0..z.blocks() {
+        let lanes = block * LANES..channels.min((block + 1) * LANES);
+        let weights: Vec<f32> = (0..taps).flat_map(|tap| padded(&kernel[tap * channels..][lanes.clone()])).collect();
+        let bias = padded(&bias[lanes]);
+        z.block_mut(block).par_chunks_exact_mut(width).enumerate().for_each(|(number, line)| {
+            let rows = x.rows(number / height, number % height);
+            let row = InputRow {
+                rows: &rows,
+                width: x.kernel[2],
+                weights: weights.as_ptr(),
+                bias: bias.as_ptr(),
+                // What is kept is the value before the activation, without x.
+                slopes: [1.0; LANES].as_ptr(),
+                present: [0.0; LANES].as_ptr(),
+                x: x.line(number / height, number % height).as_ptr(),
+                voxels: width,
+                output: Row::plain(line.as_mut_ptr().cast()),
+            };
+            // SAFETY: the padded rows have a value for each voxel and tap, the line a vector for each voxel.
+            unsafe { (kernels.input_row)(&row) };
+        });
+    }
+}
+
+/// Adds the gradient by the kernel for the gradient dz of the result.
+pub fn kernel_gradient(instructions: Instructions, x: &Padded, dz: &Values, gradient: &mut [f32]) {
+    let kernels = Kernels::of(instructions);
+    let ([depth, height, width], [kd, kh, kw]) = (dz.shape, x.kernel);
+    for block in 0..dz.blocks() {
+        // One part for each plane: summed in their order, whatever the threads.
+        let parts: Vec<Vec<f32>> = (0..depth)
+            .into_par_iter()
+            .map(|d| {
+                let mut sums = vec![0.0; kd * kh * LANES * LANES];
+                for h in 0..height {
+                    for (row, sums) in x.rows(d, h).into_iter().zip(sums.chunks_exact_mut(LANES * LANES)) {
+                        let outer = Outer {
+                            a: row,
+                            a_step: 1,
+                            b: dz.block(block)[(d * height + h) * width..].as_ptr().cast(),
+                            b_step: LANES,
+                            n: width,
+                            channels: kw,
+                            sums: sums.as_mut_ptr(),
+                        };
+                        // SAFETY: a padded row has SPARE values more than the taps of its last voxel need.
+                        unsafe { (kernels.outer)(&outer) };
+                    }
+                }
+                sums
+            })
+            .collect();
+        for sums in parts {
+            for (tap, line) in gradient.chunks_exact_mut(dz.channels).enumerate() {
+                let vector = &sums[(tap / kw * LANES + tap % kw) * LANES..][..LANES];
+                line[block * LANES..].iter_mut().zip(vector).for_each(|(sum, value)| *sum += value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference;
+    use crate::training::testing::{assert_close, random};
+    use ndarray::{Array4, Array5};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn forward_and_gradient_are_those_of_the_reference(
+            shape in prop::array::uniform3(1usize..9),
+            kernel in prop::sample::select(vec![[5, 5, 5], [1, 5, 5], [3, 3, 3], [7, 7, 7]]),
+            outputs in 1usize..20,
+            seed in any::<u64>(),
+        ) {
+            let (taps, voxels) = (kernel.iter().product::<usize>(), shape.iter().product::<usize>());
+            let (weights, bias, x, dz) =
+                (random(seed, taps * outputs), random(seed ^ 1, outputs), random(seed ^ 2, voxels), random(seed ^ 3, outputs * voxels));
+            let array = |channels: usize, values: &[f32]| Array4::from_shape_vec((channels, shape[0], shape[1], shape[2]), values.to_vec()).unwrap();
+            let tensor = Array5::from_shape_vec((kernel[0], kernel[1], kernel[2], 1, outputs), weights.clone()).unwrap();
+            let expected = reference::conv(array(1, &x).view(), tensor.view(), &bias);
+            let gradient = reference::conv_backward(array(1, &x).view(), tensor.view(), array(outputs, &dz).view());
+            for instructions in Instructions::ALL.into_iter().filter(|i| i.available()) {
+                let x = Padded::new(&x, shape, kernel);
+                let mut z = Values::new(shape, outputs).unwrap();
+                forward(instructions, &x, &weights, &bias, &mut z);
+                assert_close(&z.to_channels(), expected.as_slice().unwrap(), 1e-5);
+                z.set_channels(&dz);
+                let mut sums = vec![0.0; weights.len()];
+                kernel_gradient(instructions, &x, &z, &mut sums);
+                assert_close(&sums, gradient.kernel.as_slice().unwrap(), 1e-5);
+            }
+        }
+    }
+}
