@@ -82,6 +82,14 @@ pub enum Error {
         /// Why not.
         source: RegistrationError,
     },
+    /// A config, checkpoint or data of a training that cannot be used.
+    #[error("{}: {problem}", path.display())]
+    Training {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
     /// An input, mask or output that does not fit the network or the engine.
     #[error("{0}")]
     Shape(String),

@@ -1,21 +1,36 @@
 //! Training: the gradient of each operation, the optimiser, samples, and the trainer that joins them.
+//!
+//! From outside: [`train`] with a [`Config`] and a [`Source`] of samples. Inside: the operations forwards and backwards (`input`, `conv`, `stride`,
+//! `pointwise`, `head`) in the layout and with the parts of [`crate::cpu`]; `network`, which does them in the order of a plan and back; `optimiser`;
+//! `sample`; `trainer`; `checkpoint`; `curves`. Everything is in f32, and the same for any number of threads. Each operation is tested against
+//! [`mod@crate::reference`].
 
 #![allow(clippy::needless_range_loop, reason = "kernels index several arrays of registers by one counter with a constant bound")]
 
+mod checkpoint;
+pub mod config;
 mod conv;
+mod curves;
 mod head;
 mod input;
 mod kernels;
 mod network;
+mod optimiser;
+mod pairs;
 mod parameters;
 mod pointwise;
 mod random;
+mod sample;
 mod stride;
-mod values;
-
-pub use network::{Example, Layers, Network};
-pub use parameters::Parameters;
-pub use random::Random;
-
 #[cfg(test)]
 mod testing;
+mod trainer;
+mod values;
+
+pub use config::Config;
+pub use network::{Example, Layers, Network};
+pub use pairs::Pairs;
+pub use parameters::Parameters;
+pub use random::Random;
+pub use sample::{Cache, Sample, Source};
+pub use trainer::{Epoch, Outcome, Progress, train};

@@ -1,0 +1,387 @@
+//! The options of a training: one TOML file, every entry of which may be left out but `[network]`'s widths that one wants to change.
+
+use crate::network::{Activation, Description};
+use crate::reference::Loss;
+use crate::weights::InputKind;
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Everything that a training depends on besides its data. The same config and data give the same bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// What all random numbers begin with.
+    pub seed: u64,
+    /// License of the weights, for their file.
+    pub license: String,
+    /// What the samples are, for the weights' file.
+    pub trained_on: String,
+    /// The network.
+    pub network: Description,
+    /// Where samples come from.
+    pub data: Data,
+    /// What is done to a sample before the network sees it.
+    pub samples: Samples,
+    /// How long and how fast it learns.
+    pub schedule: Schedule,
+    /// The optimiser.
+    pub optimiser: Optimiser,
+    /// What is made small.
+    pub loss: LossParts,
+    /// Dropout.
+    pub dropout: DropoutPart,
+}
+
+/// Where samples come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Data {
+    /// Number of samples that are trained on; of a folder of pairs, those that are not held out are, and this is the most of them.
+    pub training: usize,
+    /// Number of samples that are held out.
+    pub held_out: usize,
+    /// Slices of generated heads are as thick as one of these, in mm.
+    pub thickness_mm: Vec<f64>,
+    /// Share of generated heads without a bleed.
+    pub without_bleed: f32,
+    /// Least and greatest volume of a generated bleed in mL.
+    pub volume_ml: [f32; 2],
+    /// The box around the brain that a sample of a folder is cut to, in voxels of the template.
+    pub grid: [usize; 3],
+}
+
+/// What is done to a sample before the network sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Samples {
+    /// HU are clipped to this range.
+    pub hu_range: [f32; 2],
+    /// Probability of a left-right flip.
+    pub flip: f64,
+    /// Probability of an elastic deformation.
+    pub elastic: f64,
+    /// Deviation of its displacements, in voxels. There is none along z.
+    pub elastic_voxels: f64,
+    /// Distance of the points that are displaced, in voxels.
+    pub elastic_spacing: usize,
+    /// Deviation of what all HU are moved by.
+    pub hu_offset: f64,
+    /// Deviation of what all HU are multiplied with, about 1.
+    pub hu_scale: f64,
+    /// Side of the crops that a training begins with, around bleeds as a rule, in voxels.
+    pub crop: usize,
+    /// Share of crops around a voxel of a bleed, where there is one; the others are around any voxel of the brain.
+    pub crop_bleed: f64,
+    /// Side of a patch network's patches, 64 or 32: all of its training is on such crops. 0 for a network that sees whole volumes.
+    pub patch: usize,
+}
+
+/// How long and how fast it learns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Schedule {
+    /// Most epochs.
+    pub epochs: usize,
+    /// Fewest epochs before an early stop.
+    pub least_epochs: usize,
+    /// It stops when the moving average of the held-out loss has not improved for so many epochs; so many are averaged.
+    pub patience: usize,
+    /// Epochs at the beginning that see crops; later ones see whole volumes.
+    pub crop_epochs: usize,
+    /// Updates of the weights in an epoch of whole volumes. In an epoch of crops there are as many for each crop that fits into a volume.
+    pub updates: usize,
+    /// Samples of an update, whose gradients are averaged.
+    pub batch: usize,
+    /// The learning rate after the first updates.
+    pub rate: f64,
+    /// Updates over which the rate grows to [`Schedule::rate`].
+    pub warm_up: usize,
+    /// The rate at the end, to which it falls as a half wave of the cosine.
+    pub last_rate: f64,
+}
+
+/// The optimiser: Adam (Kingma and Ba 2015).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Optimiser {
+    /// Decay of the gradient's moving average.
+    pub beta1: f64,
+    /// Decay of its square's moving average.
+    pub beta2: f64,
+    /// Added to the root of the latter.
+    pub epsilon: f64,
+    /// Longer gradients are shortened to this norm.
+    pub clip: f64,
+    /// Decay of the moving average of the weights, which is what is kept of a training; lower during its first updates.
+    pub average: f64,
+}
+
+/// Factors of the loss's parts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LossParts {
+    /// Of 1 less soft Dice.
+    pub dice: f64,
+    /// Of the cross-entropy.
+    pub cross_entropy: f64,
+}
+
+/// Dropout of the deepest blocks' outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DropoutPart {
+    /// The share of values that are dropped.
+    pub rate: f64,
+    /// Number of levels, from the deepest up, whose blocks' outputs are dropped out.
+    pub levels: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            seed: 1,
+            license: "unknown".into(),
+            trained_on: "unknown".into(),
+            network: Description {
+                widths: vec![4, 8, 16, 32, 64],
+                up_widths: vec![64, 32, 16, 8],
+                activation: Activation::Prelu,
+                ..Description::deepbleed()
+            },
+            data: Data::default(),
+            samples: Samples::default(),
+            schedule: Schedule::default(),
+            optimiser: Optimiser::default(),
+            loss: LossParts::default(),
+            dropout: DropoutPart::default(),
+        }
+    }
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Data {
+            training: 1200,
+            held_out: 24,
+            thickness_mm: vec![1.5, 3.0, 5.0],
+            without_bleed: 0.15,
+            volume_ml: [0.5, 150.0],
+            grid: [112, 128, 112],
+        }
+    }
+}
+
+impl Default for Samples {
+    fn default() -> Self {
+        Samples {
+            hu_range: [-20.0, 120.0],
+            flip: 0.5,
+            elastic: 0.3,
+            elastic_voxels: 1.5,
+            elastic_spacing: 16,
+            hu_offset: 2.0,
+            hu_scale: 0.03,
+            crop: 48,
+            crop_bleed: 0.75,
+            patch: 0,
+        }
+    }
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Schedule {
+            epochs: 200,
+            least_epochs: 200,
+            patience: 10,
+            crop_epochs: 20,
+            updates: 50,
+            batch: 2,
+            rate: 6e-4,
+            warm_up: 50,
+            last_rate: 2e-5,
+        }
+    }
+}
+
+impl Default for Optimiser {
+    fn default() -> Self {
+        Optimiser { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, clip: 1.0, average: 0.998 }
+    }
+}
+
+impl Default for LossParts {
+    fn default() -> Self {
+        LossParts { dice: 1.0, cross_entropy: 3.0 }
+    }
+}
+
+impl Default for DropoutPart {
+    fn default() -> Self {
+        DropoutPart { rate: 0.1, levels: 1 }
+    }
+}
+
+impl From<LossParts> for Loss {
+    fn from(parts: LossParts) -> Loss {
+        Loss { dice: parts.dice, cross_entropy: parts.cross_entropy }
+    }
+}
+
+impl Config {
+    /// Reads a config file.
+    ///
+    /// # Errors
+    /// [`Error::Read`] where it cannot be read, [`Error::Training`] where something in it is wrong.
+    pub fn read(path: &Path) -> Result<Config> {
+        let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
+        let config: Config =
+            toml::from_str(&text).map_err(|error| Error::Training { path: path.to_path_buf(), problem: error.to_string() })?;
+        config.check().map_err(|problem| Error::Training { path: path.to_path_buf(), problem })?;
+        Ok(config)
+    }
+
+    /// The config as TOML, every entry in it.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a config is numbers, lists and tables")
+    }
+
+    /// What is wrong with it, for a person.
+    ///
+    /// # Errors
+    /// A sentence that names the entry.
+    pub fn check(&self) -> std::result::Result<(), String> {
+        let need = |good: bool, what: &str| if good { Ok(()) } else { Err(what.to_string()) };
+        self.network.validate().map_err(|error| error.to_string())?;
+        need(
+            !self.network.is_planar(),
+            "network: a planar network (2D) cannot be trained yet: give kernel and stride along all axes",
+        )?;
+        let (s, t, o) = (&self.samples, &self.schedule, &self.optimiser);
+        need(self.data.training > 0 && self.data.held_out > 0, "data.training and data.held_out must be at least 1")?;
+        need(!self.data.thickness_mm.is_empty(), "data.thickness_mm must have a value")?;
+        need(
+            s.hu_range[0] < s.hu_range[1] && s.hu_range[0] <= 0.0 && s.hu_range[1] > 0.0,
+            "samples.hu_range must begin at or below 0 and end above it",
+        )?;
+        let shares = [s.flip, s.elastic, s.crop_bleed, self.dropout.rate, f64::from(self.data.without_bleed)];
+        need(
+            shares.iter().all(|share| (0.0..=1.0).contains(share)),
+            "samples.flip, .elastic, .crop_bleed, dropout.rate and data.without_bleed must lie between 0 and 1",
+        )?;
+        need(self.dropout.rate < 1.0, "dropout.rate must be below 1")?;
+        need(s.elastic_spacing > 0, "samples.elastic_spacing must be at least 1")?;
+        let multiple = self.network.multiple();
+        let fits = |sides: [usize; 3]| (0..3).all(|axis| sides[axis] > 0 && sides[axis].is_multiple_of(multiple[axis]));
+        need(fits([s.crop; 3]), &format!("samples.crop must be a multiple of {multiple:?}, as the network needs"))?;
+        need(
+            s.patch == 0 || ((s.patch == 32 || s.patch == 64) && fits([s.patch; 3])),
+            "samples.patch must be 0, 32 or 64, a multiple of what the network needs",
+        )?;
+        need(fits(self.data.grid), &format!("data.grid must be a multiple of {multiple:?}, as the network needs"))?;
+        need(t.epochs > 0 && t.updates > 0 && t.batch > 0, "schedule.epochs, .updates and .batch must be at least 1")?;
+        need(t.patience > 0, "schedule.patience must be at least 1")?;
+        need(
+            t.rate > 0.0 && t.last_rate >= 0.0 && t.rate.is_finite() && t.last_rate.is_finite(),
+            "schedule.rate must be above 0, .last_rate not below",
+        )?;
+        let decays = [o.beta1, o.beta2, o.average];
+        need(
+            decays.iter().all(|decay| (0.0..1.0).contains(decay)),
+            "optimiser.beta1, .beta2 and .average must lie between 0 and 1",
+        )?;
+        need(o.clip > 0.0 && o.epsilon > 0.0, "optimiser.clip and .epsilon must be above 0")?;
+        need(
+            self.loss.dice >= 0.0 && self.loss.cross_entropy >= 0.0 && self.loss.dice + self.loss.cross_entropy > 0.0,
+            "loss.dice and .cross_entropy must not be below 0, nor both 0",
+        )
+    }
+
+    /// What the trained network is run on.
+    pub fn input(&self) -> InputKind {
+        match self.samples.patch {
+            0 => InputKind::Template,
+            patch => InputKind::TemplatePatches { patch },
+        }
+    }
+}
+
+impl Schedule {
+    /// The learning rate of an update, counted from 0, of `total`.
+    pub fn rate_at(&self, update: usize, total: usize) -> f64 {
+        if update < self.warm_up {
+            return self.rate * (update + 1) as f64 / self.warm_up as f64;
+        }
+        let done = (update - self.warm_up) as f64 / (total.saturating_sub(self.warm_up)).max(1) as f64;
+        self.last_rate + (self.rate - self.last_rate) * 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos())
+    }
+
+    /// Whether a training stops after these held-out losses, one for each epoch.
+    pub fn stops(&self, losses: &[f64]) -> bool {
+        if losses.len() < self.least_epochs.max(self.patience) {
+            return false;
+        }
+        let averages: Vec<f64> = losses.windows(self.patience).map(|w| w.iter().sum::<f64>() / w.len() as f64).collect();
+        let best = averages.iter().copied().fold(f64::INFINITY, f64::min);
+        let last = averages.iter().position(|&average| average == best).unwrap_or(0);
+        averages.len() - 1 - last >= self.patience
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_is_read_as_it_was_written() {
+        let config = Config { seed: 5, schedule: Schedule { epochs: 7, ..Schedule::default() }, ..Config::default() };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, config.to_toml()).unwrap();
+        assert_eq!(Config::read(&path).unwrap(), config);
+        std::fs::write(&path, "[schedule]\nepochs = 3\n").unwrap();
+        assert_eq!(Config::read(&path).unwrap().schedule.epochs, 3);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        for (text, word) in [
+            ("[schedule]\nepoch = 3", "epoch"),
+            ("[samples]\ncrop = 50", "samples.crop"),
+            ("[samples]\npatch = 48", "samples.patch"),
+            ("[optimiser]\nbeta1 = 1.0", "beta1"),
+            ("[dropout]\nrate = 1.0", "dropout.rate"),
+            ("[data]\nheld_out = 0", "held_out"),
+            ("[data]\ngrid = [8, 16, 16]", "data.grid"),
+            ("[schedule]\nbatch = 0", "batch"),
+            ("[loss]\ndice = 0.0\ncross_entropy = 0.0", "loss.dice"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let said = Config::read(&path).unwrap_err().to_string();
+            assert!(said.contains(word) && said.contains("config.toml"), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_rate_grows_and_falls() {
+        let schedule = Schedule { warm_up: 10, rate: 1.0, last_rate: 0.1, ..Schedule::default() };
+        assert!((schedule.rate_at(0, 110) - 0.1).abs() < 1e-12);
+        assert!((schedule.rate_at(10, 110) - 1.0).abs() < 1e-12);
+        assert!((schedule.rate_at(60, 110) - 0.55).abs() < 1e-12);
+        assert!((schedule.rate_at(110, 110) - 0.1).abs() < 1e-12);
+    }
+
+    #[test]
+    fn it_stops_when_the_average_no_longer_falls() {
+        let schedule = Schedule { patience: 3, least_epochs: 0, ..Schedule::default() };
+        let falling: Vec<f64> = (0..20).map(|n| 1.0 / f64::from(n + 1)).collect();
+        assert!(!schedule.stops(&falling));
+        // Averages of three: best at the third loss, then worse three times.
+        assert!(!schedule.stops(&[3.0, 2.0, 1.0, 3.0, 3.0]));
+        assert!(schedule.stops(&[3.0, 2.0, 1.0, 3.0, 3.0, 3.0]));
+        assert!(!Schedule { least_epochs: 7, ..schedule }.stops(&[3.0, 2.0, 1.0, 3.0, 3.0, 3.0]));
+    }
+}

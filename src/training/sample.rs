@@ -1,0 +1,324 @@
+//! Samples: what a source gives for a number, how it is kept, and what is done to it before the network sees it.
+
+use super::config::Samples;
+use super::random::Random;
+use crate::io::atomic;
+use crate::{Error, Result};
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+
+/// A brain on the network's grid with what is to be found in it. Arrays are (D, H, W) = (i, j, k), W fastest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The grid: multiples of what the network needs.
+    pub shape: [usize; 3],
+    /// Whole HU; 0 outside of the brain.
+    pub hu: Vec<i16>,
+    /// Where blood is.
+    pub label: Vec<bool>,
+    /// Where the brain is.
+    pub mask: Vec<bool>,
+}
+
+/// Where samples come from. All have the same grid.
+pub trait Source: Sync {
+    /// Number of samples, numbered from 0.
+    fn len(&self) -> usize;
+
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A sample, the same at every call.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being read or made.
+    fn sample(&self, number: usize) -> Result<Sample>;
+}
+
+/// A sample as the network sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// The grid.
+    pub shape: [usize; 3],
+    /// HU clipped to the config's range, 0 outside of the brain.
+    pub hu: Vec<f32>,
+    /// Where blood is.
+    pub label: Vec<bool>,
+    /// Where the brain is.
+    pub mask: Vec<bool>,
+}
+
+/// A box of the sample's grid: its first voxel and its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crop {
+    /// First voxel.
+    pub origin: [usize; 3],
+    /// Size.
+    pub shape: [usize; 3],
+}
+
+impl Crop {
+    /// A cube of `side` voxels (less where the grid is smaller) around a voxel of a bleed with probability `bleed`, else around one of the brain.
+    pub fn draw(sample: &Sample, side: usize, bleed: f64, random: &mut Random) -> Crop {
+        let of = |flags: &[bool], random: &mut Random| -> Option<usize> {
+            let count = flags.iter().filter(|&&flag| flag).count();
+            if count == 0 {
+                return None;
+            }
+            let wanted = random.below(count);
+            flags.iter().enumerate().filter(|&(_, &flag)| flag).nth(wanted).map(|(place, _)| place)
+        };
+        let around_bleed = random.uniform() < bleed;
+        let centre = if around_bleed { of(&sample.label, random) } else { None };
+        let centre = centre.or_else(|| of(&sample.mask, random)).unwrap_or(0);
+        let [_, height, width] = sample.shape;
+        let centre = [centre / (height * width), centre / width % height, centre % width];
+        let shape = sample.shape.map(|length| length.min(side));
+        // The voxel may lie anywhere in the middle half of the crop.
+        let origin = [0, 1, 2].map(|axis| {
+            let before = shape[axis] / 4 + random.below(shape[axis] / 2 + 1);
+            centre[axis].saturating_sub(before).min(sample.shape[axis] - shape[axis])
+        });
+        Crop { origin, shape }
+    }
+
+    /// All of a sample.
+    pub fn whole(sample: &Sample) -> Crop {
+        Crop { origin: [0; 3], shape: sample.shape }
+    }
+}
+
+/// A smooth displacement within the planes of i and j: normal at the points of a coarse grid, linear between them. None along k, which is z.
+struct Elastic {
+    spacing: f64,
+    counts: [usize; 3],
+    /// Displacement along i and j of each point.
+    points: Vec<[f32; 2]>,
+}
+
+impl Elastic {
+    fn draw(shape: [usize; 3], options: &Samples, random: &mut Random) -> Elastic {
+        let counts = shape.map(|side| side.div_ceil(options.elastic_spacing) + 1);
+        let mut normal = || (options.elastic_voxels * random.normal()) as f32;
+        let points = (0..counts.iter().product()).map(|_| [normal(), normal()]).collect();
+        Elastic { spacing: options.elastic_spacing as f64, counts, points }
+    }
+
+    fn at(&self, place: [usize; 3]) -> [f32; 2] {
+        let mut cell = [0; 3];
+        let mut share = [0.0f32; 3];
+        for axis in 0..3 {
+            let p = place[axis] as f64 / self.spacing;
+            cell[axis] = p as usize;
+            share[axis] = p.fract() as f32;
+        }
+        let mut sum = [0.0f32; 2];
+        for corner in 0..8usize {
+            let step = [corner >> 2, corner >> 1 & 1, corner & 1];
+            let weight: f32 = (0..3).map(|axis| if step[axis] == 1 { share[axis] } else { 1.0 - share[axis] }).product();
+            let index = |axis: usize| (cell[axis] + step[axis]).min(self.counts[axis] - 1);
+            let point = self.points[(index(0) * self.counts[1] + index(1)) * self.counts[2] + index(2)];
+            sum[0] += weight * point[0];
+            sum[1] += weight * point[1];
+        }
+        sum
+    }
+}
+
+/// A sample as it is.
+#[cfg(test)]
+pub fn plain(sample: &Sample, options: &Samples) -> Seen {
+    let hu = sample.hu.iter().map(|&hu| f32::from(hu).clamp(options.hu_range[0], options.hu_range[1])).collect();
+    Seen { shape: sample.shape, hu, label: sample.label.clone(), mask: sample.mask.clone() }
+}
+
+/// A crop of a sample, at random flipped left to right, deformed, and of other HU.
+pub fn augmented(sample: &Sample, crop: Crop, options: &Samples, random: &mut Random) -> Seen {
+    let flip = random.uniform() < options.flip;
+    let elastic = (random.uniform() < options.elastic).then(|| Elastic::draw(sample.shape, options, random));
+    let offset = (options.hu_offset * random.normal()) as f32;
+    let scale = (1.0 + options.hu_scale * random.normal()) as f32;
+    let [depth, height, width] = sample.shape;
+    let [low, high] = options.hu_range;
+    let voxels: Vec<(f32, bool, bool)> = (0..crop.shape.iter().product::<usize>())
+        .into_par_iter()
+        .map(|voxel| {
+            let within = [voxel / (crop.shape[1] * crop.shape[2]), voxel / crop.shape[2] % crop.shape[1], voxel % crop.shape[2]];
+            let mut at = [0, 1, 2].map(|axis| crop.origin[axis] + within[axis]);
+            if flip {
+                // The crop is mirrored in itself: what it is around stays in it.
+                at[0] = crop.origin[0] + crop.shape[0] - 1 - within[0];
+            }
+            let place = |i: usize, j: usize| (i * height + j) * width + at[2];
+            let Some(elastic) = &elastic else {
+                let place = place(at[0], at[1]);
+                return (f32::from(sample.hu[place]), sample.label[place], sample.mask[place]);
+            };
+            let moved = elastic.at(at);
+            let p = [0, 1].map(|axis| (at[axis] as f32 + moved[axis]).clamp(0.0, (sample.shape[axis] - 1) as f32));
+            let nearest = place(p[0].round() as usize, p[1].round() as usize);
+            let (i, j) = (p[0] as usize, p[1] as usize);
+            let (si, sj) = (p[0].fract(), p[1].fract());
+            let (i1, j1) = ((i + 1).min(depth - 1), (j + 1).min(height - 1));
+            let hu = |i: usize, j: usize| f32::from(sample.hu[place(i, j)]);
+            let value = (1.0 - si) * ((1.0 - sj) * hu(i, j) + sj * hu(i, j1)) + si * ((1.0 - sj) * hu(i1, j) + sj * hu(i1, j1));
+            (value, sample.label[nearest], sample.mask[nearest])
+        })
+        .collect();
+    Seen {
+        shape: crop.shape,
+        hu: voxels.par_iter().map(|&(hu, _, mask)| if mask { (hu * scale + offset).clamp(low, high) } else { 0.0 }).collect(),
+        label: voxels.iter().map(|&(_, label, mask)| label && mask).collect(),
+        mask: voxels.iter().map(|&(_, _, mask)| mask).collect(),
+    }
+}
+
+/// Keeps the samples of a source in a folder, two bytes a voxel.
+pub struct Cache<S> {
+    source: S,
+    folder: PathBuf,
+}
+
+/// Added to HU so that they are not below 0, and the flags above them.
+const ZERO_HU: i32 = 4096;
+const LABEL: u16 = 1 << 14;
+const MASK: u16 = 1 << 15;
+/// What a cached sample's file begins with.
+const MAGIC: &[u8; 8] = b"ichorsm1";
+
+impl<S: Source> Cache<S> {
+    /// A cache in `folder`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Write`] where it cannot be made.
+    pub fn new(source: S, folder: &Path) -> Result<Cache<S>> {
+        std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
+        Ok(Cache { source, folder: folder.to_path_buf() })
+    }
+}
+
+impl<S: Source> Source for Cache<S> {
+    fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    fn sample(&self, number: usize) -> Result<Sample> {
+        let path = self.folder.join(format!("{number:06}.sample"));
+        // What is not whole was not written by this program: it is made anew.
+        if let Some(sample) = std::fs::read(&path).ok().and_then(|bytes| unpack(&bytes)) {
+            return Ok(sample);
+        }
+        let sample = self.source.sample(number)?;
+        atomic::write(&path, |file| file.write_all(&pack(&sample)))?;
+        // The same as from the file, whatever the source's HU are.
+        Ok(unpack(&pack(&sample)).expect("what has just been packed"))
+    }
+}
+
+fn pack(sample: &Sample) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    sample.shape.iter().for_each(|&side| bytes.extend((side as u64).to_le_bytes()));
+    for ((&hu, &label), &mask) in sample.hu.iter().zip(&sample.label).zip(&sample.mask) {
+        let value = (i32::from(hu) + ZERO_HU).clamp(0, 2 * ZERO_HU - 1) as u16;
+        let flags = if label { LABEL } else { 0 } | if mask { MASK } else { 0 };
+        bytes.extend((value | flags).to_le_bytes());
+    }
+    bytes
+}
+
+fn unpack(bytes: &[u8]) -> Option<Sample> {
+    let rest = bytes.strip_prefix(MAGIC)?;
+    let (sides, values) = rest.split_at_checked(24)?;
+    let mut shape = [0; 3];
+    for (side, bytes) in shape.iter_mut().zip(sides.chunks_exact(8)) {
+        *side = usize::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok()?;
+    }
+    let voxels = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side))?;
+    if voxels.checked_mul(2)? != values.len() {
+        return None;
+    }
+    let values: Vec<u16> = values.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    Some(Sample {
+        shape,
+        hu: values.iter().map(|&value| (i32::from(value & (LABEL - 1)) - ZERO_HU) as i16).collect(),
+        label: values.iter().map(|&value| value & LABEL != 0).collect(),
+        mask: values.iter().map(|&value| value & MASK != 0).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::training::testing::Balls;
+
+    fn options() -> Samples {
+        Samples { flip: 0.0, elastic: 0.0, hu_offset: 0.0, hu_scale: 0.0, ..Samples::default() }
+    }
+
+    #[test]
+    fn without_chance_a_sample_is_seen_as_it_is() {
+        let sample = Balls { shape: [16, 32, 16], count: 1 }.sample(0).unwrap();
+        let seen = augmented(&sample, Crop::whole(&sample), &options(), &mut Random::new(1));
+        assert_eq!(seen, plain(&sample, &options()));
+        assert!(seen.label.iter().any(|&label| label) && seen.hu.iter().all(|hu| (-20.0..=120.0).contains(hu)));
+    }
+
+    #[test]
+    fn a_flip_mirrors_the_first_axis() {
+        let sample = Balls { shape: [16; 3], count: 1 }.sample(3).unwrap();
+        let flipped = Samples { flip: 1.0, ..options() };
+        let seen = augmented(&sample, Crop::whole(&sample), &flipped, &mut Random::new(1));
+        let at = |d: usize, rest: usize| d * 256 + rest;
+        for (d, rest) in (0..16).flat_map(|d| (0..256).map(move |rest| (d, rest))) {
+            let (there, here) = (at(15 - d, rest), at(d, rest));
+            assert_eq!((seen.hu[here], seen.label[here]), (plain(&sample, &options()).hu[there], sample.label[there]));
+        }
+    }
+
+    #[test]
+    fn a_deformation_moves_nothing_along_z() {
+        // The sample's values are the number of the plane: they stay where they are.
+        let shape = [16, 16, 16];
+        let hu: Vec<i16> = (0..4096).map(|voxel| (voxel % 16) as i16).collect();
+        let sample = Sample { shape, hu: hu.clone(), label: vec![false; 4096], mask: vec![true; 4096] };
+        let options = Samples { elastic: 1.0, elastic_voxels: 3.0, ..options() };
+        let seen = augmented(&sample, Crop::whole(&sample), &options, &mut Random::new(1));
+        seen.hu.iter().zip(&hu).for_each(|(seen, &hu)| assert!((seen - f32::from(hu)).abs() < 1e-4));
+        // Along the first axis it does move.
+        let hu: Vec<i16> = (0..4096).map(|voxel| (voxel / 256) as i16).collect();
+        let sample = Sample { hu: hu.clone(), ..sample };
+        let seen = augmented(&sample, Crop::whole(&sample), &options, &mut Random::new(1));
+        assert!(seen.hu.iter().zip(&hu).any(|(seen, &hu)| (seen - f32::from(hu)).abs() > 1.0));
+    }
+
+    #[test]
+    fn crops_lie_inside_and_around_the_bleed() {
+        let sample = Balls { shape: [48, 32, 64], count: 1 }.sample(5).unwrap();
+        let mut random = Random::new(2);
+        for _ in 0..50 {
+            let crop = Crop::draw(&sample, 32, 1.0, &mut random);
+            assert!((0..3).all(|axis| crop.origin[axis] + crop.shape[axis] <= sample.shape[axis]), "{crop:?}");
+            let seen = augmented(&sample, crop, &Samples { flip: 0.5, ..options() }, &mut random);
+            assert_eq!(seen.hu.len(), 32 * 32 * 32);
+            assert!(seen.label.iter().any(|&label| label), "{crop:?}");
+        }
+    }
+
+    #[test]
+    fn the_cache_gives_what_the_source_gave() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Balls { shape: [16, 16, 32], count: 2 };
+        let expected = source.sample(1).unwrap();
+        let cache = Cache::new(source, folder.path()).unwrap();
+        assert_eq!(cache.sample(1).unwrap(), expected);
+        assert_eq!(cache.sample(1).unwrap(), expected);
+        // Half a file is made anew.
+        let path = folder.path().join("000001.sample");
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..100]).unwrap();
+        assert_eq!(cache.sample(1).unwrap(), expected);
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    }
+}

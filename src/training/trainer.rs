@@ -1,0 +1,489 @@
+//! The training itself: epochs of updates, each followed by a look at the held-out samples and a checkpoint.
+
+use super::checkpoint;
+use super::config::Config;
+use super::curves;
+use super::head;
+use super::network::{Example, Layers, Network};
+use super::optimiser::State;
+use super::parameters::Parameters;
+use super::random::{Random, mix};
+use super::sample::{self, Crop, Sample, Source};
+use crate::cpu::Instructions;
+use crate::device::Device;
+use crate::inference::Inference;
+use crate::reference::{Dropout, Loss};
+use crate::weights::{Metadata, Weights};
+use crate::{Error, Result};
+use ndarray::ArrayView3;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+/// What is multiplied with HU before the network sees them in training, so that its values are near 1. A power of 2, and folded into the exported weights
+/// without rounding: those take HU.
+const SCALE: f32 = 1.0 / 32.0;
+/// Updates for which the same samples give crops: making a sample takes longer than training on a crop of it.
+const CROPS_PER_SAMPLE: usize = 4;
+/// Thresholds of the probability among which the best for the held-out samples is taken.
+const THRESHOLDS: [f32; 13] = [0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8];
+/// Volume of a voxel of the network's grid in mL: 1.5 mm a side.
+const VOXEL_ML: f64 = 0.003_375;
+
+/// What came of an epoch: a row of `curves.csv`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Number, from 1.
+    pub epoch: usize,
+    /// Updates of the weights so far.
+    pub updates: usize,
+    /// Seconds that the epoch took.
+    pub seconds: f64,
+    /// Learning rate of its last update.
+    pub rate: f64,
+    /// Mean loss of its samples, while it was trained.
+    pub loss: f64,
+    /// Mean norm of the gradients before they were shortened.
+    pub gradient: f64,
+    /// Mean loss of the held-out samples, by the averaged weights.
+    pub held_out_loss: f64,
+    /// Mean Dice of the held-out samples with a bleed, at the best threshold.
+    pub held_out_dice: f64,
+    /// Mean volume that is found in held-out samples without a bleed, in mL.
+    pub false_ml: f64,
+    /// The best threshold.
+    pub threshold: f32,
+}
+
+/// What a training says while it goes on.
+#[derive(Clone, Debug)]
+pub enum Progress<'a> {
+    /// An update is done: its number in the epoch, those of the epoch, and its loss.
+    Update(usize, usize, f64),
+    /// An epoch is done: what came of it, and an estimate of the seconds that are left.
+    Epoch(&'a Epoch, f64),
+}
+
+/// How a training ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// All epochs.
+    pub history: Vec<Epoch>,
+    /// Whether it stopped before its last epoch because nothing improved.
+    pub early: bool,
+    /// Seconds by part, of what was done in this run of the program.
+    pub seconds: BTreeMap<&'static str, f64>,
+}
+
+/// Trains a network, or goes on where the training in `folder` was stopped. The first `held_out` samples of the source are held out.
+///
+/// The folder gets `weights.safetensors` (the averaged weights of the epoch with the least held-out loss), `curves.csv`, `curves.png`,
+/// `config.toml` and `checkpoint`. Everything but the seconds in it is the same for the same config and source. It runs on the current rayon pool.
+///
+/// # Errors
+/// [`Error::Training`] for too few samples, another config's checkpoint, and a training that has diverged; whatever the source reports; [`Error::Write`].
+pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl FnMut(Progress)) -> Result<Outcome> {
+    let problem = |text: String| Error::Training { path: folder.to_path_buf(), problem: text };
+    config.check().map_err(problem)?;
+    if source.len() <= config.data.held_out {
+        return Err(problem(format!(
+            "there are {} samples, of which {} are held out: none is left",
+            source.len(),
+            config.data.held_out
+        )));
+    }
+    std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
+    let checkpoint_path = folder.join("checkpoint");
+    let (state, history) = match checkpoint::read(&checkpoint_path, config)? {
+        Some(found) => found,
+        None => (State::new(Parameters::initial(&config.network, config.seed)?), vec![]),
+    };
+    crate::io::atomic::write(folder.join("config.toml"), |file| file.write_all(config.to_toml().as_bytes()))?;
+    let shape = source.sample(0)?.shape;
+    let mut trainer = Trainer {
+        config,
+        source,
+        state,
+        shape,
+        networks: BTreeMap::new(),
+        samples: BTreeMap::new(),
+        instructions: Instructions::best(),
+        pack_seconds: 0.0,
+    };
+    let mut history = history;
+    let mut early = false;
+    while history.len() < config.schedule.epochs {
+        let losses: Vec<f64> = history.iter().map(|epoch: &Epoch| epoch.held_out_loss).collect();
+        if config.schedule.stops(&losses) {
+            early = true;
+            break;
+        }
+        let start = Instant::now();
+        let mut row = trainer.epoch(history.len(), &mut say)?;
+        let (weights, threshold) = trainer.look(&mut row)?;
+        row.threshold = threshold;
+        if !row.loss.is_finite() || !row.held_out_loss.is_finite() {
+            return Err(problem("the training has diverged: begin anew with a lower schedule.rate or optimiser.clip".into()));
+        }
+        row.seconds = start.elapsed().as_secs_f64();
+        if losses.iter().all(|&loss| row.held_out_loss < loss) {
+            weights.write(folder.join("weights.safetensors"))?;
+        }
+        history.push(row);
+        curves::write(folder, &history)?;
+        checkpoint::write(&checkpoint_path, config, &trainer.state, &history)?;
+        let recent = &history[history.len().saturating_sub(5)..];
+        let each = recent.iter().map(|row| row.seconds).sum::<f64>() / recent.len() as f64;
+        say(Progress::Epoch(history.last().expect("it was just pushed"), each * (config.schedule.epochs - history.len()) as f64));
+    }
+    let mut seconds: BTreeMap<&'static str, f64> = BTreeMap::from([("packing", trainer.pack_seconds)]);
+    for (part, value) in trainer.networks.values().flat_map(|network| network.seconds()) {
+        *seconds.entry(part).or_default() += value;
+    }
+    Ok(Outcome { history, early, seconds })
+}
+
+struct Trainer<'a> {
+    config: &'a Config,
+    source: &'a dyn Source,
+    state: State,
+    /// Grid of the samples.
+    shape: [usize; 3],
+    /// Buffers for each grid that is trained on.
+    networks: BTreeMap<[usize; 3], Network>,
+    /// The samples of the last update.
+    samples: BTreeMap<usize, Sample>,
+    instructions: Instructions,
+    pack_seconds: f64,
+}
+
+impl Trainer<'_> {
+    /// Side of an epoch's crops; `None` where it sees whole volumes.
+    fn crop(&self, epoch: usize) -> Option<usize> {
+        match self.config.samples.patch {
+            0 => (epoch < self.config.schedule.crop_epochs).then_some(self.config.samples.crop),
+            patch => Some(patch),
+        }
+    }
+
+    /// Updates in an epoch: about the same time for crops and for whole volumes.
+    fn updates(&self, epoch: usize) -> usize {
+        let fit = |side: usize| self.shape.iter().map(|&length| length as f64 / length.min(side) as f64).product::<f64>();
+        let crops = self.crop(epoch).map_or(1.0, fit);
+        (self.config.schedule.updates as f64 * crops) as usize
+    }
+
+    /// Number of the `index`-th sample of the training: passes over all of them, each in an order of its own.
+    fn number(&self, index: usize) -> usize {
+        let held_out = self.config.data.held_out;
+        let count = self.source.len() - held_out;
+        let mut order: Vec<usize> = (0..count).collect();
+        let mut random = Random::new(self.config.seed).derive(1).derive((index / count) as u64);
+        for place in (1..count).rev() {
+            order.swap(place, random.below(place + 1));
+        }
+        held_out + order[index % count]
+    }
+
+    /// Does the updates of an epoch, counted from 0.
+    fn epoch(&mut self, epoch: usize, say: &mut impl FnMut(Progress)) -> Result<Epoch> {
+        let config = self.config;
+        let schedule = &config.schedule;
+        let total = (0..schedule.epochs).map(|epoch| self.updates(epoch)).sum();
+        let before = |updates: usize, crop: bool| if crop { updates.div_ceil(CROPS_PER_SAMPLE) } else { updates };
+        let first: usize = (0..epoch).map(|e| before(self.updates(e), self.crop(e).is_some()) * schedule.batch).sum();
+        let done: usize = (0..epoch).map(|e| self.updates(e)).sum();
+        let (updates, crop) = (self.updates(epoch), self.crop(epoch));
+        let mut row = Epoch { epoch: epoch + 1, ..Epoch::default() };
+        let mut finite = 0;
+        for update in 0..updates {
+            let group = if crop.is_some() { update / CROPS_PER_SAMPLE } else { update };
+            let numbers: Vec<usize> = (0..schedule.batch).map(|b| self.number(first + group * schedule.batch + b)).collect();
+            self.fetch(&numbers)?;
+            row.rate = schedule.rate_at(done + update, total);
+            let (loss, norm) = self.update(&numbers, crop, (done + update) as u64, row.rate)?;
+            row.loss += loss / updates as f64;
+            if norm.is_finite() {
+                row.gradient += norm;
+                finite += 1;
+            } else {
+                log::warn!("update {} of epoch {}: the gradient is not finite, the update is left out", update + 1, epoch + 1);
+            }
+            say(Progress::Update(update + 1, updates, loss));
+        }
+        row.gradient /= f64::from(finite.max(1));
+        row.updates = self.state.updates;
+        Ok(row)
+    }
+
+    /// Has the samples of an update in memory, and no others.
+    fn fetch(&mut self, numbers: &[usize]) -> Result<()> {
+        self.samples.retain(|number, _| numbers.contains(number));
+        for &number in numbers {
+            if !self.samples.contains_key(&number) {
+                let sample = self.source.sample(number)?;
+                self.check(number, &sample)?;
+                self.samples.insert(number, sample);
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, number: usize, sample: &Sample) -> Result<()> {
+        if sample.shape != self.shape {
+            return Err(Error::Shape(format!("sample {number} has {:?} voxels, the first one {:?}", sample.shape, self.shape)));
+        }
+        Ok(())
+    }
+
+    /// One update from some samples: the mean loss and the gradient's norm.
+    fn update(&mut self, numbers: &[usize], crop: Option<usize>, number: u64, rate: f64) -> Result<(f64, f64)> {
+        let config = self.config;
+        let start = Instant::now();
+        let layers = Layers::new(&config.network, &self.state.weights, self.instructions)?;
+        self.pack_seconds += start.elapsed().as_secs_f64();
+        let mut gradient = Parameters::zeros(&config.network);
+        let mut mean = 0.0;
+        for (place, sample) in numbers.iter().enumerate() {
+            let sample = &self.samples[sample];
+            let mut random = Random::new(config.seed).derive(2).derive(number).derive(place as u64);
+            let region = match crop {
+                Some(side) => Crop::draw(sample, side, config.samples.crop_bleed, &mut random),
+                None => Crop::whole(sample),
+            };
+            let mut seen = sample::augmented(sample, region, &config.samples, &mut random);
+            seen.hu.iter_mut().for_each(|hu| *hu *= SCALE);
+            let network = match self.networks.entry(seen.shape) {
+                std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+                std::collections::btree_map::Entry::Vacant(entry) => {
+                    entry.insert(Network::new(&config.network, seen.shape, self.instructions)?)
+                }
+            };
+            let key = random.bits();
+            let limit = (config.dropout.rate * (1u64 << 32) as f64) as u64;
+            let keep = |buffer: usize, voxel: usize, channel: usize| {
+                mix(key ^ mix(((buffer as u64) << 48) ^ ((channel as u64) << 36) ^ voxel as u64)) >> 32 >= limit
+            };
+            let dropout = (config.dropout.rate > 0.0 && config.dropout.levels > 0).then_some(Dropout {
+                rate: config.dropout.rate,
+                levels: config.dropout.levels,
+                keep: &keep,
+            });
+            let example = Example { input: &seen.hu, label: &seen.label, mask: &seen.mask };
+            let loss = Loss::from(config.loss);
+            mean +=
+                network.gradient(&layers, &self.state.weights, example, &loss, dropout, &mut gradient)? / numbers.len() as f64;
+        }
+        gradient.values_mut().iter_mut().for_each(|value| *value /= numbers.len() as f32);
+        Ok((mean, self.state.update(&gradient, rate, &config.optimiser)))
+    }
+
+    /// Looks at the held-out samples with the averaged weights, by the very path that segments scans. Gives the weights and the best threshold.
+    fn look(&self, row: &mut Epoch) -> Result<(Weights, f32)> {
+        let config = self.config;
+        let threads = rayon::current_num_threads();
+        let weights = self.export(None)?;
+        let mut inference = Inference::new(&weights, Device::Cpu, threads);
+        let mut dice = [0.0; THRESHOLDS.len()];
+        let mut false_ml = [0.0; THRESHOLDS.len()];
+        let mut bleeds = 0;
+        for number in 0..config.data.held_out {
+            let sample = self.source.sample(number)?;
+            self.check(number, &sample)?;
+            let hu: Vec<f32> = sample.hu.iter().map(|&hu| f32::from(hu)).collect();
+            let [d, h, w] = sample.shape;
+            let view = ArrayView3::from_shape((d, h, w), &hu).expect("a sample has a value for each voxel");
+            let mask = ArrayView3::from_shape((d, h, w), &sample.mask).expect("a sample has a value for each voxel");
+            let logits = inference.logits(view, Some(mask))?;
+            let logits = logits.as_slice().expect("a new array is in standard layout");
+            let mut by_logit = vec![0.0; logits.len()];
+            row.held_out_loss +=
+                head::loss(&config.loss.into(), logits, &sample.label, &sample.mask, &mut by_logit) / config.data.held_out as f64;
+            let label = sample.label.iter().filter(|&&label| label).count();
+            bleeds += usize::from(label > 0);
+            for (place, threshold) in THRESHOLDS.iter().enumerate() {
+                let limit = (threshold / (1.0 - threshold)).ln();
+                let found = logits.iter().filter(|&&logit| logit > limit).count();
+                let both = logits.iter().zip(&sample.label).filter(|&(&logit, &label)| label && logit > limit).count();
+                if label > 0 {
+                    dice[place] += 2.0 * both as f64 / (found + label) as f64;
+                } else {
+                    false_ml[place] += found as f64 * VOXEL_ML;
+                }
+            }
+        }
+        let best = (0..THRESHOLDS.len()).fold(0, |best, place| if dice[place] > dice[best] { place } else { best });
+        row.held_out_dice = dice[best] / bleeds.max(1) as f64;
+        row.false_ml = false_ml[best] / (config.data.held_out - bleeds).max(1) as f64;
+        Ok((self.export(Some(THRESHOLDS[best]))?, THRESHOLDS[best]))
+    }
+
+    /// The averaged weights as a weights file has them: for HU as they are.
+    ///
+    /// A network of convolutions, PReLUs and sums whose input and biases are multiplied with a positive number gives that many times the output. So the scale
+    /// of the input is folded in by the biases and by the last kernel, exactly.
+    fn export(&self, threshold: Option<f32>) -> Result<Weights> {
+        let mut parameters = self.state.average.clone();
+        for spec in self.config.network.tensors() {
+            let values = parameters.tensor_mut(&spec.name);
+            if spec.name == "outblock/binary/kernel" {
+                values.iter_mut().for_each(|value| *value *= SCALE);
+            } else if spec.name.ends_with("/bias") && spec.name != "outblock/binary/bias" {
+                values.iter_mut().for_each(|value| *value /= SCALE);
+            }
+        }
+        let metadata = Metadata {
+            origin: Some(format!("trained by ichor {}, seed {}", env!("CARGO_PKG_VERSION"), self.config.seed)),
+            license: Some(self.config.license.clone()),
+            trained_on: Some(self.config.trained_on.clone()),
+            threshold,
+            hu_range: Some(self.config.samples.hu_range),
+            input: self.config.input(),
+            others: BTreeMap::from([("training".to_string(), self.config.to_toml())]),
+        };
+        Weights::from_tensors("trained", &self.config.network, &metadata, &parameters.tensors())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::{Data, DropoutPart, Samples, Schedule};
+    use super::*;
+    use crate::network::{Activation, Description};
+    use crate::training::testing::Balls;
+
+    const SOURCE: Balls = Balls { shape: [32; 3], count: 8 };
+
+    fn config(epochs: usize) -> Config {
+        Config {
+            network: Description {
+                widths: vec![4, 8, 8],
+                convs: vec![1, 1, 1],
+                up_widths: vec![12, 8],
+                up_convs: vec![1, 1],
+                activation: Activation::Prelu,
+                ..Description::deepbleed()
+            },
+            data: Data { training: 6, held_out: 2, ..Data::default() },
+            samples: Samples { crop: 16, elastic: 0.5, ..Samples::default() },
+            schedule: Schedule { epochs, crop_epochs: 1, updates: 3, batch: 2, rate: 5e-3, warm_up: 2, ..Schedule::default() },
+            dropout: DropoutPart { rate: 0.1, levels: 1 },
+            ..Config::default()
+        }
+    }
+
+    fn run(config: &Config, folder: &Path, threads: usize) -> Outcome {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| train(config, &SOURCE, folder, |_| {})).unwrap()
+    }
+
+    #[test]
+    fn the_loss_falls_and_the_balls_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let schedule = Schedule { epochs: 3, crop_epochs: 0, updates: 10, rate: 1e-2, ..config(3).schedule };
+        let history = run(&Config { schedule, ..config(3) }, folder.path(), 2).history;
+        assert!(history[2].loss < 0.7 * history[0].loss, "{history:?}");
+        assert!(history[2].held_out_loss < 0.8 * history[0].held_out_loss, "{history:?}");
+        let weights = Weights::open(folder.path().join("weights.safetensors")).unwrap();
+        assert_eq!(weights.metadata().hu_range, Some([-20.0, 120.0]));
+        assert!(weights.metadata().others["training"].contains("warm_up = 2"));
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads_and_another_does_not() {
+        let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+        let bytes = |n: usize| std::fs::read(folders[n].path().join("weights.safetensors")).unwrap();
+        run(&config(2), folders[0].path(), 1);
+        run(&config(2), folders[1].path(), 3);
+        run(&Config { seed: 2, ..config(2) }, folders[2].path(), 2);
+        assert_eq!(bytes(0), bytes(1));
+        assert_ne!(bytes(0), bytes(2));
+    }
+
+    #[test]
+    fn a_training_that_was_stopped_goes_on_as_if_it_had_not_been() {
+        let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+        let whole = run(&config(3), folders[0].path(), 2).history;
+        // Stopped in the middle of the second epoch: the first one's checkpoint is there.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let mut epochs = 0;
+            pool.install(|| {
+                train(&config(3), &SOURCE, folders[1].path(), |progress| match progress {
+                    Progress::Epoch(..) => epochs += 1,
+                    Progress::Update(update, ..) => assert!(epochs == 0 || update < 2, "stopped"),
+                })
+            })
+        }));
+        assert!(stopped.is_err());
+        let resumed = run(&config(3), folders[1].path(), 2).history;
+        let without_seconds =
+            |history: &[Epoch]| history.iter().map(|row| Epoch { seconds: 0.0, ..row.clone() }).collect::<Vec<_>>();
+        assert_eq!(without_seconds(&whole), without_seconds(&resumed));
+        let bytes = |n: usize| std::fs::read(folders[n].path().join("weights.safetensors")).unwrap();
+        assert_eq!(bytes(0), bytes(1));
+        for name in ["curves.csv", "curves.png", "config.toml", "checkpoint"] {
+            assert!(folders[1].path().join(name).exists(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_exported_network_gives_the_trained_ones_logits() {
+        let config = config(1);
+        let mut state = State::new(Parameters::initial(&config.network, 4).unwrap());
+        // Biases that are not 0, so that the scale matters.
+        state.average.values_mut().iter_mut().filter(|value| **value == 0.0).for_each(|value| *value = 0.1);
+        let instructions = Instructions::best();
+        let (samples, networks) = (BTreeMap::new(), BTreeMap::new());
+        let trainer = Trainer {
+            config: &config,
+            source: &SOURCE,
+            state,
+            shape: [32; 3],
+            networks,
+            samples,
+            instructions,
+            pack_seconds: 0.0,
+        };
+        let seen = sample::plain(&SOURCE.sample(0).unwrap(), &config.samples);
+        let weights = trainer.export(Some(0.5)).unwrap();
+        let view = ArrayView3::from_shape((32, 32, 32), &seen.hu).unwrap();
+        let exported = Inference::new(&weights, Device::Cpu, 2).logits(view, None).unwrap();
+        let mut network = Network::new(&config.network, [32; 3], instructions).unwrap();
+        let layers = Layers::new(&config.network, &trainer.state.average, instructions).unwrap();
+        let scaled: Vec<f32> = seen.hu.iter().map(|hu| hu * SCALE).collect();
+        network.forward(&layers, &trainer.state.average, &scaled, None);
+        crate::training::testing::assert_close(network.logits(), exported.as_slice().unwrap(), 1e-4);
+    }
+
+    #[test]
+    fn each_pass_sees_every_sample_once() {
+        let config = config(1);
+        let state = State::new(Parameters::initial(&config.network, 4).unwrap());
+        let (samples, networks) = (BTreeMap::new(), BTreeMap::new());
+        let instructions = Instructions::best();
+        let trainer = Trainer {
+            config: &config,
+            source: &SOURCE,
+            state,
+            shape: [32; 3],
+            networks,
+            samples,
+            instructions,
+            pack_seconds: 0.0,
+        };
+        for pass in 0..3 {
+            let mut seen: Vec<usize> = (0..6).map(|n| trainer.number(pass * 6 + n)).collect();
+            seen.sort();
+            assert_eq!(seen, [2, 3, 4, 5, 6, 7]);
+        }
+    }
+
+    #[test]
+    fn too_few_samples_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config { data: Data { held_out: 8, ..Data::default() }, ..config(1) };
+        assert!(matches!(train(&config, &SOURCE, folder.path(), |_| {}), Err(Error::Training { .. })));
+    }
+}
