@@ -53,6 +53,8 @@ pub enum Command {
         #[command(subcommand)]
         command: Weights,
     },
+    /// Train a network on generated heads or on one's own scans
+    Train(Train),
     /// Time passes of a loaded network
     Bench(Bench),
     /// Make a head phantom with a bleed of known volume, segment it, compare
@@ -256,6 +258,28 @@ pub enum Weights {
 }
 
 #[derive(Args)]
+pub struct Train {
+    /// The options (TOML); the built-in ones if not given
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Folder for weights, curves and checkpoint; a training that was stopped goes on there
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Folder of pairs NAME.nii.gz and NAME_label.nii.gz; generated heads if not given
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Template for such pairs (NIfTI, brain alone, HU); ichor's own if not given
+    #[arg(long, value_name = "FILE", requires = "data")]
+    pub template: Option<PathBuf>,
+    /// Folder that keeps prepared samples, 2 to 4 MB each; `samples` in the output folder if not given
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Threads; all cores if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+#[derive(Args)]
 pub struct Bench {
     /// Weights file (safetensors); the built-in demonstration weights if not given
     #[arg(long, value_name = "FILE")]
@@ -360,7 +384,12 @@ impl Command {
             | Command::Network(Network { run, .. })
             | Command::Bench(Bench { run, .. })
             | Command::Demo(Demo { run, .. }) => Some(run),
-            Command::Brain(_) | Command::Register(_) | Command::Weights { .. } | Command::Phantom(_) | Command::Devices => None,
+            Command::Brain(_)
+            | Command::Register(_)
+            | Command::Weights { .. }
+            | Command::Phantom(_)
+            | Command::Train(_)
+            | Command::Devices => None,
         }
     }
 }

@@ -10,6 +10,7 @@ mod phantom;
 mod register;
 mod segment;
 pub mod talk;
+mod train;
 mod weights;
 
 use arguments::{BrainMethod, Command, Interpolation, Run};
@@ -33,6 +34,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Register(arguments) => register::run(&arguments),
         Command::Network(arguments) => network::run(&arguments),
         Command::Weights { command } => weights::run(&command),
+        Command::Train(arguments) => train::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Phantom(arguments) => phantom::run(&arguments),

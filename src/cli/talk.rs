@@ -47,14 +47,23 @@ pub fn start(talk: &Talk) {
     let _ = log::set_logger(&Messages);
 }
 
-/// A bar of `length` steps: shown on a terminal when messages are, and when there is more than one step.
+/// A bar of `length` scans: shown on a terminal when messages are, and when there is more than one.
 pub fn progress(length: usize) -> ProgressBar {
+    bar(length, "{bar:30} {pos}/{len} scans, {eta} left  {msg}")
+}
+
+/// A bar of the updates of a training's epoch.
+pub fn updates() -> ProgressBar {
+    bar(usize::MAX, "{bar:30} {pos}/{len} updates, {eta} left  {msg}")
+}
+
+fn bar(length: usize, template: &str) -> ProgressBar {
     let shown = length > 1 && log::max_level() >= LevelFilter::Info && std::io::stderr().is_terminal();
     let bar = ProgressBar::with_draw_target(
         Some(length as u64),
         if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() },
     );
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} scans, {eta} left  {msg}");
+    let style = ProgressStyle::with_template(template);
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     if shown { TERMINAL.add(bar) } else { bar }
 }

@@ -1,0 +1,72 @@
+//! `ichor train`
+
+use super::talk;
+use super::with_threads;
+use crate::cli::arguments::Train;
+use ichor::pipeline::Template;
+use ichor::training::{Cache, Config, Pairs, Phantoms, Progress, Source, train};
+use ichor::{Error, Result};
+use std::process::ExitCode;
+
+pub fn run(arguments: &Train) -> Result<ExitCode> {
+    let config = match &arguments.config {
+        Some(path) => Config::read(path)?,
+        None => Config::default(),
+    };
+    with_threads(arguments.threads, |_| {
+        let folder = &arguments.output;
+        let cache = arguments.cache.clone().unwrap_or_else(|| folder.join("samples"));
+        match &arguments.data {
+            Some(data) => {
+                let template = Template::load(arguments.template.as_deref())?.volume;
+                let most = config.data.held_out + config.data.training;
+                let pairs = Pairs::open(data, template, config.data.grid, most)?;
+                log::info!("{} pairs of scan and label in {}", pairs.len(), data.display());
+                learn(&config, &Cache::new(pairs, &cache)?, arguments)
+            }
+            None => learn(&config, &Cache::new(Phantoms::new(config.seed, &config.data)?, &cache)?, arguments),
+        }
+    })?
+}
+
+fn learn(config: &Config, source: &dyn Source, arguments: &Train) -> Result<ExitCode> {
+    let folder = &arguments.output;
+    let bar = talk::updates();
+    let outcome = train(config, source, folder, |progress| match progress {
+        Progress::Update(update, updates, loss) => {
+            bar.set_length(updates as u64);
+            bar.set_position(update as u64);
+            bar.set_message(format!("loss {loss:.4}"));
+        }
+        Progress::Epoch(row, left) => {
+            log::info!(
+                "epoch {}: loss {:.4}, held out: loss {:.4}, Dice {:.3}, {:.2} mL false; {:.0} s, {} left",
+                row.epoch,
+                row.loss,
+                row.held_out_loss,
+                row.held_out_dice,
+                row.false_ml,
+                row.seconds,
+                duration(left)
+            );
+        }
+    })?;
+    bar.finish_and_clear();
+    if outcome.early {
+        log::info!("stopped: the held-out loss has not improved for {} epochs", config.schedule.patience);
+    }
+    for (part, seconds) in &outcome.seconds {
+        log::debug!("{part}: {seconds:.1} s");
+    }
+    let least = outcome.history.iter().min_by(|a, b| a.held_out_loss.total_cmp(&b.held_out_loss));
+    let best = least.ok_or_else(|| Error::Training { path: folder.clone(), problem: "no epoch was trained".into() })?;
+    println!("{}\tepoch {}, held-out Dice {:.3}", folder.join("weights.safetensors").display(), best.epoch, best.held_out_dice);
+    println!("For research use only, not for diagnosis.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Seconds as hours and minutes.
+fn duration(seconds: f64) -> String {
+    let minutes = (seconds / 60.0).round() as u64;
+    if minutes < 60 { format!("{minutes} min") } else { format!("{} h {} min", minutes / 60, minutes % 60) }
+}
