@@ -235,9 +235,17 @@ pub enum Weights {
         /// The weights file
         file: PathBuf,
     },
-    /// Make a weights file of a TensorFlow 2 checkpoint
+    /// Write weights as ONNX, for other runtimes: HU in, logits out
+    Export {
+        /// The weights file
+        file: PathBuf,
+        /// The ONNX file to write
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Make a weights file of a TensorFlow 2 checkpoint, or of an ONNX file that `export` made
     Import {
-        /// The checkpoint's path without `.index`
+        /// The checkpoint's path without `.index`, or a file that ends in `.onnx`
         prefix: PathBuf,
         /// The weights file to write
         #[arg(short, long, value_name = "FILE")]

@@ -2,7 +2,7 @@
 
 use super::load_weights;
 use crate::cli::arguments::Weights as Command;
-use ichor::weights::{Metadata, Summary, Weights, tensorflow};
+use ichor::weights::{Metadata, Summary, Weights, onnx, tensorflow};
 use ichor::{Result, io::atomic};
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,6 +13,14 @@ pub fn run(command: &Command) -> Result<ExitCode> {
         Command::Check { file } => {
             let weights = Weights::open(file)?;
             println!("{}: good: {} parameters, SHA-256 {}", file.display(), weights.description().parameters(), weights.sha256());
+        }
+        Command::Export { file, output } => {
+            let bytes = onnx::export(&Weights::open(file)?)?;
+            atomic::write(output, |file| file.write_all(&bytes))?;
+            println!("{}: {} bytes", output.display(), bytes.len());
+        }
+        Command::Import { prefix, output, .. } if prefix.extension().is_some_and(|extension| extension == "onnx") => {
+            written(&onnx::import(prefix)?, output)?;
         }
         Command::Import { prefix, output, origin, license, convs, up_convs } => {
             let list = |values: &Vec<usize>| (!values.is_empty()).then(|| values.clone());
@@ -34,7 +42,10 @@ fn info(file: Option<&Path>, json: bool) -> Result<()> {
 }
 
 fn import(prefix: &Path, output: &Path, options: tensorflow::Options) -> Result<()> {
-    let weights = Weights::import_tensorflow(prefix, options)?;
+    written(&Weights::import_tensorflow(prefix, options)?, output)
+}
+
+fn written(weights: &Weights, output: &Path) -> Result<()> {
     atomic::write(output, |file| file.write_all(weights.bytes()))?;
     println!("{}: {} parameters, SHA-256 {}", output.display(), weights.description().parameters(), weights.sha256());
     Ok(())

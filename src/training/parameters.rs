@@ -49,7 +49,12 @@ impl Parameters {
                 let fan_in: usize = if up { spec.shape[4] } else { spec.shape[..4].iter().product() };
                 let body = spec.name.contains("/convolution") && !spec.name.starts_with("input_layer");
                 // A block's result and what it is added to have about the same variance; halved, it grows slowly from block to block.
-                let gain = if body { 0.5 } else { 1.0 };
+                let gain = match () {
+                    () if body => 0.5,
+                    // Logits begin near 0: no voxel is sure of anything yet.
+                    () if spec.name == "outblock/binary/kernel" => 0.1,
+                    () => 1.0,
+                };
                 let scale = gain * (2.0 / fan_in as f64).sqrt();
                 values.iter_mut().for_each(|value| *value = (scale * random.normal()) as f32);
             }

@@ -57,6 +57,9 @@ pub enum WeightsError {
     /// Another format.
     #[error("has format {0:?}, but this version of ichor reads {FORMAT:?}: update ichor or import the weights again")]
     Format(String),
+    /// Not a file that [`super::onnx::export`] made.
+    #[error("is no ONNX file that `ichor weights export` made, or it is damaged")]
+    NotOnnx,
     /// No `network` entry.
     #[error("does not say what its network is: its metadata has no `network`")]
     NoNetwork,

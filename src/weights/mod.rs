@@ -5,6 +5,7 @@
 //! - [`demonstration`]: weights set by hand, with which the whole path can be tested.
 //! - [`generate`]: pseudo-random weights and inputs that any language can repeat.
 //! - [`info`]: a summary for people.
+//! - [`onnx`]: export for other runtimes, and import of such files.
 //! - [`tensorflow`]: import of TensorFlow 2 checkpoints.
 
 mod bytes;
@@ -13,6 +14,7 @@ pub mod format;
 pub mod generate;
 pub mod info;
 pub mod metadata;
+pub mod onnx;
 pub mod tensorflow;
 
 pub use format::{Dtype, WeightsError};
