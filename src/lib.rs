@@ -12,6 +12,7 @@
 //! - [`cpu`]: the fast engine for machines without a GPU.
 //! - [`cuda`]: the engine for NVIDIA GPUs; with the feature `emulator`, its kernels run on a CPU under checks as well.
 //! - [`pipeline`]: clamp, brain extraction, registration, inverse transform, report: joins the above.
+//! - [`training`]: the gradients of the operations on the CPU, and the trainer, whose samples come through the pipeline.
 
 #![warn(missing_docs)]
 

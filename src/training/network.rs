@@ -197,8 +197,7 @@ impl Network {
                 let (kernel, bias) = (parameters.kernel(layer), parameters.bias(layer));
                 self.timed("input layer", |n| input::forward(n.instructions, &n.input, kernel, bias, &mut n.before[number]));
                 self.timed("pointwise", |n| {
-                    pointwise::prelu(&n.before[number], &parameters.slopes(layer), None, &mut n.buffers[*output]);
-                    n.add_input(*output);
+                    pointwise::prelu_add_input(&n.before[number], &parameters.slopes(layer), &n.input, &mut n.buffers[*output]);
                 });
             }
             Step::Down { layer, input, output } => {
@@ -218,7 +217,7 @@ impl Network {
                 self.timed("pointwise", |n| {
                     let (skip, output) = pair(&mut n.buffers, *skip, *output);
                     pointwise::prelu(&n.before[number], &parameters.slopes(layer), None, output);
-                    pointwise::concatenate(skip, layer.outputs, output);
+                    pointwise::copy_channels(skip, 0, output, layer.outputs, skip.channels);
                 });
             }
             Step::Conv { layer, input, residual, output } => {
@@ -239,20 +238,6 @@ impl Network {
                 let head = head_of(parameters, hidden, binary, &slopes);
                 self.timed("head", |n| head.forward(&n.buffers[*input], &mut n.logits));
             }
-        }
-    }
-
-    /// Adds the network's input to every channel of a buffer.
-    fn add_input(&mut self, buffer: BufferId) {
-        let ([_, height, width], channels) = (self.plan.shape, self.buffers[buffer].channels);
-        let input = &self.input;
-        for block in 0..self.buffers[buffer].blocks() {
-            let lanes = (channels - block * crate::cpu::simd::LANES).min(crate::cpu::simd::LANES);
-            self.buffers[buffer].block_mut(block).par_chunks_exact_mut(width).enumerate().for_each(|(number, row)| {
-                for (vector, x) in row.iter_mut().zip(input.line(number / height, number % height)) {
-                    vector[..lanes].iter_mut().for_each(|value| *value += x);
-                }
-            });
         }
     }
 
@@ -312,10 +297,14 @@ impl Network {
                 add(&format!("{}/bias", binary.convolution), &[found.bias]);
             }
             Step::Conv { layer, input, residual, output } => {
+                self.activation_backward(parameters, number, layer, *output, *residual, gradient);
                 if let Some(residual) = residual {
-                    self.timed("pointwise", |n| n.add_slopes(*output, *residual, written));
+                    // The block's other uses of what is added come before this one: it is the first on the way back.
+                    assert!(
+                        !std::mem::replace(&mut written[*residual], true),
+                        "a residual is the last use of a block's beginning"
+                    );
                 }
-                self.activation_backward(parameters, number, layer, *output, gradient);
                 let kernel = gradient.tensor_mut(&format!("{}/kernel", layer.convolution));
                 self.timed("conv, gradient by kernel", |n| {
                     layers.conv(layer).kernel_gradient(&n.buffers[*input], &n.slopes[*output], kernel);
@@ -329,13 +318,11 @@ impl Network {
             Step::Up { layer, input, skip, output } => {
                 self.timed("pointwise", |n| {
                     let (dy, dskip) = pair(&mut n.slopes, *output, *skip);
-                    if !written[*skip] {
-                        dskip.all_mut().fill(0.0);
-                    }
-                    pointwise::concatenate_backward(dy, layer.outputs, dskip);
-                    written[*skip] = true;
+                    let channels = dskip.channels;
+                    pointwise::copy_channels(dy, layer.outputs, dskip, 0, channels);
                 });
-                self.activation_backward(parameters, number, layer, *output, gradient);
+                assert!(!std::mem::replace(&mut written[*skip], true), "a skip connection is the last use of an encoder's block");
+                self.activation_backward(parameters, number, layer, *output, None, gradient);
                 let kernel = gradient.tensor_mut(&format!("{}/kernel", layer.convolution));
                 self.timed("down and up", |n| {
                     let strided = layers.strided(layer);
@@ -346,7 +333,7 @@ impl Network {
                 written[*input] = true;
             }
             Step::Down { layer, input, output } => {
-                self.activation_backward(parameters, number, layer, *output, gradient);
+                self.activation_backward(parameters, number, layer, *output, None, gradient);
                 let kernel = gradient.tensor_mut(&format!("{}/kernel", layer.convolution));
                 self.timed("down and up", |n| {
                     let strided = layers.strided(layer);
@@ -357,7 +344,7 @@ impl Network {
                 written[*input] = true;
             }
             Step::Input { layer, output } => {
-                self.activation_backward(parameters, number, layer, *output, gradient);
+                self.activation_backward(parameters, number, layer, *output, None, gradient);
                 let kernel = gradient.tensor_mut(&format!("{}/kernel", layer.convolution));
                 self.timed("input layer", |n| {
                     input::kernel_gradient(n.instructions, &n.input, &n.slopes[*output], kernel);
@@ -366,34 +353,28 @@ impl Network {
         }
     }
 
-    /// Adds the derivative by one buffer to that by another.
-    fn add_slopes(&mut self, from: BufferId, to: BufferId, written: &mut [bool]) {
-        let (from, target) = pair(&mut self.slopes, from, to);
-        if written[to] {
-            pointwise::add(from, target);
-        } else {
-            target
-                .all_mut()
-                .par_chunks_mut(1 << 16)
-                .zip(from.all().par_chunks(1 << 16))
-                .for_each(|(to, from)| to.copy_from_slice(from));
-        }
-        written[to] = true;
-    }
-
-    /// From the derivative by a layer's activated result to that before its activation, with those by slopes and bias.
+    /// From the derivative by a layer's activated result to that before its activation, with those by slopes and bias; for a residual connection the
+    /// former is also that by what is added.
     fn activation_backward(
         &mut self,
         parameters: &Parameters,
         step: usize,
         layer: &Layer,
         output: BufferId,
+        residual: Option<BufferId>,
         gradient: &mut Parameters,
     ) {
         let (mut by_slopes, mut by_bias) = (vec![0.0; layer.outputs], vec![0.0; layer.outputs]);
         self.timed("pointwise", |n| {
             let slopes = parameters.slopes(layer);
-            pointwise::prelu_backward(&n.before[step], &slopes, &mut n.slopes[output], &mut by_slopes, &mut by_bias);
+            let (dy, residual) = match residual {
+                Some(residual) => {
+                    let [dy, residual] = n.slopes.get_disjoint_mut([output, residual]).expect("two buffers of the plan");
+                    (dy, Some(residual))
+                }
+                None => (&mut n.slopes[output], None),
+            };
+            pointwise::prelu_backward(&n.before[step], &slopes, dy, residual, &mut by_slopes, &mut by_bias);
         });
         let mut add = |name: &str, values: &[f32]| {
             gradient.tensor_mut(name).iter_mut().zip(values).for_each(|(sum, value)| *sum += value);

@@ -1,5 +1,6 @@
 //! What is done to each value by itself: activation, residual and skip connections, dropout, and their gradients.
 
+use super::input::Padded;
 use super::values::{Values, padded};
 use crate::cpu::simd::LANES;
 use rayon::prelude::*;
@@ -32,29 +33,63 @@ pub fn prelu(z: &Values, slopes: &[f32], residual: Option<&Values>, y: &mut Valu
     }
 }
 
+/// `y = prelu(z) + x` in each channel, for the network's input x.
+pub fn prelu_add_input(z: &Values, slopes: &[f32], x: &Padded, y: &mut Values) {
+    let ([_, height, width], channels) = (z.shape, z.channels);
+    for block in 0..z.blocks() {
+        let slopes = slopes_of(slopes, block);
+        let present: Vector = std::array::from_fn(|i| if block * LANES + i < channels { 1.0 } else { 0.0 });
+        let rows = z.block(block).par_chunks_exact(width).zip(y.block_mut(block).par_chunks_exact_mut(width)).enumerate();
+        rows.for_each(|(number, (from, to))| {
+            for ((z, y), x) in from.iter().zip(to).zip(x.line(number / height, number % height)) {
+                *y = std::array::from_fn(|i| present[i] * x + if z[i] > 0.0 { z[i] } else { slopes[i] * z[i] });
+            }
+        });
+    }
+}
+
 /// From the gradient `dy` of prelu(z) to that of z, in its place, with those by the slopes and by the bias that z ends with, which are added to
-/// `by_slopes` and `by_bias`. Of `dy` the blocks that z has are changed.
-pub fn prelu_backward(z: &Values, slopes: &[f32], dy: &mut Values, by_slopes: &mut [f32], by_bias: &mut [f32]) {
+/// `by_slopes` and `by_bias`. Of `dy` the blocks that z has are changed. For a residual connection `dy` is copied to `residual` first.
+pub fn prelu_backward(
+    z: &Values,
+    slopes: &[f32],
+    dy: &mut Values,
+    residual: Option<&mut Values>,
+    by_slopes: &mut [f32],
+    by_bias: &mut [f32],
+) {
+    let mut residual = residual;
     for block in 0..z.blocks() {
         let factor = slopes_of(slopes, block);
-        let sums: Vec<[Vector; 2]> = z
-            .block(block)
-            .par_chunks(CHUNK)
-            .zip(dy.block_mut(block).par_chunks_mut(CHUNK))
-            .map(|(from, to)| {
-                let [mut slopes, mut bias] = [[0.0; LANES]; 2];
-                for (z, dy) in from.iter().zip(to) {
-                    for i in 0..LANES {
-                        let (value, slope) = (z[i], dy[i]);
-                        let below = value.min(0.0);
-                        slopes[i] += slope * below;
-                        dy[i] = if value > 0.0 { slope } else { factor[i] * slope };
-                        bias[i] += dy[i];
+        let change = |z: &Vector, dy: &mut Vector, [slopes, bias]: &mut [Vector; 2]| {
+            for i in 0..LANES {
+                let (value, slope) = (z[i], dy[i]);
+                slopes[i] += slope * value.min(0.0);
+                dy[i] = if value > 0.0 { slope } else { factor[i] * slope };
+                bias[i] += dy[i];
+            }
+        };
+        let parts = z.block(block).par_chunks(CHUNK).zip(dy.block_mut(block).par_chunks_mut(CHUNK));
+        let sums: Vec<[Vector; 2]> = match &mut residual {
+            Some(residual) => parts
+                .zip(residual.block_mut(block).par_chunks_mut(CHUNK))
+                .map(|((from, to), copies)| {
+                    let mut sums = [[0.0; LANES]; 2];
+                    for ((z, dy), copy) in from.iter().zip(to).zip(copies) {
+                        *copy = *dy;
+                        change(z, dy, &mut sums);
                     }
-                }
-                [slopes, bias]
-            })
-            .collect();
+                    sums
+                })
+                .collect(),
+            None => parts
+                .map(|(from, to)| {
+                    let mut sums = [[0.0; LANES]; 2];
+                    from.iter().zip(to).for_each(|(z, dy)| change(z, dy, &mut sums));
+                    sums
+                })
+                .collect(),
+        };
         let channels = block * LANES..z.channels.min((block + 1) * LANES);
         for (lane, channel) in channels.enumerate() {
             by_slopes[channel] += sums.iter().map(|[slopes, _]| f64::from(slopes[lane])).sum::<f64>() as f32;
@@ -63,56 +98,21 @@ pub fn prelu_backward(z: &Values, slopes: &[f32], dy: &mut Values, by_slopes: &m
     }
 }
 
-/// `y = y + x`.
-pub fn add(x: &Values, y: &mut Values) {
-    x.all().par_chunks(CHUNK * LANES).zip(y.all_mut().par_chunks_mut(CHUNK * LANES)).for_each(|(x, y)| {
-        y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
-    });
-}
-
-/// Writes the channels of `skip` after the first `half` of `y`: the end of a concatenation.
-pub fn concatenate(skip: &Values, half: usize, y: &mut Values) {
-    each_channel(skip, half, y, |skip, y| *y = *skip);
-}
-
-/// Adds the channels after the first `half` of `dy` to `dskip`: the gradient of [`concatenate`].
-pub fn concatenate_backward(dy: &Values, half: usize, dskip: &mut Values) {
-    let (voxels, channels) = (dskip.voxels(), dskip.channels);
-    for_runs(channels, half, |from, to, len| {
-        let source = &dy.all()[to / LANES * voxels * LANES..][..voxels * LANES];
-        let target = &mut dskip.all_mut()[from / LANES * voxels * LANES..][..voxels * LANES];
+/// Copies `count` channels from `first` on to those from `to_first` on: a half of a concatenation, there or back.
+pub fn copy_channels(from: &Values, first: usize, to: &mut Values, to_first: usize, count: usize) {
+    let len = from.voxels() * LANES;
+    let mut done = 0;
+    while done < count {
+        let (a, b) = (first + done, to_first + done);
+        // As many as lie in one block on both sides.
+        let run = (count - done).min(LANES - a % LANES).min(LANES - b % LANES);
+        let (source, target) = (&from.all()[a / LANES * len..][..len], &mut to.all_mut()[b / LANES * len..][..len]);
         source.par_chunks(CHUNK * LANES).zip(target.par_chunks_mut(CHUNK * LANES)).for_each(|(source, target)| {
             for (source, target) in source.chunks_exact(LANES).zip(target.chunks_exact_mut(LANES)) {
-                let source = &source[to % LANES..][..len];
-                target[from % LANES..][..len].iter_mut().zip(source).for_each(|(target, source)| *target += source);
+                target[b % LANES..][..run].copy_from_slice(&source[a % LANES..][..run]);
             }
         });
-    });
-}
-
-/// Calls `each` for every value of `skip` and its place among the channels of `y` after `half`.
-fn each_channel(skip: &Values, half: usize, y: &mut Values, each: impl Fn(&f32, &mut f32) + Sync) {
-    let voxels = skip.voxels();
-    for_runs(skip.channels, half, |from, to, len| {
-        let source = &skip.all()[from / LANES * voxels * LANES..][..voxels * LANES];
-        let target = &mut y.all_mut()[to / LANES * voxels * LANES..][..voxels * LANES];
-        source.par_chunks(CHUNK * LANES).zip(target.par_chunks_mut(CHUNK * LANES)).for_each(|(source, target)| {
-            for (source, target) in source.chunks_exact(LANES).zip(target.chunks_exact_mut(LANES)) {
-                let target = &mut target[to % LANES..][..len];
-                source[from % LANES..][..len].iter().zip(target).for_each(|(source, target)| each(source, target));
-            }
-        });
-    });
-}
-
-/// Runs of channels `from ..` of the second part of a concatenation, at `to ..` of the whole, that lie in one block on both sides.
-fn for_runs(channels: usize, half: usize, mut each: impl FnMut(usize, usize, usize)) {
-    let mut from = 0;
-    while from < channels {
-        let to = half + from;
-        let len = (channels - from).min(LANES - from % LANES).min(LANES - to % LANES);
-        each(from, to, len);
-        from += len;
+        done += run;
     }
 }
 
