@@ -184,3 +184,43 @@ fn the_stages_alone_give_the_same_network_input() {
     let mask = ichor::io::nifti::read(path("out/scan_template_ich.nii.gz")).unwrap().volume;
     assert!(probability.voxels().iter().zip(mask.voxels()).all(|(p, m)| *m == 0.0 || *p > 0.5));
 }
+
+#[test]
+fn a_network_is_trained_on_pairs_of_scan_and_label_and_segments() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let data = path("pairs");
+    std::fs::create_dir(&data).unwrap();
+    let affine = Affine::new([[-3.0, 0.0, 0.0], [0.0, 3.1, 0.0], [0.0, 0.0, 4.0]], [99.0, -105.0, -104.0]);
+    let head = phantom::head_on(Grid { shape: [64, 70, 48], affine });
+    for name in ["a", "b"] {
+        raw_nifti::write(&data.join(format!("{name}.nii")), &head.scan, Codes::Both);
+        raw_nifti::write(&data.join(format!("{name}_label.nii")), &head.bleed.map(|&blood| f32::from(u8::from(blood))), Codes::Both);
+    }
+    let config = path("config.toml");
+    let options = "license = \"none\"\n[network]\nkernel = [5, 5, 5]\nstride = [2, 2, 2]\nwidths = [2, 3]\nconvs = [1, 1]\nup_widths = [4]\nup_convs = [1]\n\
+                   shared = true\nactivation = \"prelu\"\n[data]\nheld_out = 1\ngrid = [112, 128, 112]\n[schedule]\nepochs = 1\ncrop_epochs = 0\nupdates = 2\nbatch = 1\n";
+    std::fs::write(&config, options).unwrap();
+    let output = path("trained");
+    let train = || ichor(&["train", "--config", text(&config), "--data", text(&data), "-o", text(&output)]);
+    let first = train();
+    assert!(first.status.success(), "{}", said(&first));
+    assert!(said(&first).contains("epoch 1: loss"), "{}", said(&first));
+    let weights = output.join("weights.safetensors");
+    let bytes = std::fs::read(&weights).unwrap();
+    // The label reached the network's grid: the second highest bit of a voxel says blood.
+    let sample = std::fs::read(output.join("samples/000000.sample")).unwrap();
+    let blood = sample[32..].chunks_exact(2).filter(|pair| pair[1] & 0x40 != 0).count() as f64 * 0.003_375;
+    assert!((blood - head.bleed_ml()).abs() < 0.2 * head.bleed_ml(), "{blood} mL of {}", head.bleed_ml());
+
+    // All epochs are done: the same command changes nothing. Other options are refused.
+    assert!(train().status.success());
+    assert_eq!(std::fs::read(&weights).unwrap(), bytes);
+    std::fs::write(&config, options.replace("batch = 1", "batch = 2")).unwrap();
+    assert!(said(&train()).contains("another config"));
+
+    let mask = path("mask");
+    let segment = ichor(&["segment", text(&data.join("a.nii")), "-o", text(&mask), "--weights", text(&weights)]);
+    assert!(segment.status.success(), "{}", said(&segment));
+    assert!(mask.join("a_ich.nii.gz").exists());
+}
