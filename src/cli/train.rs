@@ -16,15 +16,16 @@ pub fn run(arguments: &Train) -> Result<ExitCode> {
     with_threads(arguments.threads, |_| {
         let folder = &arguments.output;
         let cache = arguments.cache.clone().unwrap_or_else(|| folder.join("samples"));
+        let planar = config.network.is_planar();
         match &arguments.data {
             Some(data) => {
                 let template = Template::load(arguments.template.as_deref())?.volume;
                 let most = config.data.held_out + config.data.training;
-                let pairs = Pairs::open(data, template, config.data.grid, most)?;
+                let pairs = Pairs::open(data, template, (!planar).then_some(config.data.grid), most)?;
                 log::info!("{} pairs of scan and label in {}", pairs.len(), data.display());
                 learn(&config, &Cache::new(pairs, &cache)?, arguments)
             }
-            None => learn(&config, &Cache::new(Phantoms::new(config.seed, &config.data)?, &cache)?, arguments),
+            None => learn(&config, &Cache::new(Phantoms::new(config.seed, &config.data, planar)?, &cache)?, arguments),
         }
     })?
 }

@@ -327,7 +327,7 @@ fn network_logits(inference: &mut Inference, input: &Volume<f32>, sought: Option
 }
 
 /// The same slices with 512x512 voxels over the same field of view.
-fn slice_grid(grid: &Grid) -> Grid {
+pub(crate) fn slice_grid(grid: &Grid) -> Grid {
     let [ni, nj, nk] = grid.shape;
     let (si, sj) = (ni as f64 / SLICE_SIDE as f64, nj as f64 / SLICE_SIDE as f64);
     // Voxel edges coincide: centre n of the new row lies at (n + 1/2) s - 1/2 of the old one.

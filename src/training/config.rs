@@ -71,7 +71,8 @@ pub struct Samples {
     pub hu_scale: f64,
     /// Side of the crops that a training begins with, around bleeds as a rule, in voxels.
     pub crop: usize,
-    /// Share of crops around a voxel of a bleed, where there is one; the others are around any voxel of the brain.
+    /// Share of crops around a voxel of a bleed, where there is one; the others are around any voxel of the brain. The same for the slices of a 2D network,
+    /// which sees single slices in all epochs.
     pub crop_bleed: f64,
     /// Side of a patch network's patches, 64 or 32: all of its training is on such crops. 0 for a network that sees whole volumes.
     pub patch: usize,
@@ -254,10 +255,6 @@ impl Config {
     pub fn check(&self) -> std::result::Result<(), String> {
         let need = |good: bool, what: &str| if good { Ok(()) } else { Err(what.to_string()) };
         self.network.validate().map_err(|error| error.to_string())?;
-        need(
-            !self.network.is_planar(),
-            "network: a planar network (2D) cannot be trained yet: give kernel and stride along all axes",
-        )?;
         let (s, t, o) = (&self.samples, &self.schedule, &self.optimiser);
         need(self.data.training > 0 && self.data.held_out > 0, "data.training and data.held_out must be at least 1")?;
         need(!self.data.thickness_mm.is_empty(), "data.thickness_mm must have a value")?;
@@ -279,6 +276,7 @@ impl Config {
             s.patch == 0 || ((s.patch == 32 || s.patch == 64) && fits([s.patch; 3])),
             "samples.patch must be 0, 32 or 64, a multiple of what the network needs",
         )?;
+        need(s.patch == 0 || !self.network.is_planar(), "samples.patch is for networks in 3D")?;
         need(fits(self.data.grid), &format!("data.grid must be a multiple of {multiple:?}, as the network needs"))?;
         need(t.epochs > 0 && t.updates > 0 && t.batch > 0, "schedule.epochs, .updates and .batch must be at least 1")?;
         need(t.patience > 0, "schedule.patience must be at least 1")?;
@@ -301,6 +299,7 @@ impl Config {
     /// What the trained network is run on.
     pub fn input(&self) -> InputKind {
         match self.samples.patch {
+            0 if self.network.is_planar() => InputKind::NativeSlices,
             0 => InputKind::Template,
             patch => InputKind::TemplatePatches { patch },
         }
@@ -352,6 +351,10 @@ mod tests {
             ("[schedule]\nepoch = 3", "epoch"),
             ("[samples]\ncrop = 50", "samples.crop"),
             ("[samples]\npatch = 48", "samples.patch"),
+            (
+                "[network]\nkernel = [1, 5, 5]\nstride = [1, 2, 2]\nwidths = [4, 8]\nconvs = [1, 1]\nup_widths = [8]\nup_convs = [1]\nshared = true\nactivation = \"relu\"\n[samples]\npatch = 64",
+                "samples.patch",
+            ),
             ("[optimiser]\nbeta1 = 1.0", "beta1"),
             ("[dropout]\nrate = 1.0", "dropout.rate"),
             ("[data]\nheld_out = 0", "held_out"),

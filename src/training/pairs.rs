@@ -5,7 +5,7 @@ use crate::io::nifti;
 use crate::pipeline::segment::{self, BrainSource};
 use crate::pipeline::{brain, registration, space};
 use crate::volume::orientation::{self, Orientation};
-use crate::volume::{Volume, resample};
+use crate::volume::{Affine, Volume, resample};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -14,18 +14,19 @@ use std::path::{Path, PathBuf};
 pub struct Pairs {
     pairs: Vec<[PathBuf; 2]>,
     template: Volume<f32>,
-    shape: [usize; 3],
+    shape: Option<[usize; 3]>,
 }
 
 const EXTENSIONS: [&str; 2] = [".nii.gz", ".nii"];
 const LABEL: &str = "_label";
 
 impl Pairs {
-    /// The pairs of a folder, to be cut to `shape` voxels around the brain in the space of `template`; at most `most` of them.
+    /// The pairs of a folder, at most `most` of them: to be cut to `shape` voxels around the brain in the space of `template`, or, with none, as their own slices for
+    /// a 2D network.
     ///
     /// # Errors
     /// [`Error::Read`] where the folder cannot be read, [`Error::Training`] where it holds no pair.
-    pub fn open(folder: &Path, template: Volume<f32>, shape: [usize; 3], most: usize) -> Result<Pairs> {
+    pub fn open(folder: &Path, template: Volume<f32>, shape: Option<[usize; 3]>, most: usize) -> Result<Pairs> {
         let mut names: Vec<String> = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(Error::read(folder))? {
             names.push(entry.map_err(Error::read(folder))?.file_name().to_string_lossy().into_owned());
@@ -58,6 +59,10 @@ impl Source for Pairs {
         self.pairs.len()
     }
 
+    fn key(&self) -> String {
+        format!("pairs {:?} {:?} {:?}", self.shape, self.pairs, self.template.grid())
+    }
+
     fn sample(&self, number: usize) -> Result<Sample> {
         let [scan, label] = &self.pairs[number];
         let volume = nifti::read(scan)?.volume;
@@ -75,19 +80,28 @@ impl Source for Pairs {
         let prepared = segment::prepare(volume, &BrainSource::Extract(brain::Options::default()), scan)?;
         let marked =
             if Orientation::of(&marked.grid().affine) == Orientation::RAS { marked } else { orientation::to_ras(&marked) };
-        let found = registration::register(&prepared.masked, &self.template, &registration::Options::default());
-        let to_scan = found.map_err(Error::registration(scan))?.template_to_scan;
-        let template = self.template.grid();
-        let hu = resample::linear(&prepared.masked, template, &to_scan, 0.0)?;
-        let brain = resample::nearest(&prepared.brain, template, &to_scan, false)?;
+        let (grid, to_scan) = match self.shape {
+            Some(_) => {
+                let found = registration::register(&prepared.masked, &self.template, &registration::Options::default());
+                (self.template.grid().clone(), found.map_err(Error::registration(scan))?.template_to_scan)
+            }
+            None => (segment::slice_grid(prepared.masked.grid()), Affine::IDENTITY),
+        };
+        let hu = resample::linear(&prepared.masked, &grid, &to_scan, 0.0)?;
+        let brain = resample::nearest(&prepared.brain, &grid, &to_scan, false)?;
         // A voxel is blood where more than half of it is.
-        let share = resample::linear(&marked.map(|&inside| f32::from(u8::from(inside))), template, &to_scan, 0.0)?;
-        Ok(cut(&hu, &share.map(|&share| share > 0.5), &brain, self.shape))
+        let share = resample::linear(&marked.map(|&inside| f32::from(u8::from(inside))), &grid, &to_scan, 0.0)?;
+        let label = share.map(|&share| share > 0.5);
+        Ok(match self.shape {
+            Some(shape) => cut(&hu, &label, &brain, shape),
+            None => Sample::slices(&hu, &label, &brain),
+        })
     }
 }
 
 /// The box of `shape` voxels around the middle of the brain, in the network's order; beyond the volumes there is nothing.
-pub(super) fn cut(hu: &Volume<f32>, label: &Volume<bool>, brain: &Volume<bool>, shape: [usize; 3]) -> Sample {
+fn cut(hu: &Volume<f32>, label: &Volume<bool>, brain: &Volume<bool>, shape: [usize; 3]) -> Sample {
+    let voxel_ml = hu.grid().voxel_mm3() / 1000.0;
     let (hu, label, brain) = (space::view(hu), space::view(label), space::view(brain));
     let (mut low, mut high) = ([usize::MAX; 3], [0; 3]);
     for ((i, j, k), _) in brain.indexed_iter().filter(|&(_, &inside)| inside) {
@@ -99,7 +113,7 @@ pub(super) fn cut(hu: &Volume<f32>, label: &Volume<bool>, brain: &Volume<bool>, 
     // In voxels of the volume, below 0 where the box begins before it.
     let origin =
         [0, 1, 2].map(|axis| (low[axis].min(high[axis]) as isize + high[axis] as isize + 1 - shape[axis] as isize).div_euclid(2));
-    let mut sample = Sample { shape, hu: vec![], label: vec![], mask: vec![] };
+    let mut sample = Sample { shape, planar: false, voxel_ml, hu: vec![], label: vec![], mask: vec![] };
     for voxel in 0..shape.iter().product::<usize>() {
         let within = [voxel / (shape[1] * shape[2]), voxel / shape[2] % shape[1], voxel % shape[2]];
         let at = [0, 1, 2].map(|axis| (origin[axis] + within[axis] as isize) as usize);
@@ -114,7 +128,7 @@ pub(super) fn cut(hu: &Volume<f32>, label: &Volume<bool>, brain: &Volume<bool>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::volume::{Affine, Grid};
+    use crate::volume::Grid;
 
     fn volume<T: Copy>(shape: [usize; 3], value: impl Fn([usize; 3]) -> T) -> Volume<T> {
         let grid = Grid { shape, affine: Affine::IDENTITY };
@@ -144,7 +158,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.nii.gz"), b"").unwrap();
         std::fs::write(folder.path().join("b_label.nii.gz"), b"").unwrap();
-        let open = || Pairs::open(folder.path(), volume([1; 3], |_| 0.0), [16; 3], 100);
+        let open = || Pairs::open(folder.path(), volume([1; 3], |_| 0.0), Some([16; 3]), 100);
         assert!(matches!(open(), Err(Error::Training { .. })));
         std::fs::write(folder.path().join("a_label.nii"), b"").unwrap();
         assert_eq!(open().unwrap().pairs, [["a.nii.gz", "a_label.nii"].map(|name| folder.path().join(name))]);

@@ -3,15 +3,22 @@
 use super::config::Samples;
 use super::random::Random;
 use crate::io::atomic;
+use crate::pipeline::space;
+use crate::volume::Volume;
 use crate::{Error, Result};
+use ndarray::ArrayView3;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
-/// A brain on the network's grid with what is to be found in it. Arrays are (D, H, W) = (i, j, k), W fastest.
+/// A brain on the network's grid with what is to be found in it. Arrays are (D, H, W) = (i, j, k), W fastest; those for a 2D network (k, i, j).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// The grid: multiples of what the network needs.
     pub shape: [usize; 3],
+    /// Whether it is for a 2D network.
+    pub planar: bool,
+    /// Volume of a voxel in mL.
+    pub voxel_ml: f64,
     /// Whole HU; 0 outside of the brain.
     pub hu: Vec<i16>,
     /// Where blood is.
@@ -20,7 +27,35 @@ pub struct Sample {
     pub mask: Vec<bool>,
 }
 
-/// Where samples come from. All have the same grid.
+impl Sample {
+    /// A sample of a scan in the network's space with its label and brain, for a network in 3D.
+    ///
+    /// # Panics
+    /// Where the grids differ in size.
+    pub fn volume(scan: &Volume<f32>, label: &Volume<bool>, brain: &Volume<bool>) -> Sample {
+        Sample::of(space::view(scan), space::view(label), space::view(brain), false, scan.grid().voxel_mm3() / 1000.0)
+    }
+
+    /// A sample of a scan's own slices, axes in the order nearest to RAS, for a 2D network.
+    ///
+    /// # Panics
+    /// Where the grids differ in size.
+    pub fn slices(scan: &Volume<f32>, label: &Volume<bool>, brain: &Volume<bool>) -> Sample {
+        let order = [2, 0, 1];
+        let (scan_view, label) = (space::view(scan).permuted_axes(order), space::view(label).permuted_axes(order));
+        Sample::of(scan_view, label, space::view(brain).permuted_axes(order), true, scan.grid().voxel_mm3() / 1000.0)
+    }
+
+    fn of(scan: ArrayView3<f32>, label: ArrayView3<bool>, brain: ArrayView3<bool>, planar: bool, voxel_ml: f64) -> Sample {
+        assert_eq!((scan.dim(), scan.dim()), (label.dim(), brain.dim()), "scan, label and brain have the same grid");
+        let (depth, height, width) = scan.dim();
+        let hu = scan.iter().zip(brain).map(|(hu, &inside)| if inside { hu.round() as i16 } else { 0 }).collect();
+        let label = label.iter().zip(brain).map(|(&label, &inside)| label && inside).collect();
+        Sample { shape: [depth, height, width], planar, voxel_ml, hu, label, mask: brain.iter().copied().collect() }
+    }
+}
+
+/// Where samples come from. All have the same grid; those for a 2D network may have different numbers of slices.
 pub trait Source: Sync {
     /// Number of samples, numbered from 0.
     fn len(&self) -> usize;
@@ -29,6 +64,9 @@ pub trait Source: Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// What the samples depend on, so that those of others are not taken for them.
+    fn key(&self) -> String;
 
     /// A sample, the same at every call.
     ///
@@ -59,22 +97,28 @@ pub struct Crop {
     pub shape: [usize; 3],
 }
 
+/// A voxel of those that are flagged, each as likely as any other; `None` where there is none.
+fn any_of(flags: &[bool], random: &mut Random) -> Option<usize> {
+    let count = flags.iter().filter(|&&flag| flag).count();
+    if count == 0 {
+        return None;
+    }
+    flags.iter().enumerate().filter(|&(_, &flag)| flag).nth(random.below(count)).map(|(place, _)| place)
+}
+
 impl Crop {
-    /// A cube of `side` voxels (less where the grid is smaller) around a voxel of a bleed with probability `bleed`, else around one of the brain.
-    pub fn draw(sample: &Sample, side: usize, bleed: f64, random: &mut Random) -> Crop {
-        let of = |flags: &[bool], random: &mut Random| -> Option<usize> {
-            let count = flags.iter().filter(|&&flag| flag).count();
-            if count == 0 {
-                return None;
-            }
-            let wanted = random.below(count);
-            flags.iter().enumerate().filter(|&(_, &flag)| flag).nth(wanted).map(|(place, _)| place)
-        };
+    /// A voxel of a bleed with probability `bleed`, where there is one, else one of the brain.
+    fn centre(sample: &Sample, bleed: f64, random: &mut Random) -> [usize; 3] {
         let around_bleed = random.uniform() < bleed;
-        let centre = if around_bleed { of(&sample.label, random) } else { None };
-        let centre = centre.or_else(|| of(&sample.mask, random)).unwrap_or(0);
+        let centre = if around_bleed { any_of(&sample.label, random) } else { None };
+        let centre = centre.or_else(|| any_of(&sample.mask, random)).unwrap_or(0);
         let [_, height, width] = sample.shape;
-        let centre = [centre / (height * width), centre / width % height, centre % width];
+        [centre / (height * width), centre / width % height, centre % width]
+    }
+
+    /// A cube of `side` voxels (less where the grid is smaller) around a voxel of a bleed with probability `bleed`, else around one of the brain.
+    pub fn cube(sample: &Sample, side: usize, bleed: f64, random: &mut Random) -> Crop {
+        let centre = Crop::centre(sample, bleed, random);
         let shape = sample.shape.map(|length| length.min(side));
         // The voxel may lie anywhere in the middle half of the crop.
         let origin = [0, 1, 2].map(|axis| {
@@ -84,13 +128,19 @@ impl Crop {
         Crop { origin, shape }
     }
 
+    /// A slice of a sample for a 2D network: with probability `bleed` one with blood, each weighted by its area of blood; else one weighted by its area of brain.
+    pub fn slice(sample: &Sample, bleed: f64, random: &mut Random) -> Crop {
+        let [slice, ..] = Crop::centre(sample, bleed, random);
+        Crop { origin: [slice, 0, 0], shape: [1, sample.shape[1], sample.shape[2]] }
+    }
+
     /// All of a sample.
     pub fn whole(sample: &Sample) -> Crop {
         Crop { origin: [0; 3], shape: sample.shape }
     }
 }
 
-/// A smooth displacement within the planes of i and j: normal at the points of a coarse grid, linear between them. None along k, which is z.
+/// A smooth displacement within the planes of i and j: normal at the points of a coarse grid, linear between them. None along z.
 struct Elastic {
     spacing: f64,
     counts: [usize; 3],
@@ -140,8 +190,11 @@ pub fn augmented(sample: &Sample, crop: Crop, options: &Samples, random: &mut Ra
     let elastic = (random.uniform() < options.elastic).then(|| Elastic::draw(sample.shape, options, random));
     let offset = (options.hu_offset * random.normal()) as f32;
     let scale = (1.0 + options.hu_scale * random.normal()) as f32;
-    let [depth, height, width] = sample.shape;
+    // The axes of i, which is left to right, and j.
+    let [left, front] = if sample.planar { [1, 2] } else { [0, 1] };
+    let [_, height, width] = sample.shape;
     let [low, high] = options.hu_range;
+    let place = |at: [usize; 3]| (at[0] * height + at[1]) * width + at[2];
     let voxels: Vec<(f32, bool, bool)> = (0..crop.shape.iter().product::<usize>())
         .into_par_iter()
         .map(|voxel| {
@@ -149,22 +202,25 @@ pub fn augmented(sample: &Sample, crop: Crop, options: &Samples, random: &mut Ra
             let mut at = [0, 1, 2].map(|axis| crop.origin[axis] + within[axis]);
             if flip {
                 // The crop is mirrored in itself: what it is around stays in it.
-                at[0] = crop.origin[0] + crop.shape[0] - 1 - within[0];
+                at[left] = crop.origin[left] + crop.shape[left] - 1 - within[left];
             }
-            let place = |i: usize, j: usize| (i * height + j) * width + at[2];
             let Some(elastic) = &elastic else {
-                let place = place(at[0], at[1]);
+                let place = place(at);
                 return (f32::from(sample.hu[place]), sample.label[place], sample.mask[place]);
             };
             let moved = elastic.at(at);
-            let p = [0, 1].map(|axis| (at[axis] as f32 + moved[axis]).clamp(0.0, (sample.shape[axis] - 1) as f32));
-            let nearest = place(p[0].round() as usize, p[1].round() as usize);
-            let (i, j) = (p[0] as usize, p[1] as usize);
-            let (si, sj) = (p[0].fract(), p[1].fract());
-            let (i1, j1) = ((i + 1).min(depth - 1), (j + 1).min(height - 1));
-            let hu = |i: usize, j: usize| f32::from(sample.hu[place(i, j)]);
-            let value = (1.0 - si) * ((1.0 - sj) * hu(i, j) + sj * hu(i, j1)) + si * ((1.0 - sj) * hu(i1, j) + sj * hu(i1, j1));
-            (value, sample.label[nearest], sample.mask[nearest])
+            let last = [left, front].map(|axis| sample.shape[axis] - 1);
+            let [i, j] = [0, 1].map(|n| (at[[left, front][n]] as f32 + moved[n]).clamp(0.0, last[n] as f32));
+            let of = |i: usize, j: usize| {
+                let mut at = at;
+                (at[left], at[front]) = (i.min(last[0]), j.min(last[1]));
+                place(at)
+            };
+            let hu = |i: usize, j: usize| f32::from(sample.hu[of(i, j)]);
+            let (near_i, near_j, si, sj) = (i as usize, j as usize, i.fract(), j.fract());
+            let along_j = |i: usize| (1.0 - sj) * hu(i, near_j) + sj * hu(i, near_j + 1);
+            let nearest = of(i.round() as usize, j.round() as usize);
+            ((1.0 - si) * along_j(near_i) + si * along_j(near_i + 1), sample.label[nearest], sample.mask[nearest])
         })
         .collect();
     Seen {
@@ -186,22 +242,27 @@ const ZERO_HU: i32 = 4096;
 const LABEL: u16 = 1 << 14;
 const MASK: u16 = 1 << 15;
 /// What a cached sample's file begins with.
-const MAGIC: &[u8; 8] = b"ichorsm1";
+const MAGIC: &[u8; 8] = b"ichorsm2";
 
 impl<S: Source> Cache<S> {
-    /// A cache in `folder`, which is made if it is not there.
+    /// A cache in a folder of its own in `folder`; both are made if they are not there.
     ///
     /// # Errors
-    /// [`Error::Write`] where it cannot be made.
+    /// [`Error::Write`] where they cannot be made.
     pub fn new(source: S, folder: &Path) -> Result<Cache<S>> {
-        std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
-        Ok(Cache { source, folder: folder.to_path_buf() })
+        let folder = folder.join(format!("{:08x}", crc32c::crc32c(source.key().as_bytes())));
+        std::fs::create_dir_all(&folder).map_err(Error::write(&folder))?;
+        Ok(Cache { source, folder })
     }
 }
 
 impl<S: Source> Source for Cache<S> {
     fn len(&self) -> usize {
         self.source.len()
+    }
+
+    fn key(&self) -> String {
+        self.source.key()
     }
 
     fn sample(&self, number: usize) -> Result<Sample> {
@@ -220,6 +281,8 @@ impl<S: Source> Source for Cache<S> {
 fn pack(sample: &Sample) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     sample.shape.iter().for_each(|&side| bytes.extend((side as u64).to_le_bytes()));
+    bytes.extend(u64::from(sample.planar).to_le_bytes());
+    bytes.extend(sample.voxel_ml.to_le_bytes());
     for ((&hu, &label), &mask) in sample.hu.iter().zip(&sample.label).zip(&sample.mask) {
         let value = (i32::from(hu) + ZERO_HU).clamp(0, 2 * ZERO_HU - 1) as u16;
         let flags = if label { LABEL } else { 0 } | if mask { MASK } else { 0 };
@@ -230,7 +293,9 @@ fn pack(sample: &Sample) -> Vec<u8> {
 
 fn unpack(bytes: &[u8]) -> Option<Sample> {
     let rest = bytes.strip_prefix(MAGIC)?;
-    let (sides, values) = rest.split_at_checked(24)?;
+    let (sides, rest) = rest.split_at_checked(24)?;
+    let (planar, rest) = rest.split_first_chunk::<8>()?;
+    let (voxel_ml, values) = rest.split_first_chunk::<8>()?;
     let mut shape = [0; 3];
     for (side, bytes) in shape.iter_mut().zip(sides.chunks_exact(8)) {
         *side = usize::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok()?;
@@ -242,6 +307,8 @@ fn unpack(bytes: &[u8]) -> Option<Sample> {
     let values: Vec<u16> = values.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
     Some(Sample {
         shape,
+        planar: u64::from_le_bytes(*planar) != 0,
+        voxel_ml: f64::from_le_bytes(*voxel_ml),
         hu: values.iter().map(|&value| (i32::from(value & (LABEL - 1)) - ZERO_HU) as i16).collect(),
         label: values.iter().map(|&value| value & LABEL != 0).collect(),
         mask: values.iter().map(|&value| value & MASK != 0).collect(),
@@ -259,7 +326,7 @@ mod tests {
 
     #[test]
     fn without_chance_a_sample_is_seen_as_it_is() {
-        let sample = Balls { shape: [16, 32, 16], count: 1 }.sample(0).unwrap();
+        let sample = Balls { shape: [16, 32, 16], ..Balls::CUBE }.sample(0).unwrap();
         let seen = augmented(&sample, Crop::whole(&sample), &options(), &mut Random::new(1));
         assert_eq!(seen, plain(&sample, &options()));
         assert!(seen.label.iter().any(|&label| label) && seen.hu.iter().all(|hu| (-20.0..=120.0).contains(hu)));
@@ -267,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_flip_mirrors_the_first_axis() {
-        let sample = Balls { shape: [16; 3], count: 1 }.sample(3).unwrap();
+        let sample = Balls { shape: [16; 3], ..Balls::CUBE }.sample(3).unwrap();
         let flipped = Samples { flip: 1.0, ..options() };
         let seen = augmented(&sample, Crop::whole(&sample), &flipped, &mut Random::new(1));
         let at = |d: usize, rest: usize| d * 256 + rest;
@@ -282,7 +349,8 @@ mod tests {
         // The sample's values are the number of the plane: they stay where they are.
         let shape = [16, 16, 16];
         let hu: Vec<i16> = (0..4096).map(|voxel| (voxel % 16) as i16).collect();
-        let sample = Sample { shape, hu: hu.clone(), label: vec![false; 4096], mask: vec![true; 4096] };
+        let sample =
+            Sample { shape, planar: false, voxel_ml: 1.0, hu: hu.clone(), label: vec![false; 4096], mask: vec![true; 4096] };
         let options = Samples { elastic: 1.0, elastic_voxels: 3.0, ..options() };
         let seen = augmented(&sample, Crop::whole(&sample), &options, &mut Random::new(1));
         seen.hu.iter().zip(&hu).for_each(|(seen, &hu)| assert!((seen - f32::from(hu)).abs() < 1e-4));
@@ -291,14 +359,35 @@ mod tests {
         let sample = Sample { hu: hu.clone(), ..sample };
         let seen = augmented(&sample, Crop::whole(&sample), &options, &mut Random::new(1));
         assert!(seen.hu.iter().zip(&hu).any(|(seen, &hu)| (seen - f32::from(hu)).abs() > 1.0));
+        // Of a sample for a 2D network the first axis is z.
+        let sample = Sample { planar: true, ..sample };
+        let seen = augmented(&sample, Crop::whole(&sample), &options, &mut Random::new(1));
+        seen.hu.iter().zip(&hu).for_each(|(seen, &hu)| assert!((seen - f32::from(hu)).abs() < 1e-4));
+    }
+
+    #[test]
+    fn slices_with_blood_are_drawn_as_often_as_asked_for() {
+        let sample = Balls { shape: [32, 16, 16], planar: true, ..Balls::CUBE }.sample(2).unwrap();
+        let mut random = Random::new(1);
+        let mut with_blood = |bleed: f64| {
+            let drawn = (0..200).filter(|_| {
+                let crop = Crop::slice(&sample, bleed, &mut random);
+                assert_eq!((crop.shape, crop.origin[1], crop.origin[2]), ([1, 16, 16], 0, 0));
+                augmented(&sample, crop, &options(), &mut random).label.iter().any(|&label| label)
+            });
+            drawn.count()
+        };
+        assert_eq!(with_blood(1.0), 200);
+        let seldom = with_blood(0.0);
+        assert!((20..180).contains(&seldom), "{seldom} of 200 slices of the brain have blood");
     }
 
     #[test]
     fn crops_lie_inside_and_around_the_bleed() {
-        let sample = Balls { shape: [48, 32, 64], count: 1 }.sample(5).unwrap();
+        let sample = Balls { shape: [48, 32, 64], ..Balls::CUBE }.sample(5).unwrap();
         let mut random = Random::new(2);
         for _ in 0..50 {
-            let crop = Crop::draw(&sample, 32, 1.0, &mut random);
+            let crop = Crop::cube(&sample, 32, 1.0, &mut random);
             assert!((0..3).all(|axis| crop.origin[axis] + crop.shape[axis] <= sample.shape[axis]), "{crop:?}");
             let seen = augmented(&sample, crop, &Samples { flip: 0.5, ..options() }, &mut random);
             assert_eq!(seen.hu.len(), 32 * 32 * 32);
@@ -309,16 +398,19 @@ mod tests {
     #[test]
     fn the_cache_gives_what_the_source_gave() {
         let folder = tempfile::tempdir().unwrap();
-        let source = Balls { shape: [16, 16, 32], count: 2 };
+        let source = Balls { shape: [16, 16, 32], ..Balls::CUBE };
         let expected = source.sample(1).unwrap();
         let cache = Cache::new(source, folder.path()).unwrap();
         assert_eq!(cache.sample(1).unwrap(), expected);
         assert_eq!(cache.sample(1).unwrap(), expected);
         // Half a file is made anew.
-        let path = folder.path().join("000001.sample");
+        let path = cache.folder.join("000001.sample");
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..100]).unwrap();
         assert_eq!(cache.sample(1).unwrap(), expected);
         assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        // Those of another source are not taken for its own.
+        let other = Balls { shape: [16; 3], ..Balls::CUBE };
+        assert_eq!(Cache::new(other, folder.path()).unwrap().sample(1).unwrap().shape, [16; 3]);
     }
 }

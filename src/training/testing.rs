@@ -22,9 +22,15 @@ use super::sample::{Sample, Source};
 use crate::Result;
 
 /// Ellipsoid brains of noise with a bright ball in each: what a small network learns in a few updates.
+#[derive(Debug)]
 pub struct Balls {
     pub shape: [usize; 3],
     pub count: usize,
+    pub planar: bool,
+}
+
+impl Balls {
+    pub const CUBE: Balls = Balls { shape: [32; 3], count: 8, planar: false };
 }
 
 impl Source for Balls {
@@ -32,11 +38,16 @@ impl Source for Balls {
         self.count
     }
 
+    fn key(&self) -> String {
+        format!("{self:?}")
+    }
+
     fn sample(&self, number: usize) -> Result<Sample> {
         let mut random = Random::new(number as u64 + 1);
         let centre = [0, 1, 2].map(|_| random.range(-0.4, 0.4));
         let radius = random.range(0.25, 0.4);
-        let mut sample = Sample { shape: self.shape, hu: vec![], label: vec![], mask: vec![] };
+        let mut sample =
+            Sample { shape: self.shape, planar: self.planar, voxel_ml: 0.003_375, hu: vec![], label: vec![], mask: vec![] };
         let voxels: usize = self.shape.iter().product();
         for voxel in 0..voxels {
             let index = [voxel / (self.shape[1] * self.shape[2]), voxel / self.shape[2] % self.shape[1], voxel % self.shape[2]];

@@ -28,8 +28,6 @@ const SCALE: f32 = 1.0 / 32.0;
 const CROPS_PER_SAMPLE: usize = 4;
 /// Thresholds of the probability among which the best for the held-out samples is taken.
 const THRESHOLDS: [f32; 13] = [0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8];
-/// Volume of a voxel of the network's grid in mL: 1.5 mm a side.
-const VOXEL_ML: f64 = 0.003_375;
 
 /// What came of an epoch: a row of `curves.csv`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -144,6 +142,16 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
     Ok(Outcome { history, early, seconds })
 }
 
+/// What of a sample the network sees in training.
+#[derive(Clone, Copy, PartialEq)]
+enum View {
+    Whole,
+    /// A crop of so many voxels a side.
+    Cube(usize),
+    /// One slice, for a 2D network.
+    Slice,
+}
+
 struct Trainer<'a> {
     config: &'a Config,
     source: &'a dyn Source,
@@ -159,19 +167,28 @@ struct Trainer<'a> {
 }
 
 impl Trainer<'_> {
-    /// Side of an epoch's crops; `None` where it sees whole volumes.
-    fn crop(&self, epoch: usize) -> Option<usize> {
+    /// What of a sample an epoch sees.
+    fn view(&self, epoch: usize) -> View {
         match self.config.samples.patch {
-            0 => (epoch < self.config.schedule.crop_epochs).then_some(self.config.samples.crop),
-            patch => Some(patch),
+            _ if self.config.network.is_planar() => View::Slice,
+            0 if epoch < self.config.schedule.crop_epochs => View::Cube(self.config.samples.crop),
+            0 => View::Whole,
+            patch => View::Cube(patch),
         }
     }
 
     /// Updates in an epoch: about the same time for crops and for whole volumes.
     fn updates(&self, epoch: usize) -> usize {
-        let fit = |side: usize| self.shape.iter().map(|&length| length as f64 / length.min(side) as f64).product::<f64>();
-        let crops = self.crop(epoch).map_or(1.0, fit);
-        (self.config.schedule.updates as f64 * crops) as usize
+        let parts = match self.view(epoch) {
+            View::Cube(side) => self.shape.iter().map(|&length| length as f64 / length.min(side) as f64).product(),
+            View::Whole | View::Slice => 1.0,
+        };
+        (self.config.schedule.updates as f64 * parts) as usize
+    }
+
+    /// Updates of an epoch for which the same samples are taken.
+    fn uses(&self, epoch: usize) -> usize {
+        if self.view(epoch) == View::Whole { 1 } else { CROPS_PER_SAMPLE }
     }
 
     /// Number of the `index`-th sample of the training: passes over all of them, each in an order of its own.
@@ -191,18 +208,17 @@ impl Trainer<'_> {
         let config = self.config;
         let schedule = &config.schedule;
         let total = (0..schedule.epochs).map(|epoch| self.updates(epoch)).sum();
-        let before = |updates: usize, crop: bool| if crop { updates.div_ceil(CROPS_PER_SAMPLE) } else { updates };
-        let first: usize = (0..epoch).map(|e| before(self.updates(e), self.crop(e).is_some()) * schedule.batch).sum();
+        let first: usize = (0..epoch).map(|e| self.updates(e).div_ceil(self.uses(e)) * schedule.batch).sum();
         let done: usize = (0..epoch).map(|e| self.updates(e)).sum();
-        let (updates, crop) = (self.updates(epoch), self.crop(epoch));
+        let (updates, view, uses) = (self.updates(epoch), self.view(epoch), self.uses(epoch));
         let mut row = Epoch { epoch: epoch + 1, ..Epoch::default() };
         let mut finite = 0;
         for update in 0..updates {
-            let group = if crop.is_some() { update / CROPS_PER_SAMPLE } else { update };
+            let group = update / uses;
             let numbers: Vec<usize> = (0..schedule.batch).map(|b| self.number(first + group * schedule.batch + b)).collect();
             self.fetch(&numbers)?;
             row.rate = schedule.rate_at(done + update, total);
-            let (loss, norm) = self.update(&numbers, crop, (done + update) as u64, row.rate)?;
+            let (loss, norm) = self.update(&numbers, view, (done + update) as u64, row.rate)?;
             row.loss += loss / updates as f64;
             if norm.is_finite() {
                 row.gradient += norm;
@@ -231,14 +247,19 @@ impl Trainer<'_> {
     }
 
     fn check(&self, number: usize, sample: &Sample) -> Result<()> {
-        if sample.shape != self.shape {
+        // Slices are seen one by one: there may be any number of them.
+        let first = usize::from(sample.planar);
+        if sample.shape[first..] != self.shape[first..] {
             return Err(Error::Shape(format!("sample {number} has {:?} voxels, the first one {:?}", sample.shape, self.shape)));
+        }
+        if sample.planar != self.config.network.is_planar() {
+            return Err(Error::Shape("slices are for a 2D network, volumes for one in 3D".into()));
         }
         Ok(())
     }
 
     /// One update from some samples: the mean loss and the gradient's norm.
-    fn update(&mut self, numbers: &[usize], crop: Option<usize>, number: u64, rate: f64) -> Result<(f64, f64)> {
+    fn update(&mut self, numbers: &[usize], view: View, number: u64, rate: f64) -> Result<(f64, f64)> {
         let config = self.config;
         let start = Instant::now();
         let layers = Layers::new(&config.network, &self.state.weights, self.instructions)?;
@@ -248,9 +269,10 @@ impl Trainer<'_> {
         for (place, sample) in numbers.iter().enumerate() {
             let sample = &self.samples[sample];
             let mut random = Random::new(config.seed).derive(2).derive(number).derive(place as u64);
-            let region = match crop {
-                Some(side) => Crop::draw(sample, side, config.samples.crop_bleed, &mut random),
-                None => Crop::whole(sample),
+            let region = match view {
+                View::Cube(side) => Crop::cube(sample, side, config.samples.crop_bleed, &mut random),
+                View::Slice => Crop::slice(sample, config.samples.crop_bleed, &mut random),
+                View::Whole => Crop::whole(sample),
             };
             let mut seen = sample::augmented(sample, region, &config.samples, &mut random);
             seen.hu.iter_mut().for_each(|hu| *hu *= SCALE);
@@ -309,7 +331,7 @@ impl Trainer<'_> {
                 if label > 0 {
                     dice[place] += 2.0 * both as f64 / (found + label) as f64;
                 } else {
-                    false_ml[place] += found as f64 * VOXEL_ML;
+                    false_ml[place] += found as f64 * sample.voxel_ml;
                 }
             }
         }
@@ -353,7 +375,7 @@ mod tests {
     use crate::network::{Activation, Description};
     use crate::training::testing::Balls;
 
-    const SOURCE: Balls = Balls { shape: [32; 3], count: 8 };
+    const SOURCE: Balls = Balls::CUBE;
 
     fn config(epochs: usize) -> Config {
         Config {
@@ -455,6 +477,25 @@ mod tests {
         let scaled: Vec<f32> = seen.hu.iter().map(|hu| hu * SCALE).collect();
         network.forward(&layers, &trainer.state.average, &scaled, None);
         crate::training::testing::assert_close(network.logits(), exported.as_slice().unwrap(), 1e-4);
+    }
+
+    #[test]
+    fn a_planar_network_learns_from_slices() {
+        let source = Balls { shape: [8, 32, 32], planar: true, ..Balls::CUBE };
+        let network = Description { kernel: [1, 5, 5], stride: [1, 2, 2], ..config(1).network };
+        let schedule = Schedule { epochs: 3, updates: 20, rate: 1e-2, ..config(1).schedule };
+        let folder = tempfile::tempdir().unwrap();
+        let history = train(&Config { network, schedule, ..config(1) }, &source, folder.path(), |_| {}).unwrap().history;
+        assert!(history[2].loss < 0.7 * history[0].loss, "{history:?}");
+        let weights = Weights::open(folder.path().join("weights.safetensors")).unwrap();
+        assert_eq!(weights.metadata().input, crate::weights::InputKind::NativeSlices);
+    }
+
+    #[test]
+    fn samples_of_the_other_kind_of_network_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Balls { planar: true, ..Balls::CUBE };
+        assert!(matches!(train(&config(1), &source, folder.path(), |_| {}), Err(Error::Shape(_))));
     }
 
     #[test]
