@@ -237,7 +237,7 @@ mod tests {
         let voxels: usize = shape.iter().product();
         let input: Vec<f64> = (0..voxels).map(|i| (i * 7919 % 97) as f64 / 48.0 - 1.0).collect();
         let label: Vec<bool> = (0..voxels).map(|i| i * 31 % 7 < 2).collect();
-        let mask: Vec<bool> = (0..voxels).map(|i| i % 5 != 0).collect();
+        let mask: Vec<bool> = (0..voxels).map(|i| !i.is_multiple_of(5)).collect();
         let loss = Loss { dice: 1.0, cross_entropy: 3.0 };
         let sample = Sample { input: &input, label: &label, mask: &mask, loss, dropout };
         let found = gradient(&description, &tensors, shape, &sample).unwrap().1;
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn the_gradient_under_dropout_is_that_of_what_was_kept() {
-        let keep = |buffer: BufferId, voxel: usize, channel: usize| (buffer + voxel * 3 + channel * 5) % 4 != 0;
+        let keep = |buffer: BufferId, voxel: usize, channel: usize| !(buffer + voxel * 3 + channel * 5).is_multiple_of(4);
         check(small(), [4; 3], Some(Dropout { rate: 0.25, levels: 1, keep: &keep }));
     }
 
