@@ -2,7 +2,7 @@
 
 mod support;
 
-use ichor::phantom::simple as phantom;
+use ichor::phantom::ellipsoids as phantom;
 use ichor::volume::{Affine, Grid, Volume};
 #[cfg(feature = "emulator")]
 use ichor::{io::nifti, pipeline::template, volume::resample};

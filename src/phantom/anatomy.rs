@@ -679,6 +679,13 @@ impl Anatomy {
         skull[skull::CAVITY].min(-skull[skull::TENTORIUM] - 1.0).min(skull[skull::BEHIND] - 1.0).min(above_foramen)
     }
 
+    /// A place in a lateral ventricle, or in the fourth.
+    pub fn ventricle(&self, random: &mut Random) -> Vec3 {
+        let side = random.side();
+        let places = [[side * 11.0, 5.0, 18.0], [side * 22.0, -42.0, 10.0], [0.0, -45.0, -32.0], [side * 10.0, 22.0, 10.0]];
+        self.place(places[random.pick(&[0.35, 0.4, 0.1, 0.15])])
+    }
+
     /// A direction from the head's middle to a point, of length 1.
     pub fn outward(&self, p: Vec3) -> Vec3 {
         let out = sub(p, self.place([0.0, -20.0, 8.0]));
