@@ -293,7 +293,13 @@ impl Bleed {
     }
 
     /// A hematoma about a centre, where `free` says how deep a point lies in its room.
-    pub fn hematoma_at(random: &mut Random, order: &Order, centre: Vec3, room: Option<Room>, free: impl Fn(Vec3) -> f32 + Sync) -> Option<Bleed> {
+    pub fn hematoma_at(
+        random: &mut Random,
+        order: &Order,
+        centre: Vec3,
+        room: Option<Room>,
+        free: impl Fn(Vec3) -> f32 + Sync,
+    ) -> Option<Bleed> {
         let radius = 10.0 * (order.ml * 3.0 / (4.0 * std::f32::consts::PI)).cbrt();
         let axis = direction(random);
         let turn = rotation(axis, random.uniform(0.0, 3.0));
@@ -356,7 +362,11 @@ impl Bleed {
         let short = (area / long).clamp(0.15, 0.95);
         let front = [-side * towards[1], side * towards[0], 0.0];
         let front = front.map(|x| x / norm(front).max(1e-3));
-        let up = [towards[1] * front[2] - towards[2] * front[1], towards[2] * front[0] - towards[0] * front[2], towards[0] * front[1] - towards[1] * front[0]];
+        let up = [
+            towards[1] * front[2] - towards[2] * front[1],
+            towards[2] * front[0] - towards[0] * front[2],
+            towards[0] * front[1] - towards[1] * front[0],
+        ];
         let axes = [front.map(|x| x / long), up.map(|x| x / short)];
         let look = Look::new(random, order.kind, order.ml);
         let bleed = Bleed {
@@ -435,7 +445,8 @@ impl Bleed {
     }
 
     fn fitted(mut self, found: Found) -> Bleed {
-        (self.threshold, self.volume_ml, self.centre, self.reach) = (found.threshold, found.volume_ml, found.centre, found.radius);
+        (self.threshold, self.volume_ml, self.centre, self.reach) =
+            (found.threshold, found.volume_ml, found.centre, found.radius);
         self
     }
 
@@ -446,7 +457,10 @@ impl Bleed {
                 let out = sub(p, self.about);
                 let local = turn.map(|row| dot(row, out));
                 let blend = 0.35 * lobes[0].half[0];
-                let depth = lobes.iter().map(|lobe| ellipsoid(local, lobe.centre, lobe.half)).fold(f32::MIN / 2.0, |a, b| union(a, b, blend));
+                let depth = lobes
+                    .iter()
+                    .map(|lobe| ellipsoid(local, lobe.centre, lobe.half))
+                    .fold(f32::MIN / 2.0, |a, b| union(a, b, blend));
                 -(depth + rough_mm * rough.at(p) + fine_mm * fine.at(p))
             }
             Shape::Ventricles { rough, sunk: true } => p[1] + 1.2 * rough.at(p),
@@ -503,7 +517,9 @@ impl Bleed {
     /// Depth of a point in the room of a sheet, and below the inner table.
     fn sheet_room(&self, p: Vec3, anatomy: &Anatomy, skull: &[f32; skull::FIELDS]) -> (f32, f32) {
         match &self.shape {
-            Shape::Falx { side, .. } | Shape::Convexity { side, .. } => (anatomy.hemisphere(p, skull, *side) - DURA, skull[skull::CAVITY]),
+            Shape::Falx { side, .. } | Shape::Convexity { side, .. } => {
+                (anatomy.hemisphere(p, skull, *side) - DURA, skull[skull::CAVITY])
+            }
             _ => (0.0, 0.0),
         }
     }

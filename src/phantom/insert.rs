@@ -82,7 +82,11 @@ fn signed_depth(mask: &Volume<bool>) -> Vec<f32> {
     let to_outside = distance_squared(&outside, shape, spacing);
     let to_inside = distance_squared(mask.voxels(), shape, spacing);
     let half = 0.5 * spacing[0].min(spacing[1]) as f32;
-    to_outside.iter().zip(to_inside).map(|(out, inside)| if *out > 0.0 { out.sqrt() - half } else { half - inside.sqrt() }).collect()
+    to_outside
+        .iter()
+        .zip(to_inside)
+        .map(|(out, inside)| if *out > 0.0 { out.sqrt() - half } else { half - inside.sqrt() })
+        .collect()
 }
 
 /// Mean of `scan` over the 7 x 7 voxels of a slice around each voxel, of those inside `mask`; 0 outside.
@@ -157,7 +161,11 @@ pub fn insert(seed: u64, scan: &Volume<f32>, brain: &Volume<bool>, settings: &Se
         let Some(bleed) = placed else { continue };
         // What the next one may not touch.
         let takes = |p: Vec3| depth_of(&bleed, p, &space, &depth, &ventricles, middle);
-        free_depth.par_iter_mut().enumerate().filter(|(_, free)| **free > 0.0).for_each(|(n, free)| *free = free.min(-takes(space.point(ijk(n)))));
+        free_depth
+            .par_iter_mut()
+            .enumerate()
+            .filter(|(_, free)| **free > 0.0)
+            .for_each(|(n, free)| *free = free.min(-takes(space.point(ijk(n)))));
         bleeds.push(bleed);
     }
     if bleeds.is_empty() && settings.without_bleed == 0.0 {
@@ -218,7 +226,11 @@ pub fn insert(seed: u64, scan: &Volume<f32>, brain: &Volume<bool>, settings: &Se
 
 /// Depth in the ventricles: dark and deep in the brain.
 fn ventricles(brain: &Volume<bool>, depth: &[f32], means: &[f32]) -> Vec<f32> {
-    let dark = depth.iter().zip(means).zip(brain.voxels()).map(|((&deep, &hu), &inside)| inside && deep > VENTRICLE_MM && hu < VENTRICLE_HU);
+    let dark = depth
+        .iter()
+        .zip(means)
+        .zip(brain.voxels())
+        .map(|((&deep, &hu), &inside)| inside && deep > VENTRICLE_MM && hu < VENTRICLE_HU);
     signed_depth(&Volume::new(brain.grid().clone(), dark.collect()))
 }
 
@@ -236,7 +248,13 @@ fn depth_of(bleed: &Bleed, p: Vec3, space: &Space, depth: &[f32], ventricles: &[
 }
 
 /// A hematoma deep in the brain or near its surface, in one hemisphere.
-fn hematoma(random: &mut Random, order: &Order, middle: Vec3, (low, high): (Vec3, Vec3), room: impl Fn(Vec3, f32) -> f32 + Sync) -> Option<Bleed> {
+fn hematoma(
+    random: &mut Random,
+    order: &Order,
+    middle: Vec3,
+    (low, high): (Vec3, Vec3),
+    room: impl Fn(Vec3, f32) -> f32 + Sync,
+) -> Option<Bleed> {
     let radius = 10.0 * (order.ml * 3.0 / (4.0 * std::f32::consts::PI)).cbrt();
     let side = random.side();
     for _ in 0..200 {
@@ -255,7 +273,13 @@ fn hematoma(random: &mut Random, order: &Order, middle: Vec3, (low, high): (Vec3
 }
 
 /// Small dense bodies away from blood: centre, half axes, HU.
-fn calcifications(random: &mut Random, most: usize, space: &Space, free: &[f32], (low, high): (Vec3, Vec3)) -> Vec<(Vec3, Vec3, f32)> {
+fn calcifications(
+    random: &mut Random,
+    most: usize,
+    space: &Space,
+    free: &[f32],
+    (low, high): (Vec3, Vec3),
+) -> Vec<(Vec3, Vec3, f32)> {
     let wanted = (random.unit() * (most + 1) as f32) as usize;
     let mut marks = Vec::new();
     for _ in 0..60 * wanted {
@@ -316,7 +340,8 @@ mod tests {
     #[test]
     fn without_a_bleed_only_calcifications_are_put_in() {
         let (scan, brain) = head();
-        let put = insert(5, &scan, &brain, &Settings { without_bleed: 1.0, calcifications: 40, ..settings(Kind::Lobar) }).unwrap();
+        let put =
+            insert(5, &scan, &brain, &Settings { without_bleed: 1.0, calcifications: 40, ..settings(Kind::Lobar) }).unwrap();
         assert_eq!((count(&put.label), put.bleeds.len()), (0, 0));
         let brighter = scan.voxels().iter().zip(put.scan.voxels()).filter(|(before, after)| **after > **before + 20.0).count();
         assert!((1..scan.voxels().len() / 200).contains(&brighter), "{brighter}");

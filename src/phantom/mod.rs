@@ -87,7 +87,11 @@ impl Settings {
     fn check(&self) -> Result<()> {
         let problem = |text: String| Err(Error::Phantom(text));
         if self.grid.is_empty() || self.grid.len() as u64 > crate::io::nifti::MAX_VOXELS {
-            return problem(format!("a scan of {:?} voxels cannot be made: 1 to {} voxels can", self.grid.shape, crate::io::nifti::MAX_VOXELS));
+            return problem(format!(
+                "a scan of {:?} voxels cannot be made: 1 to {} voxels can",
+                self.grid.shape,
+                crate::io::nifti::MAX_VOXELS
+            ));
         }
         let spacing = self.grid.spacing();
         let small = |mm: f64| !(0.05..=50.0).contains(&mm);
