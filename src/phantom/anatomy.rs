@@ -644,7 +644,7 @@ impl Anatomy {
             let sheet = layer(tentorium, 0.7, width) * cover(behind, 3.0) * smooth_step((opening - 1.0) * 4.0);
             hu += (t.dura - hu) * sheet;
         }
-        hu = self.vessels(p, cavity, tentorium, behind, midline, width, hu);
+        hu = self.vessels(p, skull, midline, width, hu);
         for body in &self.calcifications {
             let out = sub(a, body.centre);
             let near = 3.0 + body.half[0].max(body.half[1]).max(body.half[2]);
@@ -658,7 +658,8 @@ impl Anatomy {
     }
 
     /// Dural sinuses and the large arteries, over `hu`.
-    fn vessels(&self, p: Vec3, cavity: f32, tentorium: f32, behind: f32, midline: f32, width: f32, hu: f32) -> f32 {
+    fn vessels(&self, p: Vec3, skull: &[f32; skull::FIELDS], midline: f32, width: f32, hu: f32) -> f32 {
+        let (cavity, tentorium, behind) = (skull[skull::CAVITY], skull[skull::TENTORIUM], skull[skull::BEHIND]);
         let s = self.mean_scale;
         let mut depth = f32::MIN;
         if cavity < 9.0 && midline.abs() < 7.0 && tentorium > -4.0 {

@@ -498,7 +498,7 @@ impl Bleed {
     /// Level of a point in a sheet: the thickness that the whole sheet must have for the point to be inside. `room` is its depth in the room, `wall` below
     /// the inner table. `None` where no sheet reaches.
     fn sheet_level(&self, p: Vec3, room: f32, wall: f32) -> Option<f32> {
-        let from_wall = self.from_wall(p, wall);
+        let from_wall = self.wall_distance(p, wall);
         if room <= 0.0 || from_wall > 40.0 {
             return None;
         }
@@ -507,7 +507,7 @@ impl Bleed {
     }
 
     /// Distance of a point from the surface that a sheet lies on.
-    fn from_wall(&self, p: Vec3, wall: f32) -> f32 {
+    fn wall_distance(&self, p: Vec3, wall: f32) -> f32 {
         match &self.shape {
             Shape::Falx { side, .. } => side * p[0] - 1.2,
             _ => wall - DURA,
@@ -526,7 +526,7 @@ impl Bleed {
 
     /// Depth of a point in a sheet.
     pub fn sheet_depth(&self, p: Vec3, room: f32, wall: f32) -> f32 {
-        let from_wall = self.from_wall(p, wall);
+        let from_wall = self.wall_distance(p, wall);
         if room < -3.0 || from_wall > 1.4 * self.threshold + 3.0 {
             return -1e3;
         }

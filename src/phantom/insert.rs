@@ -318,8 +318,8 @@ mod tests {
         let (scan, brain) = head();
         for (kind, seed) in [(Kind::Lobar, 1), (Kind::Deep, 2), (Kind::Subdural, 3), (Kind::Intraventricular, 4)] {
             // The depth under the skull is known to half a voxel only: sheets must be thick beside that.
-            let volume_ml = if kind == Kind::Subdural { [60.0, 80.0] } else { [6.0, 25.0] };
-            let put = insert(seed, &scan, &brain, &Settings { calcifications: 0, volume_ml, ..settings(kind) }).unwrap();
+            let range = if kind == Kind::Subdural { [60.0, 80.0] } else { [6.0, 25.0] };
+            let put = insert(seed, &scan, &brain, &Settings { calcifications: 0, volume_ml: range, ..settings(kind) }).unwrap();
             let drawn: f64 = put.bleeds.iter().map(|bleed| bleed.volume_ml).sum();
             let label = volume_ml(&put.label);
             assert!((label / drawn - 1.0).abs() < 0.08, "{kind:?}: {label} mL for {drawn}");
