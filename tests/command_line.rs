@@ -2,7 +2,7 @@
 
 mod support;
 
-use ichor::phantom::simple as phantom;
+use ichor::phantom::ellipsoids as phantom;
 use ichor::volume::{Affine, Grid, Volume};
 #[cfg(feature = "emulator")]
 use ichor::{io::nifti, pipeline::template, volume::resample};
@@ -37,6 +37,10 @@ fn wrong_use_is_status_2() {
         &["segment", "a.nii", "-o", "b", "--threshold", "7"],
         &["bench", "--size", "1,2"],
         &["demo", "--grade", "fast"],
+        &["phantom", "-o", "a", "--without-bleed", "2"],
+        &["phantom", "-o", "a", "--volume", "5,1"],
+        &["phantom", "-o", "a", "--tilt", "80"],
+        &["phantom", "-o", "a", "--into", "b.nii", "--matrix", "9,9,9"],
     ] {
         assert_eq!(ichor(arguments).status.code(), Some(2), "{arguments:?}");
     }
@@ -228,4 +232,64 @@ fn a_network_is_trained_on_pairs_of_scan_and_label_and_segments() {
     let segment = ichor(&["segment", text(&data.join("a.nii")), "-o", text(&mask), "--weights", text(&weights)]);
     assert!(segment.status.success(), "{}", said(&segment));
     assert!(mask.join("a_ich.nii.gz").exists());
+}
+
+#[test]
+fn phantoms_come_with_labels_and_a_table_and_repeat() {
+    let folder = tempfile::tempdir().unwrap();
+    let make = |name: &str| {
+        let out = folder.path().join(name);
+        let output = ichor(&[
+            "phantom",
+            "-o",
+            text(&out),
+            "--count",
+            "2",
+            "--seed",
+            "5",
+            "--matrix",
+            "50,60,24",
+            "--voxel",
+            "4,4,7",
+            "--tilt",
+            "10",
+            "--without-bleed",
+            "0",
+        ]);
+        assert!(output.status.success(), "{}", said(&output));
+        ["phantom_000005.nii.gz", "phantom_000005_label.nii.gz", "phantom_000006.nii.gz", "phantoms.csv"]
+            .map(|file| std::fs::read(out.join(file)).unwrap())
+    };
+    let first = make("a");
+    assert_eq!(first, make("b"));
+    let table = String::from_utf8(first[3].clone()).unwrap();
+    assert!(table.starts_with("name,seed,kind,volume_ml,"), "{table}");
+    assert!(table.lines().any(|line| line.starts_with("phantom_000006,6,")), "{table}");
+}
+
+#[test]
+fn a_bleed_is_put_into_a_scan() {
+    let folder = tempfile::tempdir().unwrap();
+    let (scan, out) = (folder.path().join("scan.nii"), folder.path().join("out"));
+    write_scan(&scan);
+    let arguments = [
+        "phantom",
+        "-o",
+        text(&out),
+        "--into",
+        text(&scan),
+        "--seed",
+        "3",
+        "--without-bleed",
+        "0",
+        "--kinds",
+        "lobar",
+        "--volume",
+        "10,20",
+    ];
+    let output = ichor(&arguments);
+    assert!(output.status.success(), "{}", said(&output));
+    let label = ichor::io::nifti::read(out.join("scan_000003_label.nii.gz")).unwrap().volume;
+    assert!(label.voxels().iter().filter(|&&inside| inside == 1.0).count() > 100);
+    assert!(out.join("scan_000003.nii.gz").is_file());
 }

@@ -6,7 +6,7 @@ mod support;
 use ichor::device::Device;
 use ichor::inference::Inference;
 use ichor::io::nifti;
-use ichor::phantom::simple as phantom;
+use ichor::phantom::ellipsoids as phantom;
 use ichor::pipeline::segment::{self, Interpolation, Options, Segmentation};
 use ichor::pipeline::{batch, template};
 use ichor::volume::{Affine, Grid, Volume, resample};

@@ -341,7 +341,7 @@ pub struct Phantom {
     #[arg(long, default_value_t = 0.0, value_name = "DEGREES", allow_hyphen_values = true, value_parser = tilt)]
     pub tilt: f64,
     /// Share of heads without a bleed
-    #[arg(long, default_value_t = 0.25, value_name = "SHARE")]
+    #[arg(long, default_value_t = 0.25, value_name = "SHARE", value_parser = share)]
     pub without_bleed: f32,
     /// Least and greatest volume of a bleed in mL
     #[arg(long, default_value = "0.5,150", value_name = "LOW,HIGH", value_parser = range)]
@@ -349,8 +349,14 @@ pub struct Phantom {
     /// What bleeds may be; anything if not given
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND,..")]
     pub kinds: Vec<BleedKind>,
+    /// A scan without blood (NIfTI) that gets the bleeds, and calcifications, instead of generated heads
+    #[arg(long, value_name = "SCAN", conflicts_with_all = ["matrix", "voxel", "thickness", "tilt"])]
+    pub into: Option<PathBuf>,
+    /// Brain mask of that scan (NIfTI on its grid) instead of brain extraction
+    #[arg(long, value_name = "FILE", requires = "into")]
+    pub brain_mask: Option<PathBuf>,
     /// The brain alone on 96 x 112 x 96 voxels of 1.5 mm, as the network sees a scan of slices of --thickness (5 mm if not given)
-    #[arg(long, conflicts_with_all = ["matrix", "voxel", "tilt"])]
+    #[arg(long, conflicts_with_all = ["into", "matrix", "voxel", "tilt"])]
     pub network: bool,
     /// Threads; all cores if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -437,5 +443,12 @@ fn range(text: &str) -> Result<[f32; 2], String> {
     match ends[..] {
         [low, high] if text.split(',').count() == 2 && 0.1 <= low && low <= high && high <= 150.0 => Ok([low, high]),
         _ => Err("two volumes from 0.1 to 150 mL are needed, as in 0.5,150".into()),
+    }
+}
+
+fn share(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a share from 0 to 1 is needed".into()),
     }
 }

@@ -3,7 +3,7 @@
 use super::{inference, segment::introduce, with_threads};
 use crate::cli::arguments::Demo;
 use ichor::io::nifti;
-use ichor::phantom::simple as phantom;
+use ichor::phantom::ellipsoids as phantom;
 use ichor::pipeline::batch::write_mask;
 use ichor::pipeline::segment::{self, Options};
 use ichor::pipeline::template;

@@ -4,43 +4,82 @@ use super::with_threads;
 use crate::cli::arguments::{BleedKind, Phantom};
 use crate::cli::talk;
 use ichor::io::{atomic, nifti};
-use ichor::phantom::{self, Head, Kind, Settings, Sex};
+use ichor::phantom::{self, Kind, Person, Settings, Sex, Truth, insert};
 use ichor::pipeline::batch::write_mask;
+use ichor::pipeline::segment::{self, BrainSource};
+use ichor::pipeline::{brain, inputs};
+use ichor::volume::{Volume, orientation};
 use ichor::{Error, Result};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The columns of phantoms.csv: a row for each bleed, and one of kind `none` for a head without.
+/// The columns of phantoms.csv: a row for each bleed, and one of kind `none` for a scan without.
 const COLUMNS: [&str; 14] = [
-    "name", "seed", "kind", "volume_ml", "hu", "x_mm", "y_mm", "z_mm", "label_ml", "label_voxels", "sex", "age", "intracranial_ml", "atrophy",
+    "name",
+    "seed",
+    "kind",
+    "volume_ml",
+    "hu",
+    "x_mm",
+    "y_mm",
+    "z_mm",
+    "label_ml",
+    "label_voxels",
+    "sex",
+    "age",
+    "intracranial_ml",
+    "atrophy",
 ];
+
+/// The most calcifications that a real scan gets.
+const CALCIFICATIONS: usize = 4;
+
+/// One phantom to write.
+struct Made {
+    scan: Volume<f32>,
+    label: Volume<bool>,
+    bleeds: Vec<Truth>,
+    person: Option<Person>,
+}
 
 pub fn run(arguments: &Phantom) -> Result<ExitCode> {
     with_threads(arguments.threads, |_| {
         let folder = &arguments.output;
         std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
         let settings = settings(arguments);
+        let real = arguments.into.as_deref().map(|path| Real::read(path, arguments.brain_mask.as_deref())).transpose()?;
+        let stem = real.as_ref().map_or("phantom", |real| &real.name);
+        let path = folder.join("phantoms.csv");
+        let problem = |error: csv::Error| Error::write(&path)(error.into());
         let mut table = csv::Writer::from_writer(Vec::new());
-        let table_path = folder.join("phantoms.csv");
-        let problem = |error: csv::Error| Error::write(&table_path)(error.into());
         table.write_record(COLUMNS).map_err(problem)?;
         let bar = talk::progress(arguments.count as usize);
         for number in 0..u64::from(arguments.count) {
             let seed = arguments.seed.wrapping_add(number);
-            let name = format!("phantom_{seed:06}");
-            let head = phantom::generate(seed, &settings)?;
-            let header = nifti::Header::for_grid(head.scan.grid())?;
-            // Whole HU, as scanners store them.
-            let hu = head.scan.map(|&hu| hu as i16);
-            nifti::write(folder.join(format!("{name}.nii.gz")), &hu, &header)?;
-            write_mask(&folder.join(format!("{name}_label.nii.gz")), &head.label, &header)?;
-            for row in rows(&name, seed, &head) {
+            let name = format!("{stem}_{seed:06}");
+            let made = match &real {
+                Some(real) => real.with_bleed(seed, &settings)?,
+                None => generated(seed, &settings)?,
+            };
+            let header = match &real {
+                Some(real) => real.header.clone(),
+                None => nifti::Header::for_grid(made.scan.grid())?,
+            };
+            let scan = folder.join(format!("{name}.nii.gz"));
+            if real.is_none() && !arguments.network {
+                // Whole HU, as scanners store them.
+                nifti::write(scan, &made.scan.map(|&hu| hu as i16), &header)?;
+            } else {
+                nifti::write(scan, &made.scan, &header)?;
+            }
+            write_mask(&folder.join(format!("{name}_label.nii.gz")), &made.label, &header)?;
+            for row in rows(&name, seed, &made) {
                 table.write_record(row).map_err(problem)?;
             }
-            table.flush().map_err(Error::write(&table_path))?;
+            table.flush().map_err(Error::write(&path))?;
             // Whole after each phantom, so that a kill leaves the rows of what is there.
-            write_table(&table_path, table.get_ref())?;
-            println!("{name}\t{}\t{:.2} mL", kinds(&head), head.label_ml());
+            atomic::write(&path, |file| file.write_all(table.get_ref()))?;
+            println!("{name}\t{}\t{:.2} mL", kinds(&made.bleeds), segment::volume_ml(&made.label));
             bar.inc(1);
         }
         bar.finish_and_clear();
@@ -48,8 +87,43 @@ pub fn run(arguments: &Phantom) -> Result<ExitCode> {
     })?
 }
 
-fn write_table(path: &Path, text: &[u8]) -> Result<()> {
-    atomic::write(path, |file| file.write_all(text))
+fn generated(seed: u64, settings: &Settings) -> Result<Made> {
+    let head = phantom::generate(seed, settings)?;
+    Ok(Made { scan: head.scan, label: head.label, bleeds: head.bleeds, person: Some(head.person) })
+}
+
+/// A real scan that gets bleeds.
+struct Real {
+    name: String,
+    scan: Volume<f32>,
+    brain: Volume<bool>,
+    header: nifti::Header,
+}
+
+impl Real {
+    fn read(path: &Path, mask: Option<&Path>) -> Result<Real> {
+        let scan = nifti::read(path)?;
+        let source = match mask {
+            Some(mask) => BrainSource::Mask(nifti::read(mask)?.volume.map(|&inside| inside > 0.0)),
+            None => BrainSource::Extract(brain::Options::default()),
+        };
+        let prepared = segment::prepare(scan.volume.clone(), &source, path)?;
+        let brain = orientation::from_ras(&prepared.brain, &prepared.own_grid);
+        let name = path.file_name().map_or_else(|| "scan".into(), |name| name.to_string_lossy());
+        let name = inputs::stem(&name).unwrap_or(&name).to_string();
+        Ok(Real { name, scan: scan.volume, brain, header: scan.header })
+    }
+
+    fn with_bleed(&self, seed: u64, settings: &Settings) -> Result<Made> {
+        let settings = insert::Settings {
+            without_bleed: settings.without_bleed,
+            volume_ml: settings.volume_ml,
+            kinds: settings.kinds.clone(),
+            calcifications: CALCIFICATIONS,
+        };
+        let put = insert::insert(seed, &self.scan, &self.brain, &settings)?;
+        Ok(Made { scan: put.scan, label: put.label, bleeds: put.bleeds, person: None })
+    }
 }
 
 fn settings(arguments: &Phantom) -> Settings {
@@ -68,36 +142,30 @@ fn settings(arguments: &Phantom) -> Settings {
     settings
 }
 
-/// The kinds of a head's bleeds, for a person.
-fn kinds(head: &Head) -> String {
-    let names: Vec<&str> = head.bleeds.iter().map(|bleed| bleed.kind.name()).collect();
+/// The kinds of bleeds, for a person.
+fn kinds(bleeds: &[Truth]) -> String {
+    let names: Vec<&str> = bleeds.iter().map(|bleed| bleed.kind.name()).collect();
     if names.is_empty() { "none".into() } else { names.join(" + ") }
 }
 
-/// A head's rows of the table.
-fn rows(name: &str, seed: u64, head: &Head) -> Vec<Vec<String>> {
-    let person = head.person;
-    let sex = match person.sex {
-        Sex::Female => "female",
-        Sex::Male => "male",
-    };
-    let label_voxels = head.label.voxels().iter().filter(|&&inside| inside).count();
+/// A phantom's rows of the table.
+fn rows(name: &str, seed: u64, made: &Made) -> Vec<Vec<String>> {
+    let person = made.person.map_or([const { String::new() }; 4], |person| {
+        let sex = match person.sex {
+            Sex::Female => "female",
+            Sex::Male => "male",
+        };
+        [sex.into(), format!("{:.0}", person.age), format!("{:.0}", person.intracranial_ml), format!("{:.2}", person.atrophy)]
+    });
+    let label = [format!("{:.4}", segment::volume_ml(&made.label)), segment::count(&made.label).to_string()];
     let row = |bleed: [String; 6]| {
         let before = [name.to_string(), seed.to_string()];
-        let after = [
-            format!("{:.4}", head.label_ml()),
-            label_voxels.to_string(),
-            sex.into(),
-            format!("{:.0}", person.age),
-            format!("{:.0}", person.intracranial_ml),
-            format!("{:.2}", person.atrophy),
-        ];
-        before.into_iter().chain(bleed).chain(after).collect()
+        before.into_iter().chain(bleed).chain(label.clone()).chain(person.clone()).collect()
     };
-    if head.bleeds.is_empty() {
+    if made.bleeds.is_empty() {
         return vec![row(["none".into(), "0".into(), String::new(), String::new(), String::new(), String::new()])];
     }
-    let bleeds = head.bleeds.iter().map(|bleed| {
+    let bleeds = made.bleeds.iter().map(|bleed| {
         let [x, y, z] = bleed.centre.map(|mm| format!("{mm:.1}"));
         row([bleed.kind.name().into(), format!("{:.4}", bleed.volume_ml), format!("{:.1}", bleed.hu), x, y, z])
     });

@@ -14,7 +14,9 @@
 //! - HU: grey matter 32 to 40, white matter 25 to 32, with 5 to 9 between them; cerebrospinal fluid 0 to 15; fat -60 to -120; muscle 40 to 60; compact bone
 //!   700 to 1900 (tables of the usual textbooks: Buzug, Computed Tomography, 2008, p. 475; Osborn's Brain, 2017).
 
-use super::field::{Lattice, Noise, Vec3, along, cone, cover, dot, ellipsoid, intersection, layer, norm, smooth_step, sub, union};
+use super::field::{
+    Lattice, Noise, Vec3, along, cone, cover, dot, ellipsoid, intersection, layer, norm, smooth_step, sub, union,
+};
 use super::random::Random;
 
 /// Sex of a phantom.
@@ -175,11 +177,8 @@ const LATERAL: [(Vec3, f32); 7] = [
 /// Temporal horn, from the atrium.
 const TEMPORAL: [(Vec3, f32); 3] = [([25.0, -44.0, 8.0], 4.0), ([33.0, -32.0, -8.0], 2.0), ([32.0, -11.0, -17.0], 1.6)];
 /// Head of the caudate nucleus, lentiform nucleus, thalamus (mirrored).
-const NUCLEI: [(Vec3, Vec3); 3] = [
-    ([14.5, 15.0, 8.0], [5.0, 11.0, 9.0]),
-    ([24.5, 0.0, 2.0], [7.0, 18.0, 10.0]),
-    ([12.0, -20.0, 8.0], [9.0, 15.0, 10.0]),
-];
+const NUCLEI: [(Vec3, Vec3); 3] =
+    [([14.5, 15.0, 8.0], [5.0, 11.0, 9.0]), ([24.5, 0.0, 2.0], [7.0, 18.0, 10.0]), ([12.0, -20.0, 8.0], [9.0, 15.0, 10.0])];
 /// Height of the foramen magnum in the average head.
 const FORAMEN: f32 = -62.0;
 /// The brain's mask ends so far below the foramen magnum, as brain extraction does.
@@ -303,7 +302,11 @@ impl Anatomy {
         };
         calcify(0.35 + 0.4 * old, &mut |random| {
             let r = random.uniform(1.2, 3.2);
-            vec![Body { centre: [0.0, random.uniform(-36.0, -32.0), 4.0], half: [r, r * random.uniform(0.8, 1.5), r], hu: random.uniform(90.0, 420.0) }]
+            vec![Body {
+                centre: [0.0, random.uniform(-36.0, -32.0), 4.0],
+                half: [r, r * random.uniform(0.8, 1.5), r],
+                hu: random.uniform(90.0, 420.0),
+            }]
         });
         calcify(0.35 + 0.45 * old, &mut |random| {
             let size = random.uniform(1.5, 4.0);
@@ -421,8 +424,13 @@ impl Anatomy {
         .fold(f32::MIN, f32::max)
         .min(-cavity - 1.2);
         let dense = ellipsoid(m, [32.0, -34.0, -29.0], [15.0, 8.0, 8.0]);
-        let scalp = bone.max(cavity + thick / self.mean_scale) + (self.scalp_mm + 0.8 * self.outline_fine.at(a)) / self.mean_scale;
-        let face = union(ellipsoid(m, [0.0, 20.0, -52.0], [64.0, 62.0, 70.0]), ellipsoid(m, [40.0, -5.0, -50.0], [30.0, 40.0, 45.0]), 15.0);
+        let scalp =
+            bone.max(cavity + thick / self.mean_scale) + (self.scalp_mm + 0.8 * self.outline_fine.at(a)) / self.mean_scale;
+        let face = union(
+            ellipsoid(m, [0.0, 20.0, -52.0], [64.0, 62.0, 70.0]),
+            ellipsoid(m, [40.0, -5.0, -50.0], [30.0, 40.0, 45.0]),
+            15.0,
+        );
         let nose = cone(m, [0.0, 76.0, -28.0], [0.0, 90.0, -52.0], 6.0, 11.0);
         let ears = ellipsoid(m, [79.0, -32.0 - 0.3 * z, -28.0], [3.5, 14.0, 26.0]);
         let nape = cone(a, [0.0, -44.0, -45.0], [0.0, -44.0, -160.0], 50.0, 58.0);
@@ -435,7 +443,8 @@ impl Anatomy {
     pub fn skull_inside(&self, p: Vec3) -> [f32; skull::FIELDS] {
         let [cavity, tentorium, behind] = self.cavity(self.average(p)).map(|x| x * self.mean_scale);
         let mut fields = [-1e3; skull::FIELDS];
-        (fields[skull::CAVITY], fields[skull::TENTORIUM], fields[skull::BEHIND], fields[skull::SKIN]) = (cavity, tentorium, behind, 1e3);
+        (fields[skull::CAVITY], fields[skull::TENTORIUM], fields[skull::BEHIND], fields[skull::SKIN]) =
+            (cavity, tentorium, behind, 1e3);
         fields
     }
 
@@ -460,7 +469,11 @@ impl Anatomy {
         let uneven = self.rim_noise.at(a);
         let rim = self.rim_mm * (1.0 + 0.45 * uneven) + 1.5 * atrophy * smooth_step((y - 10.0) / 40.0);
         let hind_side = intersection(-tentorium, behind, 2.0);
-        let stem = chain(a, &[([0.0, -19.0, 2.0], 13.0), ([0.0, -25.0, -24.0], 14.5), ([0.0, -35.0, -58.0], 7.5), ([0.0, -48.0, -150.0], 5.5)], -0.8 * atrophy);
+        let stem = chain(
+            a,
+            &[([0.0, -19.0, 2.0], 13.0), ([0.0, -25.0, -24.0], 14.5), ([0.0, -35.0, -58.0], 7.5), ([0.0, -48.0, -150.0], 5.5)],
+            -0.8 * atrophy,
+        );
         let stem = stem * s;
         // It fills the posterior fossa behind the brainstem; a valley parts the hemispheres below.
         let valley = ellipsoid(a, [0.0, -92.0, -46.0], [5.0, 12.0, 24.0]);
@@ -518,7 +531,10 @@ impl Anatomy {
         let (fine, fine_slope) = self.folds_fine.value_and_gradient(surface);
         let slope = norm(along(slope, 0.45, fine_slope)).max(0.03);
         let open = (0.9 + 0.6 * self.mottle_wide.at(along(a, 1.0, [0.0, 0.0, 90.0]))).clamp(0.15, 2.2);
-        (((value + 0.45 * fine) / slope * stretch).clamp(-9.0, 9.0) * self.mean_scale, open)
+        let distance = ((value + 0.45 * fine) / slope * stretch).clamp(-9.0, 9.0);
+        // Near the spine the way out has no direction: no sulcus reaches there.
+        let deep = 9.0 * smooth_step((0.6 - stretch) * 5.0);
+        (distance.abs().max(deep) * self.mean_scale, open)
     }
 
     /// Depth in the part of the skull's inside that counts as brain, for the skull's fields at a point.
@@ -572,7 +588,8 @@ impl Anatomy {
     fn bone(&self, a: Vec3, skull: &[f32; skull::FIELDS], width: f32) -> f32 {
         let (outer, inner) = (skull[skull::BONE], -skull[skull::CAVITY]);
         let table = 1.7_f32.min(0.32 * (outer + inner));
-        let marrow = cover(outer - table, width.max(1.0)) * cover(inner - table, width.max(1.0)) * (1.0 - cover(skull[skull::DENSE], 4.0));
+        let marrow =
+            cover(outer - table, width.max(1.0)) * cover(inner - table, width.max(1.0)) * (1.0 - cover(skull[skull::DENSE], 4.0));
         let texture = self.bone_texture.at(a);
         let hard = self.tissues.table + 350.0 * cover(skull[skull::DENSE], 4.0) + 60.0 * texture;
         hard + (self.tissues.diploe + 130.0 * texture - hard) * marrow
@@ -627,7 +644,7 @@ impl Anatomy {
             let sheet = layer(tentorium, 0.7, width) * cover(behind, 3.0) * smooth_step((opening - 1.0) * 4.0);
             hu += (t.dura - hu) * sheet;
         }
-        hu = self.vessels(p, cavity, tentorium, behind, midline, width, hu);
+        hu = self.vessels(p, skull, midline, width, hu);
         for body in &self.calcifications {
             let out = sub(a, body.centre);
             let near = 3.0 + body.half[0].max(body.half[1]).max(body.half[2]);
@@ -641,7 +658,8 @@ impl Anatomy {
     }
 
     /// Dural sinuses and the large arteries, over `hu`.
-    fn vessels(&self, p: Vec3, cavity: f32, tentorium: f32, behind: f32, midline: f32, width: f32, hu: f32) -> f32 {
+    fn vessels(&self, p: Vec3, skull: &[f32; skull::FIELDS], midline: f32, width: f32, hu: f32) -> f32 {
+        let (cavity, tentorium, behind) = (skull[skull::CAVITY], skull[skull::TENTORIUM], skull[skull::BEHIND]);
         let s = self.mean_scale;
         let mut depth = f32::MIN;
         if cavity < 9.0 && midline.abs() < 7.0 && tentorium > -4.0 {
@@ -677,6 +695,13 @@ impl Anatomy {
     pub fn posterior_fossa(&self, p: Vec3, skull: &[f32; skull::FIELDS]) -> f32 {
         let above_foramen = p[2] - self.scale[2] * FORAMEN;
         skull[skull::CAVITY].min(-skull[skull::TENTORIUM] - 1.0).min(skull[skull::BEHIND] - 1.0).min(above_foramen)
+    }
+
+    /// A place in a lateral ventricle, or in the fourth.
+    pub fn ventricle(&self, random: &mut Random) -> Vec3 {
+        let side = random.side();
+        let places = [[side * 11.0, 5.0, 18.0], [side * 22.0, -42.0, 10.0], [0.0, -45.0, -32.0], [side * 10.0, 22.0, 10.0]];
+        self.place(places[random.pick(&[0.35, 0.4, 0.1, 0.15])])
     }
 
     /// A direction from the head's middle to a point, of length 1.

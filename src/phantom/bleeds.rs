@@ -49,6 +49,9 @@ impl Kind {
     }
 }
 
+/// Thickness of the dura, mm: blood lies below it.
+const DURA: f32 = 0.5;
+
 /// How the blood of a bleed looks.
 #[derive(Clone, Debug)]
 struct Look {
@@ -69,21 +72,23 @@ struct Lobe {
     half: Vec3,
 }
 
+/// Where a hematoma may lie.
 #[derive(Clone, Debug)]
-enum Room {
+pub enum Room {
     /// The cerebrum on one side: -1 left, 1 right.
     Hemisphere(f32),
+    /// Below the tentorium.
     PosteriorFossa,
 }
 
 #[derive(Clone, Debug)]
 enum Shape {
     /// A body of lobes with a rough surface, in its own turned axes.
-    Hematoma { turn: [Vec3; 3], lobes: Vec<Lobe>, rough: Noise, rough_mm: f32, fine: Noise, fine_mm: f32, room: Room },
+    Hematoma { turn: [Vec3; 3], lobes: Vec<Lobe>, rough: Noise, rough_mm: f32, fine: Noise, fine_mm: f32, room: Option<Room> },
     /// Blood in the ventricles: around `centre` (casting), or what has sunk to the back.
     Ventricles { rough: Noise, sunk: bool },
     /// A crescent under the inner table around the direction `towards`; `axes` span its surface and have lengths of its two half widths (of a unit sphere).
-    Convexity { side: f32, towards: Vec3, axes: [Vec3; 2], rough: Noise },
+    Convexity { middle: Vec3, side: f32, towards: Vec3, axes: [Vec3; 2], rough: Noise },
     /// A sheet along the falx, from a y with two half widths along it and down from the vault.
     Falx { side: f32, y: f32, half: [f32; 2] },
 }
@@ -283,6 +288,19 @@ impl Bleed {
             }
         }
         let (centre, room) = centre?;
+        let free = |p: Vec3| room.depth(anatomy, p, &skull.at(p));
+        Bleed::hematoma_at(random, order, centre, Some(room.clone()), free)
+    }
+
+    /// A hematoma about a centre, where `free` says how deep a point lies in its room.
+    pub fn hematoma_at(
+        random: &mut Random,
+        order: &Order,
+        centre: Vec3,
+        room: Option<Room>,
+        free: impl Fn(Vec3) -> f32 + Sync,
+    ) -> Option<Bleed> {
+        let radius = 10.0 * (order.ml * 3.0 / (4.0 * std::f32::consts::PI)).cbrt();
         let axis = direction(random);
         let turn = rotation(axis, random.uniform(0.0, 3.0));
         let half = [random.uniform(0.65, 1.0), random.uniform(0.9, 1.45), random.uniform(0.75, 1.2)].map(|x| x * radius);
@@ -308,13 +326,7 @@ impl Bleed {
             about: centre,
             reach: 0.0,
         };
-        let level = |p: Vec3| {
-            let Shape::Hematoma { room, .. } = &bleed.shape else { return None };
-            if room.depth(anatomy, p, &skull.at(p)) <= 0.0 {
-                return None;
-            }
-            Some(bleed.level(p))
-        };
+        let level = |p: Vec3| (free(p) > 0.0).then(|| bleed.level(p));
         let far = |p: Vec3, size: f32| norm(sub(p, centre)) > 2.1 * radius + size;
         let (low, high) = (centre.map(|x| x - 2.1 * radius), centre.map(|x| x + 2.1 * radius));
         let found = threshold((low, high), radius / 13.0, order.ml, level, far)?;
@@ -322,6 +334,23 @@ impl Bleed {
     }
 
     fn convexity(random: &mut Random, order: &Order, anatomy: &Anatomy, skull: &Lattice<{ skull::FIELDS }>) -> Option<Bleed> {
+        let middle = anatomy.place([0.0, -20.0, 8.0]);
+        let wall = |p: Vec3| skull.at(p)[skull::CAVITY];
+        let free = |p: Vec3, side: f32| anatomy.hemisphere(p, &skull.at(p), side);
+        let bounds = (anatomy.place([-75.0, -110.0, -60.0]), anatomy.place([75.0, 70.0, 80.0]));
+        Bleed::convexity_in(random, order, middle, bounds, wall, free)
+    }
+
+    /// A subdural bleed around a head's `middle`, in a box; `wall` says how deep a point lies below the inner table and `free` how deep in the hemisphere of a
+    /// side.
+    pub fn convexity_in(
+        random: &mut Random,
+        order: &Order,
+        middle: Vec3,
+        (low, high): (Vec3, Vec3),
+        wall: impl Fn(Vec3) -> f32 + Sync,
+        free: impl Fn(Vec3, f32) -> f32 + Sync,
+    ) -> Option<Bleed> {
         let side = random.side();
         let towards = [side * random.uniform(0.75, 1.0), random.uniform(-0.6, 0.6), random.uniform(-0.1, 0.7)];
         let towards = towards.map(|x| x / norm(towards));
@@ -333,7 +362,11 @@ impl Bleed {
         let short = (area / long).clamp(0.15, 0.95);
         let front = [-side * towards[1], side * towards[0], 0.0];
         let front = front.map(|x| x / norm(front).max(1e-3));
-        let up = [towards[1] * front[2] - towards[2] * front[1], towards[2] * front[0] - towards[0] * front[2], towards[0] * front[1] - towards[1] * front[0]];
+        let up = [
+            towards[1] * front[2] - towards[2] * front[1],
+            towards[2] * front[0] - towards[0] * front[2],
+            towards[0] * front[1] - towards[1] * front[0],
+        ];
         let axes = [front.map(|x| x / long), up.map(|x| x / short)];
         let look = Look::new(random, order.kind, order.ml);
         let bleed = Bleed {
@@ -341,18 +374,17 @@ impl Bleed {
             volume_ml: 0.0,
             hu: look.hu,
             centre: [0.0; 3],
-            shape: Shape::Convexity { side, towards, axes, rough: Noise::new(random, 14.0) },
+            shape: Shape::Convexity { middle, side, towards, axes, rough: Noise::new(random, 14.0) },
             look: Look { fluid_level: None, ..look },
             threshold: 0.0,
-            about: anatomy.place([0.0, -20.0, 8.0]),
+            about: middle,
             reach: 0.0,
         };
-        let level = |p: Vec3| bleed.sheet_level(p, anatomy, &skull.at(p));
+        let level = |p: Vec3| bleed.sheet_level(p, free(p, side) - DURA, wall(p));
         let far = |p: Vec3, size: f32| {
-            let depth = skull.at(p)[skull::CAVITY];
-            depth < -size || depth > 30.0 + size || side * p[0] < -size
+            let depth = wall(p);
+            depth < -size || depth > 30.0 + size || side * (p[0] - middle[0]) < -size
         };
-        let (low, high) = (anatomy.place([-75.0, -110.0, -60.0]), anatomy.place([75.0, 70.0, 80.0]));
         let step = (thickness / 3.0).clamp(0.8, 1.6);
         let found = threshold((low, high), step, order.ml, level, far)?;
         Some(bleed.fitted(found))
@@ -374,28 +406,27 @@ impl Bleed {
             about: anatomy.place([0.0, -20.0, 8.0]),
             reach: 0.0,
         };
-        let level = |p: Vec3| bleed.sheet_level(p, anatomy, &skull.at(p));
+        let level = |p: Vec3| {
+            let (room, wall) = bleed.sheet_room(p, anatomy, &skull.at(p));
+            bleed.sheet_level(p, room, wall)
+        };
         let far = |p: Vec3, size: f32| (p[0] - side * 8.0).abs() > 8.0 + size;
         let (low, high) = (anatomy.place([-16.0, -110.0, -20.0]), anatomy.place([16.0, 70.0, 80.0]));
         let found = threshold((low, high), 0.7, ml, level, far)?;
         Some(bleed.fitted(found))
     }
 
-    /// Draws blood in the ventricles; `taken` is how deep a point lies in other blood. `None` where there is hardly a ventricle.
+    /// Draws blood in ventricles that a box holds: about `about` or, sunk, at their back. `free` says how deep a point lies in a ventricle without other
+    /// blood. `None` where there is hardly a ventricle.
     pub fn in_ventricles(
         random: &mut Random,
         order: &Order,
-        anatomy: &Anatomy,
-        fields: &Lattice<{ brain::FIELDS }>,
-        near: Option<Vec3>,
-        taken: impl Fn(Vec3) -> f32 + Sync,
+        about: Vec3,
+        (low, high): (Vec3, Vec3),
+        free: impl Fn(Vec3) -> f32 + Sync,
     ) -> Option<Bleed> {
         let sunk = order.ml < 15.0 && random.chance(0.45);
-        let side = random.side();
-        let start = [[side * 11.0, 5.0, 18.0], [side * 22.0, -42.0, 10.0], [0.0, -45.0, -32.0], [side * 10.0, 22.0, 10.0]];
-        let start = anatomy.place(start[random.pick(&[0.35, 0.4, 0.1, 0.15])]);
         let look = Look::new(random, order.kind, order.ml);
-        let about = near.unwrap_or(start);
         let bleed = Bleed {
             kind: order.kind,
             volume_ml: 0.0,
@@ -407,18 +438,15 @@ impl Bleed {
             about,
             reach: 0.0,
         };
-        let level = |p: Vec3| {
-            let room = fields.at(p)[brain::VENTRICLE];
-            (room > 0.0 && taken(p) <= 0.0).then(|| bleed.level(p))
-        };
-        let far = |p: Vec3, size: f32| fields.at(p)[brain::VENTRICLE] < -size - 1.0;
-        let (low, high) = (anatomy.place([-50.0, -80.0, -50.0]), anatomy.place([50.0, 45.0, 45.0]));
+        let level = |p: Vec3| (free(p) > 0.0).then(|| bleed.level(p));
+        let far = |p: Vec3, size: f32| free(p) < -size - 1.0;
         let found = threshold((low, high), 0.75, order.ml, level, far)?;
         Some(bleed.fitted(found))
     }
 
     fn fitted(mut self, found: Found) -> Bleed {
-        (self.threshold, self.volume_ml, self.centre, self.reach) = (found.threshold, found.volume_ml, found.centre, found.radius);
+        (self.threshold, self.volume_ml, self.centre, self.reach) =
+            (found.threshold, found.volume_ml, found.centre, found.radius);
         self
     }
 
@@ -429,7 +457,10 @@ impl Bleed {
                 let out = sub(p, self.about);
                 let local = turn.map(|row| dot(row, out));
                 let blend = 0.35 * lobes[0].half[0];
-                let depth = lobes.iter().map(|lobe| ellipsoid(local, lobe.centre, lobe.half)).fold(f32::MIN / 2.0, |a, b| union(a, b, blend));
+                let depth = lobes
+                    .iter()
+                    .map(|lobe| ellipsoid(local, lobe.centre, lobe.half))
+                    .fold(f32::MIN / 2.0, |a, b| union(a, b, blend));
                 -(depth + rough_mm * rough.at(p) + fine_mm * fine.at(p))
             }
             Shape::Ventricles { rough, sunk: true } => p[1] + 1.2 * rough.at(p),
@@ -438,14 +469,15 @@ impl Bleed {
         }
     }
 
-    /// Share of its greatest thickness that a sheet has at a point; 0 or less beyond its edge.
-    fn sheet(&self, p: Vec3, anatomy: &Anatomy, skull: &[f32; skull::FIELDS]) -> f32 {
+    /// Share of its greatest thickness that a sheet has at a point `wall` mm below the inner table; 0 or less beyond its edge.
+    fn sheet(&self, p: Vec3, wall: f32) -> f32 {
         match &self.shape {
-            Shape::Convexity { side, towards, axes, rough } => {
-                if side * p[0] < 0.0 {
+            Shape::Convexity { middle, side, towards, axes, rough } => {
+                let out = sub(p, *middle);
+                if side * out[0] < 0.0 {
                     return 0.0;
                 }
-                let out = anatomy.outward(p);
+                let out = out.map(|x| x / norm(out).max(1e-3));
                 let off = sub(out, *towards);
                 let r = dot(off, axes[0]).powi(2) + dot(off, axes[1]).powi(2);
                 if r >= 1.0 || dot(out, *towards) < 0.0 {
@@ -457,53 +489,74 @@ impl Bleed {
                 if side * p[0] < 0.0 {
                     return 0.0;
                 }
-                1.0 - ((p[1] - y) / half[0]).powi(2) - (skull[skull::CAVITY] / half[1]).powi(2)
+                1.0 - ((p[1] - y) / half[0]).powi(2) - (wall / half[1]).powi(2)
             }
             _ => 0.0,
         }
     }
 
-    /// Level of a point in a sheet: the thickness that the whole sheet must have for the point to be inside. `None` where no sheet reaches.
-    fn sheet_level(&self, p: Vec3, anatomy: &Anatomy, skull: &[f32; skull::FIELDS]) -> Option<f32> {
-        let (room, from_wall) = self.sheet_room(p, anatomy, skull);
+    /// Level of a point in a sheet: the thickness that the whole sheet must have for the point to be inside. `room` is its depth in the room, `wall` below
+    /// the inner table. `None` where no sheet reaches.
+    fn sheet_level(&self, p: Vec3, room: f32, wall: f32) -> Option<f32> {
+        let from_wall = self.wall_distance(p, wall);
         if room <= 0.0 || from_wall > 40.0 {
             return None;
         }
-        let share = self.sheet(p, anatomy, skull);
+        let share = self.sheet(p, wall);
         (share > 0.02).then(|| from_wall.max(0.0) / share)
     }
 
-    /// Depth in the room of a sheet, and distance from the wall that it lies on.
+    /// Distance of a point from the surface that a sheet lies on.
+    fn wall_distance(&self, p: Vec3, wall: f32) -> f32 {
+        match &self.shape {
+            Shape::Falx { side, .. } => side * p[0] - 1.2,
+            _ => wall - DURA,
+        }
+    }
+
+    /// Depth of a point in the room of a sheet, and below the inner table.
     fn sheet_room(&self, p: Vec3, anatomy: &Anatomy, skull: &[f32; skull::FIELDS]) -> (f32, f32) {
         match &self.shape {
-            Shape::Falx { side, .. } => (anatomy.hemisphere(p, skull, *side) - 0.2, side * p[0] - 1.2),
-            // The dura is half a millimetre thick.
-            Shape::Convexity { side, .. } => (anatomy.hemisphere(p, skull, *side) - 0.5, skull[skull::CAVITY] - 0.5),
+            Shape::Falx { side, .. } | Shape::Convexity { side, .. } => {
+                (anatomy.hemisphere(p, skull, *side) - DURA, skull[skull::CAVITY])
+            }
             _ => (0.0, 0.0),
         }
+    }
+
+    /// Depth of a point in a sheet.
+    pub fn sheet_depth(&self, p: Vec3, room: f32, wall: f32) -> f32 {
+        let from_wall = self.wall_distance(p, wall);
+        if room < -3.0 || from_wall > 1.4 * self.threshold + 3.0 {
+            return -1e3;
+        }
+        let share = self.sheet(p, wall);
+        if share <= 0.02 { -1e3 } else { room.min(self.threshold * share - from_wall) }
+    }
+
+    /// Depth of a point in a hematoma, or in blood of the ventricles, whose room it lies `room` deep in.
+    pub fn depth_in(&self, p: Vec3, room: f32) -> f32 {
+        let out = sub(p, self.centre);
+        if dot(out, out) > (self.reach + self.look.oedema.0 + 2.0).powi(2) {
+            return -1e3;
+        }
+        room.min(self.threshold - self.level(p))
     }
 
     /// Depth of a point in the blood, mm; negative outside. `fields` are those of skull and brain at the point.
     pub fn depth(&self, p: Vec3, anatomy: &Anatomy, skull: &[f32; skull::FIELDS], fields: &[f32; brain::FIELDS]) -> f32 {
         match &self.shape {
             Shape::Hematoma { room, .. } => {
-                let out = sub(p, self.centre);
-                if dot(out, out) > (self.reach + self.look.oedema.0 + 2.0).powi(2) {
-                    return -1e3;
-                }
-                (self.threshold - self.level(p)).min(room.depth(anatomy, p, skull))
+                let free = room.as_ref().map_or(f32::MAX, |room| room.depth(anatomy, p, skull));
+                self.depth_in(p, free)
             }
             Shape::Ventricles { .. } => {
                 let room = fields[brain::VENTRICLE];
-                if room < -3.0 { room } else { room.min(self.threshold - self.level(p)) }
+                if room < -3.0 { room } else { self.depth_in(p, room) }
             }
             Shape::Convexity { .. } | Shape::Falx { .. } => {
-                let (room, from_wall) = self.sheet_room(p, anatomy, skull);
-                if room < -3.0 || from_wall > self.threshold + 3.0 {
-                    return -1e3;
-                }
-                let share = self.sheet(p, anatomy, skull);
-                if share <= 0.02 { -1e3 } else { room.min(self.threshold * share - from_wall) }
+                let (room, wall) = self.sheet_room(p, anatomy, skull);
+                self.sheet_depth(p, room, wall)
             }
         }
     }
@@ -547,7 +600,7 @@ impl Displacement for MassEffect<'_> {
                     from = along(from, (before - r) / r * held, out);
                 }
                 Shape::Convexity { .. } => {
-                    let thickness = bleed.threshold * bleed.sheet(p, self.anatomy, skull).max(0.0);
+                    let thickness = bleed.threshold * bleed.sheet(p, cavity).max(0.0);
                     let fade = (1.0 - cavity / 75.0).clamp(0.0, 1.0);
                     from = along(from, thickness * fade, self.anatomy.outward(p));
                 }

@@ -6,12 +6,13 @@
 
 mod anatomy;
 mod bleeds;
+pub mod ellipsoids;
 mod field;
-
+pub mod insert;
 mod noise;
 mod random;
 mod scanner;
-pub mod simple;
+
 #[cfg(test)]
 mod tests;
 
@@ -86,7 +87,11 @@ impl Settings {
     fn check(&self) -> Result<()> {
         let problem = |text: String| Err(Error::Phantom(text));
         if self.grid.is_empty() || self.grid.len() as u64 > crate::io::nifti::MAX_VOXELS {
-            return problem(format!("a scan of {:?} voxels cannot be made: 1 to {} voxels can", self.grid.shape, crate::io::nifti::MAX_VOXELS));
+            return problem(format!(
+                "a scan of {:?} voxels cannot be made: 1 to {} voxels can",
+                self.grid.shape,
+                crate::io::nifti::MAX_VOXELS
+            ));
         }
         let spacing = self.grid.spacing();
         let small = |mm: f64| !(0.05..=50.0).contains(&mm);
@@ -190,11 +195,14 @@ pub fn generate(seed: u64, settings: &Settings) -> Result<Head> {
     let mut bleeds = solid.clone();
     if let (Some(order), Some(fields)) = (ventricular, &coarse_brain) {
         let near = solid.iter().find(|bleed| bleed.kind != Kind::Subdural).map(|bleed| bleed.centre);
-        let taken = |p: Vec3| {
+        let about = near.unwrap_or_else(|| anatomy.ventricle(&mut random));
+        let free = |p: Vec3| {
             let (skull, brain) = (coarse_skull.at(p), fields.at(p));
-            solid.iter().map(|bleed| bleed.depth(p, &anatomy, &skull, &brain)).fold(f32::MIN, f32::max)
+            let taken = solid.iter().map(|bleed| bleed.depth(p, &anatomy, &skull, &brain)).fold(f32::MIN, f32::max);
+            brain[anatomy::brain::VENTRICLE].min(-taken)
         };
-        bleeds.extend(Bleed::in_ventricles(&mut random, order, &anatomy, fields, near, taken));
+        let bounds = (anatomy.place([-50.0, -80.0, -50.0]), anatomy.place([50.0, 45.0, 45.0]));
+        bleeds.extend(Bleed::in_ventricles(&mut random, order, about, bounds, free));
     }
 
     // What a scan shows of a whole head is drawn finer: voxels of half a millimetre would show the facets of 3 mm.

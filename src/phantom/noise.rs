@@ -15,7 +15,8 @@ pub fn texture(seed: u64, stream: u64, shape: [usize; 3], spacing: [f64; 2], sli
     });
     let gain = gain(&kernels);
     let window = (slices.round() as usize).clamp(1, 8);
-    let planes: Vec<Vec<f32>> = (0..nk + window - 1).into_par_iter().map(|k| plane(seed, stream + k as u64, [ni, nj], &kernels, gain)).collect();
+    let planes: Vec<Vec<f32>> =
+        (0..nk + window - 1).into_par_iter().map(|k| plane(seed, stream + k as u64, [ni, nj], &kernels, gain)).collect();
     let mut noise = vec![0.0; ni * nj * nk];
     let weight = 1.0 / (window as f32).sqrt();
     noise.par_chunks_mut((ni * nj).max(1)).enumerate().for_each(|(k, slice)| {

@@ -11,7 +11,9 @@ impl Random {
     /// numbers without changing the others.
     pub fn new(seed: u64, stream: u64) -> Self {
         // `seed_from_u64` hashes what it is given (SplitMix64); the odd factor keeps the streams of neighbouring seeds apart.
-        Random(Xoshiro256PlusPlus::seed_from_u64(seed.rotate_left(32) ^ stream.wrapping_add(1).wrapping_mul(0xD134_2543_DE82_EF95)))
+        Random(Xoshiro256PlusPlus::seed_from_u64(
+            seed.rotate_left(32) ^ stream.wrapping_add(1).wrapping_mul(0xD134_2543_DE82_EF95),
+        ))
     }
 
     /// 64 random bits.

@@ -78,9 +78,11 @@ struct Artefacts {
 
 impl Artefacts {
     fn new(random: &mut Random, anatomy: &Anatomy, strength: f32) -> Artefacts {
-        let petrous = (random.uniform(-34.0, -28.0), random.uniform(-42.0, -30.0), random.uniform(-0.12, 0.12), random.uniform(4.0, 16.0));
+        let petrous =
+            (random.uniform(-34.0, -28.0), random.uniform(-42.0, -30.0), random.uniform(-0.12, 0.12), random.uniform(4.0, 16.0));
         // Petrous bones, the occipital protuberance, fillings of teeth.
-        let sources = [[34.0, -36.0, -30.0], [-34.0, -36.0, -30.0], [0.0, -100.0, -18.0], [random.uniform(-15.0, 15.0), 62.0, -80.0]];
+        let sources =
+            [[34.0, -36.0, -30.0], [-34.0, -36.0, -30.0], [0.0, -100.0, -18.0], [random.uniform(-15.0, 15.0), 62.0, -80.0]];
         let mut streaks = Vec::new();
         for (n, at) in sources.into_iter().enumerate() {
             let present = random.chance(if n == 3 { 0.4 } else { 0.8 });
@@ -104,7 +106,10 @@ impl Artefacts {
                 let y = p[1] - middle - slope * p[0];
                 let bell = |centre: f32, width: f32| (-((y - centre) / width).powi(2)).exp();
                 let across = 1.0 - smooth_step((p[0].abs() - 25.0) / 30.0);
-                hu += depth * (0.4 * bell(-13.0, 5.0) + 0.3 * bell(12.0, 4.0) - bell(0.0, 5.5) - 0.5 * bell(-25.0, 6.0)) * (-z * z).exp() * across;
+                hu += depth
+                    * (0.4 * bell(-13.0, 5.0) + 0.3 * bell(12.0, 4.0) - bell(0.0, 5.5) - 0.5 * bell(-25.0, 6.0))
+                    * (-z * z).exp()
+                    * across;
             }
         }
         for (source, strength, noise) in &self.streaks {
@@ -217,17 +222,26 @@ pub fn scan(subject: &Subject, scan: &Scan, seed: u64) -> Image {
     let middle = scan.grid.affine.apply([0, 1, 2].map(|a| (scan.grid.shape[a] as f64 - 1.0) / 2.0)).map(|x| x as f32);
     let rough = texture_strength(scan);
     let grain = if scan.noise_hu > 0.0 {
-        noise::texture(seed, 1000, scan.grid.shape, [f64::from(norm(along_i)), f64::from(norm(along_j))], scan.thickness / f64::from(between))
+        noise::texture(
+            seed,
+            1000,
+            scan.grid.shape,
+            [f64::from(norm(along_i)), f64::from(norm(along_j))],
+            scan.thickness / f64::from(between),
+        )
     } else {
         Vec::new()
     };
 
-    let mut image = Image { hu: vec![0.0; scan.grid.len()], blood: vec![false; scan.grid.len()], brain: vec![false; scan.grid.len()] };
-    let rows = image.hu.par_chunks_mut(ni.max(1)).zip(image.blood.par_chunks_mut(ni.max(1))).zip(image.brain.par_chunks_mut(ni.max(1)));
+    let mut image =
+        Image { hu: vec![0.0; scan.grid.len()], blood: vec![false; scan.grid.len()], brain: vec![false; scan.grid.len()] };
+    let rows =
+        image.hu.par_chunks_mut(ni.max(1)).zip(image.blood.par_chunks_mut(ni.max(1))).zip(image.brain.par_chunks_mut(ni.max(1)));
     rows.enumerate().for_each(|(row, ((hu, blood), brain))| {
         let (j, k) = (row % nj, row / nj);
         let start = scan.grid.affine.apply([0.0, j as f64, k as f64]).map(|x| x as f32);
-        let place = |map: &Affine, p: Vec3| map.rows.map(|r| r[0] as f32 * p[0] + r[1] as f32 * p[1] + r[2] as f32 * p[2] + r[3] as f32);
+        let place =
+            |map: &Affine, p: Vec3| map.rows.map(|r| r[0] as f32 * p[0] + r[1] as f32 * p[1] + r[2] as f32 * p[2] + r[3] as f32);
         let maps = &poses[k];
         for i in 0..ni {
             let world = along(start, i as f32, along_i);

@@ -139,11 +139,17 @@ fn tissues_have_their_hounsfield_units() {
         let t = anatomy.tissues;
         let hu = head.scan.voxels();
         let brain: Vec<f32> = voxels_where(&head.brain).map(|n| hu[n]).collect();
-        let share = |low: f32, high: f32| brain.iter().filter(|&&hu| (low..high).contains(&hu)).count() as f32 / brain.len() as f32;
+        let share =
+            |low: f32, high: f32| brain.iter().filter(|&&hu| (low..high).contains(&hu)).count() as f32 / brain.len() as f32;
         assert!(share(t.white - 4.0, t.grey + 4.0) > 0.6, "{}", share(t.white - 4.0, t.grey + 4.0));
         assert!((0.03..0.4).contains(&share(0.0, 18.0)), "{}", share(0.0, 18.0));
         // Voxels at the border are bone in part.
-        assert!(share(100.0, 4000.0) < 0.06 && share(-2000.0, -20.0) < 0.001, "{} {}", share(100.0, 4000.0), share(-2000.0, -20.0));
+        assert!(
+            share(100.0, 4000.0) < 0.06 && share(-2000.0, -20.0) < 0.001,
+            "{} {}",
+            share(100.0, 4000.0),
+            share(-2000.0, -20.0)
+        );
         // Bone outside the brain; air around the head; fat under the skin.
         let outside = || hu.iter().zip(head.brain.voxels()).filter(|(_, inside)| !**inside).map(|(hu, _)| *hu);
         dense += outside().filter(|&hu| hu > 900.0).count();
@@ -196,7 +202,8 @@ fn noise_has_its_strength() {
     let loud = generate(6, &settings).unwrap();
     let [ni, nj, nk] = settings.grid.shape;
     let middle = |k: usize| (ni / 3..2 * ni / 3).flat_map(move |i| (nj / 3..2 * nj / 3).map(move |j| i + ni * (j + nj * k)));
-    let differences: Vec<f32> = (nk / 2..nk / 2 + 10).flat_map(middle).map(|n| loud.scan.voxels()[n] - quiet.scan.voxels()[n]).collect();
+    let differences: Vec<f32> =
+        (nk / 2..nk / 2 + 10).flat_map(middle).map(|n| loud.scan.voxels()[n] - quiet.scan.voxels()[n]).collect();
     let deviation = (differences.iter().map(|d| d * d).sum::<f32>() / differences.len() as f32).sqrt();
     assert!((3.0..4.3).contains(&deviation), "{deviation}");
 }

@@ -82,7 +82,7 @@ fn search(folder: &Path, prefix: &str, depth: usize, jobs: &mut Vec<Job>) -> Res
 }
 
 /// The name of a NIfTI file without its ending; `None` for other files (the .img of a pair among them: its .hdr stands for both).
-fn stem(name: &str) -> Option<&str> {
+pub fn stem(name: &str) -> Option<&str> {
     let lower = name.to_ascii_lowercase();
     [".nii.gz", ".nii", ".hdr.gz", ".hdr"]
         .iter()
@@ -90,8 +90,13 @@ fn stem(name: &str) -> Option<&str> {
         .map(|ending| &name[..name.len() - ending.len()])
 }
 
-/// Whether a file is an output of an earlier run: it is called so, and the report of its scan lies beside it.
+/// Whether a file is an output of an earlier run: it is called so, and the report of its scan lies beside it. Or the label of a phantom that does.
 fn is_output(folder: &Path, stem: &str) -> bool {
+    if let Some(phantom) = stem.strip_suffix("_label")
+        && folder.join(format!("{phantom}.nii.gz")).is_file()
+    {
+        return true;
+    }
     ["_template_ich", "_template", "_probability", "_brain", "_ich"]
         .iter()
         .filter_map(|ending| stem.strip_suffix(ending))
@@ -104,6 +109,15 @@ mod tests {
 
     fn names(jobs: &[Job]) -> Vec<&str> {
         jobs.iter().map(|job| job.name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_label_of_a_phantom_is_no_scan() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["phantom_1.nii.gz", "phantom_1_label.nii.gz", "alone_label.nii.gz"] {
+            fs::write(folder.path().join(file), b"").unwrap();
+        }
+        assert_eq!(names(&find(&[folder.path().to_path_buf()]).unwrap()), ["alone_label", "phantom_1"]);
     }
 
     #[test]

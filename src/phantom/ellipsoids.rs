@@ -1,6 +1,7 @@
-//! A head phantom with a bleed of known volume, for the demonstration and the tests.
+//! The simplest head: a few ellipsoids of the size of an adult's (brain 1480 mL) with a bleed of known volume, and noise.
 //!
-//! Ellipsoids of the size of an adult head (brain 1480 mL), with noise; nothing in it is a patient's.
+//! For the demonstration and for tests of the whole path with the hand-set demonstration weights, which know no anatomy: here nothing but the bleed has
+//! the HU of blood.
 
 use crate::volume::{Affine, Grid, Volume};
 
