@@ -50,7 +50,7 @@ impl Kind {
 }
 
 /// Thickness of the dura, mm: blood lies below it.
-const DURA: f32 = 0.5;
+pub const DURA: f32 = 0.5;
 
 /// How the blood of a bleed looks.
 #[derive(Clone, Debug)]
