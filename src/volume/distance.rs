@@ -73,9 +73,9 @@ fn along_row(squared: &mut [f32], mask: &[bool], spacing: f32) {
 
 /// The lower envelope of the parabolas of one line.
 struct Envelope {
-    /// Vertex and height of each parabola of the envelope.
+    /// Vertex (a whole number of steps) and height (mm²) of each parabola of the envelope.
     parabolas: Vec<(f32, f32)>,
-    /// Where each parabola of the envelope begins to be the lowest.
+    /// Where each parabola of the envelope begins to be the lowest, in steps.
     starts: Vec<f32>,
 }
 
@@ -88,11 +88,13 @@ impl Envelope {
     fn transform(&mut self, line: &mut [f32], spacing: f32) {
         self.parabolas.clear();
         self.starts.clear();
+        // Lengths in steps are exact, so that what is rounded does not depend on where along the line it lies.
+        let curvature = spacing * spacing;
         for (p, &height) in line.iter().enumerate().filter(|(_, height)| height.is_finite()) {
-            let vertex = p as f32 * spacing;
+            let vertex = p as f32;
             let mut start = f32::NEG_INFINITY;
             while let Some(&(other, lowest)) = self.parabolas.last() {
-                start = ((height - lowest) / (vertex - other) + vertex + other) / 2.0;
+                start = ((height - lowest) / (curvature * (vertex - other)) + vertex + other) / 2.0;
                 if self.starts.last().is_some_and(|&s| start > s) {
                     break;
                 }
@@ -108,12 +110,12 @@ impl Envelope {
         }
         let mut n = 0;
         for (q, value) in line.iter_mut().enumerate() {
-            let x = q as f32 * spacing;
+            let x = q as f32;
             while n + 1 < self.starts.len() && self.starts[n + 1] <= x {
                 n += 1;
             }
             let (vertex, height) = self.parabolas[n];
-            *value = (x - vertex) * (x - vertex) + height;
+            *value = ((x - vertex) * spacing).powi(2) + height;
         }
     }
 }

@@ -9,14 +9,19 @@ use rayon::prelude::*;
 /// Voxels whose ball of `radius` mm holds foreground only.
 pub fn erode(mask: &[bool], shape: [usize; 3], spacing: [f64; 3], radius: f64) -> Vec<bool> {
     let background: Vec<bool> = mask.par_iter().map(|inside| !inside).collect();
-    let limit = (radius * radius) as f32;
+    let limit = reach_squared(radius);
     distance_squared(&background, shape, spacing).par_iter().map(|d| *d > limit).collect()
 }
 
 /// Voxels whose ball of `radius` mm holds some foreground.
 pub fn dilate(mask: &[bool], shape: [usize; 3], spacing: [f64; 3], radius: f64) -> Vec<bool> {
-    let limit = (radius * radius) as f32;
+    let limit = reach_squared(radius);
     distance_squared(mask, shape, spacing).par_iter().map(|d| *d <= limit).collect()
+}
+
+/// The square of a ball's radius and a hair: five steps of 1.2 mm are within 6 mm, however their squares were rounded.
+fn reach_squared(radius: f64) -> f32 {
+    (radius * radius * (1.0 + 1e-5)) as f32
 }
 
 /// Erosion, then dilation: what a ball of `radius` mm inside the foreground reaches.
@@ -257,6 +262,31 @@ mod tests {
         let count = |r: f64| dilate(&line, shape, SPACING, r).iter().filter(|v| **v).count();
         // Steps of 1 mm along i and of 2 mm along j.
         assert_eq!([0.9, 1.0, 1.9, 2.0].map(count), [1, 3, 3, 7]);
+    }
+
+    /// Distances that are a whole number of steps and just the radius, on a long line where sums of lengths would be rounded differently.
+    #[test]
+    fn what_a_ball_reaches_does_not_depend_on_its_place() {
+        let shape = [600, 3, 3];
+        for (step, radius) in [(1.2_f64, 6.0), (0.1, 0.7), (0.7, 4.9), (1.1, 12.1)] {
+            let steps = (radius / step).round() as usize;
+            for axis in 0..3 {
+                let mut turned = shape;
+                turned.swap(0, axis);
+                let stride = [1, turned[0], turned[0] * turned[1]][axis];
+                for at in [0, 1, 7, 100, 333, 570, 599] {
+                    let mut dot = vec![false; turned.iter().product()];
+                    dot[at * stride] = true;
+                    let grown = dilate(&dot, turned, [step; 3], radius);
+                    let reached: Vec<usize> = (0..600).filter(|n| grown[n * stride]).collect();
+                    let expected: Vec<usize> = (at.saturating_sub(steps)..=(at + steps).min(599)).collect();
+                    assert_eq!(reached, expected, "{radius} mm in steps of {step} mm along axis {axis}");
+                    let hole: Vec<bool> = dot.iter().map(|dot| !dot).collect();
+                    let shrunk = erode(&hole, turned, [step; 3], radius);
+                    assert!((0..600).all(|n| shrunk[n * stride] != expected.contains(&n)));
+                }
+            }
+        }
     }
 
     #[test]

@@ -177,7 +177,16 @@ mod tests {
         // The cube around voxel (2, 2, 2) with one voxel of another value: one HU moves the mean over the limit.
         let shape = [6; 3];
         let centre = 2 * 36 + 2 * 6 + 2;
-        for (value, change, inside) in [(50.0, 0.0, true), (50.0, -1.0, false), (90.0, 0.0, true), (90.0, 1.0, false)] {
+        // Half a HU puts the sum just on the limit, where the logit is 0.
+        let cases = [
+            (50.0, 0.0, true),
+            (50.0, -0.5, false),
+            (50.0, -1.0, false),
+            (90.0, 0.0, true),
+            (90.0, 0.5, false),
+            (90.0, 1.0, false),
+        ];
+        for (value, change, inside) in cases {
             let mut input = vec![value; 216];
             input[7] += change;
             assert_eq!(rule(&input, shape)[centre], inside, "{value} {change}");
@@ -214,6 +223,10 @@ mod tests {
         let weights = Weights::demonstration();
         assert!(weights.metadata().origin.as_ref().unwrap().contains("not trained"));
         assert_eq!(weights.metadata().license.as_deref(), Some("MIT OR Apache-2.0"));
+        assert_eq!(
+            (weights.metadata().trained_on.as_deref(), weights.metadata().threshold),
+            (Some("nothing: set by formula"), Some(0.5))
+        );
         assert!(weights.bytes().len() < 8192, "{}", weights.bytes().len());
     }
 }

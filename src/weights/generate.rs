@@ -157,6 +157,20 @@ mod tests {
     }
 
     #[test]
+    fn the_weights_say_what_they_are() {
+        let description = Description {
+            widths: vec![2, 1],
+            convs: vec![1, 1],
+            up_widths: vec![3],
+            up_convs: vec![1],
+            ..Description::deepbleed()
+        };
+        let weights = Weights::generate(&description, "a seed").unwrap();
+        assert_eq!(weights.metadata().origin.as_deref(), Some("generated from the seed \"a seed\", not trained"));
+        assert_eq!(weights.metadata().license.as_deref(), Some("MIT OR Apache-2.0"));
+    }
+
+    #[test]
     fn an_unusable_description_is_refused() {
         let bad = Description { up_widths: vec![1], ..Description::deepbleed() };
         assert!(matches!(Weights::generate(&bad, "x"), Err(crate::Error::Description(_))));

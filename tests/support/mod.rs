@@ -1,6 +1,7 @@
 //! What several tests share.
 #![allow(dead_code)] // each test file uses a part
 
+pub mod odd_nifti;
 pub mod raw_nifti;
 
 use std::path::PathBuf;

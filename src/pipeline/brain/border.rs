@@ -27,7 +27,8 @@ pub(super) fn refine(scan: &Volume<f32>, coarse: &Coarse, region: &[bool]) -> Ve
     let mut mask = vec![false; scan.grid().len()];
     mask.par_chunks_mut(ni).enumerate().for_each(|(row, mask)| {
         let (j, k) = (row % nj, row / nj);
-        let first = blocks.index([0, coarse.axes[1].block(j), coarse.axes[2].block(k)]);
+        let (Some(block_j), Some(block_k)) = (coarse.axes[1].block(j), coarse.axes[2].block(k)) else { return };
+        let first = blocks.index([0, block_j, block_k]);
         for block in (0..blocks.shape[0]).filter(|block| region[first + block]) {
             for i in coarse.axes[0].voxels(block) {
                 mask[i] = deep[first + block] || BORDER_HU.contains(&local_mean(scan, [i, j, k], neighbours));

@@ -94,10 +94,18 @@ pub fn extract(scan: &Volume<f32>, options: &Options) -> Result<Extraction, Brai
     if grid.is_empty() {
         return Err(BrainError::NoSoftTissue);
     }
-    let coarse = Coarse::of(scan);
-    let region = match options.method {
-        Method::Skull => skull::region(&coarse),
-        Method::Bet => bet::region(&coarse),
+    let whole = Coarse::of(scan);
+    let (coarse, region) = match options.method {
+        Method::Skull => {
+            let coarse = whole.around_tissue();
+            let region = skull::region(&coarse);
+            (coarse, region)
+        }
+        // The protocol's thresholds are shares of all voxels.
+        Method::Bet => {
+            let region = bet::region(&whole);
+            (whole, region)
+        }
     };
     let region = region.ok_or(BrainError::NoSoftTissue)?;
     let bone_cover = border::bone_cover(&region, &coarse);
@@ -273,6 +281,33 @@ mod tests {
         mask.voxels_mut()[..4].fill(true);
         // Voxels (0..3, 0, 0) and (0, 1, 0); faces of 10, 5 and 2 mm².
         assert_eq!(cut_areas(&mask), [[0.2, 0.1], [0.15, 0.0], [0.08, 0.0]]);
+    }
+
+    /// Voxels of 1.2 mm, of which five are the core's 6 mm: what is just within a radius must not depend on where the head lies.
+    #[test]
+    fn air_around_the_head_changes_nothing() {
+        let matrix = [[1.2, 0.0, 0.0], [0.0, 1.2, 0.0], [0.0, 0.0, 1.2]];
+        let narrow = Grid { shape: [150, 170, 140], affine: Affine::new(matrix, [-89.3, -99.1, -90.7]) };
+        let head = scan(&narrow, |p| if p[1] > -100.0 { operated(p) } else { -1000.0 });
+        let expected = find(&head, Method::Skull).mask;
+        assert!(dice(&expected, brain) > 0.98);
+        let first = [37, 23, 0];
+        let shift = Affine::new(Affine::IDENTITY.matrix(), first.map(|n| -(n as f64)));
+        let wide = Grid { shape: [237, 230, 171], affine: narrow.affine.after(&shift) };
+        let mut padded = Volume::new(wide.clone(), vec![-1000.0; wide.len()]);
+        for row in 0..narrow.shape[1] * narrow.shape[2] {
+            let (j, k) = (row % narrow.shape[1], row / narrow.shape[1]);
+            let to = wide.index([first[0], first[1] + j, k]);
+            padded.voxels_mut()[to..to + narrow.shape[0]]
+                .copy_from_slice(&head.voxels()[row * narrow.shape[0]..][..narrow.shape[0]]);
+        }
+        let found = find(&padded, Method::Skull).mask;
+        assert_eq!(found.voxels().iter().filter(|v| **v).count(), expected.voxels().iter().filter(|v| **v).count());
+        for row in 0..narrow.shape[1] * narrow.shape[2] {
+            let (j, k) = (row % narrow.shape[1], row / narrow.shape[1]);
+            let at = wide.index([first[0], first[1] + j, k]);
+            assert!(found.voxels()[at..at + narrow.shape[0]] == expected.voxels()[row * narrow.shape[0]..][..narrow.shape[0]]);
+        }
     }
 
     /// Air at 0 HU joins everything outside the skull to a piece far larger than the brain.

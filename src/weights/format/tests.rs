@@ -113,6 +113,13 @@ fn values_that_are_not_aligned_are_read_all_the_same() {
 }
 
 #[test]
+fn debug_names_the_weights_and_leaves_out_their_values() {
+    let text = format!("{:?}", Weights::from_bytes("some name", file()).unwrap());
+    assert!(text.starts_with("Weights { name: \"some name\", description: Description {"), "{text}");
+    assert!(text.contains("metadata: Metadata {") && text.ends_with(", .. }") && !text.contains("bytes"), "{text}");
+}
+
+#[test]
 fn sha256_is_that_of_the_bytes() {
     // `printf abc | sha256sum` is the standard's example; the file's own sum is taken the same way over its bytes.
     use sha2::{Digest, Sha256};
@@ -375,6 +382,12 @@ fn a_value_that_is_not_finite_is_named_with_its_index() {
             assert!(right, "{dtype} {index}: {found:?}");
         }
     }
+    // Of two in one block, the first is named.
+    let mut tensors = good.clone();
+    tensors.get_mut(name).unwrap()[5] = f32::NAN;
+    tensors.get_mut(name).unwrap()[9] = f32::INFINITY;
+    let bytes = serialize(&wide, &Metadata::default(), &tensors, Dtype::F32).unwrap();
+    refused!(bytes, WeightsError::NotFinite { index: 5, .. });
     // The largest finite values are not refused; one too large for half precision is.
     let mut tensors = good.clone();
     tensors.get_mut(name).unwrap()[7] = f32::MAX;

@@ -447,8 +447,10 @@ fn entries_that_lie_are_refused() {
     is!(entries_error(&[0, 1, 9, b'a']), CheckpointError::Malformed(said) if said.contains("ends early"));
     is!(entries_error(&[0, 1]), CheckpointError::Malformed(said) if said.contains("ends early"));
     is!(entries_error(&[0xff; 11]), CheckpointError::Malformed(said) if said.contains("64 bits"));
-    let long = [&varint(0)[..], &varint(1025), &varint(0), &[b'a'; 1025]].concat();
-    is!(entries_error(&long), CheckpointError::Malformed(said) if said.contains("longer"));
+    let key_of = |length: usize| [&varint(0)[..], &varint(length as u64), &varint(0), &vec![b'a'; length]].concat();
+    is!(entries_error(&key_of(1025)), CheckpointError::Malformed(said) if said.contains("longer"));
+    // The longest key that is allowed is read.
+    is!(entries_error(&key_of(1024)), CheckpointError::Shard { .. });
 }
 
 #[test]
