@@ -1,7 +1,7 @@
 //! Head phantoms: CTs of heads that nobody has, with bleeds whose place and volume are known.
 //!
-//! A phantom is made from a seed alone: a person ([`anatomy`]: measures, tissues, atrophy, old infarcts, calcifications), bleeds of given volumes with
-//! what they push aside ([`bleeds`]), and a scan of both ([`scanner`], [`noise`]). Shapes are functions of space, evaluated at samples through each voxel,
+//! A phantom is made from a seed alone: a person (`anatomy`: measures, tissues, atrophy, old infarcts, calcifications), bleeds of given volumes with
+//! what they push aside (`bleeds`), and a scan of both (`scanner`, `noise`). Shapes are functions of space, evaluated at samples through each voxel,
 //! so that any grid can be asked for. The same seed and settings give the same bytes on any number of threads.
 
 mod anatomy;
