@@ -5,10 +5,10 @@
 //!
 //! Where the measures come from:
 //! - Volume inside the skull: 1469 (SD 102) mL in men, 1289 (SD 111) mL in women (Matsumae et al., J Neurosurg 84:982, 1996).
-//! - Breadth against length of the head: a cephalic index of 0.78 with a deviation of 0.04, the usual range of adults.
+//! - Breadth against length of the head: a cephalic index of 0.78 with a deviation of 0.04: chosen, not measured.
 //! - Skull: 5 to 9 mm at the vault, without a clear trend by age or sex (Lynnerup et al., Head Face Med 1:13, 2005; De Boer et al., Int J Legal
 //!   Med 130:1371, 2016); tables of 1 to 2 mm around the diploe.
-//! - Ventricles: about 16 mL in the twenties and 25 mL in the forties, more with age and in men (Chung et al., Neurosci Lett 395:155, 2006);
+//! - Ventricles: about 16 mL in the twenties and 25 mL in the forties, more with age and in men (of Koreans: Neurosci Lett 395:155, 2006);
 //!   here from 8 mL to more than 100 mL, as hydrocephalus has.
 //! - Fluid around the brain grows from the age of 40 on (Matsumae et al. 1996).
 //! - HU: grey matter 32 to 40, white matter 25 to 32, with 5 to 9 between them; cerebrospinal fluid 0 to 15; fat -60 to -120; muscle 40 to 60; compact bone
