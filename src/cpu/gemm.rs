@@ -103,6 +103,9 @@ pub struct Part<'a> {
 }
 
 /// Adds one channel's products to all sums.
+///
+/// # Safety
+/// `a` has R rows of [`LANES`] f32 and `weights` B vectors; the processor has the instructions of `S`.
 #[inline(always)]
 unsafe fn channel<S: Simd, const R: usize, const B: usize>(sums: &mut [[S::V; B]; R], a: *const f32, weights: *const f32) {
     // SAFETY: the caller of `gemm` promises that all these places exist.

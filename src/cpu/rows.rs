@@ -112,6 +112,10 @@ pub unsafe fn input_row<S: Simd>(i: &InputRow) {
     }
 }
 
+/// R voxels of [`input_row`], from `first` on.
+///
+/// # Safety
+/// As for [`input_row`]; the row has all of these voxels.
 #[inline(always)]
 unsafe fn input_voxels<S: Simd, const R: usize>(i: &InputRow, first: usize) {
     // SAFETY: the caller's promise.
@@ -179,6 +183,10 @@ pub unsafe fn input_points<S: Simd>(i: &InputPoints) {
     }
 }
 
+/// T tiles of [`input_points`], from `first` on.
+///
+/// # Safety
+/// As for [`input_points`]; there are all of these tiles.
 #[inline(always)]
 unsafe fn input_tiles<S: Simd, const T: usize>(i: &InputPoints, first: usize) {
     // SAFETY: the caller's promise.
@@ -201,6 +209,10 @@ unsafe fn input_tiles<S: Simd, const T: usize>(i: &InputPoints, first: usize) {
     }
 }
 
+/// Adds the products of P points, from `point` on, of T tiles.
+///
+/// # Safety
+/// As for [`input_tiles`]; there are all of these points.
 #[inline(always)]
 unsafe fn input_sums<S: Simd, const T: usize, const P: usize>(
     i: &InputPoints,

@@ -68,6 +68,10 @@ unsafe fn outer<S: Simd>(o: &Outer) {
     }
 }
 
+/// R rows of [`outer`], from `first` on.
+///
+/// # Safety
+/// As for [`outer`]; there are all of these rows.
 #[inline(always)]
 unsafe fn outer_rows<S: Simd, const R: usize>(o: &Outer, first: usize) {
     // SAFETY: the caller's promise.
@@ -114,6 +118,10 @@ unsafe fn product<S: Simd>(p: &Product) {
     }
 }
 
+/// R rows of [`product`], from `first` on.
+///
+/// # Safety
+/// As for [`product`]; there are all of these rows.
 #[inline(always)]
 unsafe fn product_rows<S: Simd, const R: usize>(p: &Product, first: usize) {
     // SAFETY: the caller's promise.

@@ -138,6 +138,9 @@ pub const fn outputs(points: usize) -> usize {
 }
 
 /// a * b + c with one a for all.
+///
+/// # Safety
+/// The processor has the instructions of `S`.
 #[inline(always)]
 unsafe fn fma<S: Simd>(a: f32, b: S::V, c: S::V) -> S::V {
     // SAFETY: the caller has made sure of the instructions.
@@ -145,6 +148,9 @@ unsafe fn fma<S: Simd>(a: f32, b: S::V, c: S::V) -> S::V {
 }
 
 /// B^T x.
+///
+/// # Safety
+/// The processor has the instructions of `S`.
 #[inline(always)]
 unsafe fn forward_points<S: Simd, const N: usize>(x: [S::V; N]) -> [S::V; N] {
     // SAFETY: the caller has made sure of the instructions.
