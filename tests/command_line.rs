@@ -219,8 +219,13 @@ fn a_network_is_trained_on_pairs_of_scan_and_label_and_segments() {
     // The label reached the network's grid: the second highest bit of a voxel says blood.
     let samples = std::fs::read_dir(output.join("samples")).unwrap().next().unwrap().unwrap().path();
     let sample = std::fs::read(samples.join("000000.sample")).unwrap();
-    let blood = sample[48..].chunks_exact(2).filter(|pair| pair[1] & 0x40 != 0).count() as f64 * 0.003_375;
-    assert!((blood - head.bleed_ml()).abs() < 0.2 * head.bleed_ml(), "{blood} mL of {}", head.bleed_ml());
+    let voxels = sample[48..].chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    let blood: Vec<f64> = voxels.filter(|value| value & 0x4000 != 0).map(|value| f64::from(value & 0x3fff) - 4096.0).collect();
+    let volume = blood.len() as f64 * 0.003_375;
+    assert!((volume - head.bleed_ml()).abs() < 0.2 * head.bleed_ml(), "{volume} mL of {}", head.bleed_ml());
+    // It lies where the scan's blood lies, and not in the other half of the head.
+    let mean = blood.iter().sum::<f64>() / blood.len() as f64;
+    assert!(mean > 50.0, "the mean below the label is {mean} HU");
 
     // All epochs are done: the same command changes nothing. Other options are refused.
     assert!(train().status.success());
