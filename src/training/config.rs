@@ -69,6 +69,8 @@ pub struct Samples {
     pub hu_offset: f64,
     /// Deviation of what all HU are multiplied with, about 1.
     pub hu_scale: f64,
+    /// Probability that the outermost voxels of the brain are left out, as brain extraction does with those that have bone in them.
+    pub without_rim: f64,
     /// Side of the crops that a training begins with, around bleeds as a rule, in voxels.
     pub crop: usize,
     /// Share of crops around a voxel of a bleed, where there is one; the others are around any voxel of the brain. The same for the slices of a 2D network,
@@ -90,10 +92,12 @@ pub struct Schedule {
     pub patience: usize,
     /// Epochs at the beginning that see crops; later ones see whole volumes.
     pub crop_epochs: usize,
-    /// Updates of the weights in an epoch of whole volumes. In an epoch of crops there are as many for each crop that fits into a volume.
+    /// Updates of the weights in an epoch of whole volumes. In one of crops there are so many more that it sees as many voxels.
     pub updates: usize,
     /// Samples of an update, whose gradients are averaged.
     pub batch: usize,
+    /// The same for updates from crops.
+    pub crop_batch: usize,
     /// The learning rate after the first updates.
     pub rate: f64,
     /// Updates over which the rate grows to [`Schedule::rate`].
@@ -183,6 +187,7 @@ impl Default for Samples {
             elastic_spacing: 16,
             hu_offset: 2.0,
             hu_scale: 0.03,
+            without_rim: 0.6,
             crop: 48,
             crop_bleed: 0.75,
             patch: 0,
@@ -199,6 +204,7 @@ impl Default for Schedule {
             crop_epochs: 20,
             updates: 50,
             batch: 2,
+            crop_batch: 2,
             rate: 6e-4,
             warm_up: 50,
             last_rate: 2e-5,
@@ -262,10 +268,10 @@ impl Config {
             s.hu_range[0] < s.hu_range[1] && s.hu_range[0] <= 0.0 && s.hu_range[1] > 0.0,
             "samples.hu_range must begin at or below 0 and end above it",
         )?;
-        let shares = [s.flip, s.elastic, s.crop_bleed, self.dropout.rate, f64::from(self.data.without_bleed)];
+        let shares = [s.flip, s.elastic, s.without_rim, s.crop_bleed, self.dropout.rate, f64::from(self.data.without_bleed)];
         need(
             shares.iter().all(|share| (0.0..=1.0).contains(share)),
-            "samples.flip, .elastic, .crop_bleed, dropout.rate and data.without_bleed must lie between 0 and 1",
+            "samples.flip, .elastic, .without_rim, .crop_bleed, dropout.rate and data.without_bleed must lie between 0 and 1",
         )?;
         need(self.dropout.rate < 1.0, "dropout.rate must be below 1")?;
         need(s.elastic_spacing > 0, "samples.elastic_spacing must be at least 1")?;
@@ -278,7 +284,10 @@ impl Config {
         )?;
         need(s.patch == 0 || !self.network.is_planar(), "samples.patch is for networks in 3D")?;
         need(fits(self.data.grid), &format!("data.grid must be a multiple of {multiple:?}, as the network needs"))?;
-        need(t.epochs > 0 && t.updates > 0 && t.batch > 0, "schedule.epochs, .updates and .batch must be at least 1")?;
+        need(
+            t.epochs > 0 && t.updates > 0 && t.batch > 0 && t.crop_batch > 0,
+            "schedule.epochs, .updates, .batch and .crop_batch must be at least 1",
+        )?;
         need(t.patience > 0, "schedule.patience must be at least 1")?;
         need(
             t.rate > 0.0 && t.last_rate >= 0.0 && t.rate.is_finite() && t.last_rate.is_finite(),

@@ -177,6 +177,19 @@ impl Elastic {
     }
 }
 
+/// Whether a voxel of the brain has only such voxels beside it.
+fn is_interior(sample: &Sample, at: [usize; 3]) -> bool {
+    let strides = [sample.shape[1] * sample.shape[2], sample.shape[2], 1];
+    let place: usize = (0..3).map(|axis| at[axis] * strides[axis]).sum();
+    // Slices of a 2D network may be far from each other.
+    let first = usize::from(sample.planar);
+    let beside = |axis: usize| {
+        (at[axis] == 0 || sample.mask[place - strides[axis]])
+            && (at[axis] + 1 == sample.shape[axis] || sample.mask[place + strides[axis]])
+    };
+    sample.mask[place] && (first..3).all(beside)
+}
+
 /// A sample as it is.
 #[cfg(test)]
 pub fn plain(sample: &Sample, options: &Samples) -> Seen {
@@ -190,11 +203,13 @@ pub fn augmented(sample: &Sample, crop: Crop, options: &Samples, random: &mut Ra
     let elastic = (random.uniform() < options.elastic).then(|| Elastic::draw(sample.shape, options, random));
     let offset = (options.hu_offset * random.normal()) as f32;
     let scale = (1.0 + options.hu_scale * random.normal()) as f32;
+    let without_rim = random.uniform() < options.without_rim;
     // The axes of i, which is left to right, and j.
     let [left, front] = if sample.planar { [1, 2] } else { [0, 1] };
     let [_, height, width] = sample.shape;
     let [low, high] = options.hu_range;
     let place = |at: [usize; 3]| (at[0] * height + at[1]) * width + at[2];
+    let inside = |at: [usize; 3]| if without_rim { is_interior(sample, at) } else { sample.mask[place(at)] };
     let voxels: Vec<(f32, bool, bool)> = (0..crop.shape.iter().product::<usize>())
         .into_par_iter()
         .map(|voxel| {
@@ -206,7 +221,7 @@ pub fn augmented(sample: &Sample, crop: Crop, options: &Samples, random: &mut Ra
             }
             let Some(elastic) = &elastic else {
                 let place = place(at);
-                return (f32::from(sample.hu[place]), sample.label[place], sample.mask[place]);
+                return (f32::from(sample.hu[place]), sample.label[place], inside(at));
             };
             let moved = elastic.at(at);
             let last = [left, front].map(|axis| sample.shape[axis] - 1);
@@ -214,13 +229,13 @@ pub fn augmented(sample: &Sample, crop: Crop, options: &Samples, random: &mut Ra
             let of = |i: usize, j: usize| {
                 let mut at = at;
                 (at[left], at[front]) = (i.min(last[0]), j.min(last[1]));
-                place(at)
+                at
             };
-            let hu = |i: usize, j: usize| f32::from(sample.hu[of(i, j)]);
+            let hu = |i: usize, j: usize| f32::from(sample.hu[place(of(i, j))]);
             let (near_i, near_j, si, sj) = (i as usize, j as usize, i.fract(), j.fract());
             let along_j = |i: usize| (1.0 - sj) * hu(i, near_j) + sj * hu(i, near_j + 1);
             let nearest = of(i.round() as usize, j.round() as usize);
-            ((1.0 - si) * along_j(near_i) + si * along_j(near_i + 1), sample.label[nearest], sample.mask[nearest])
+            ((1.0 - si) * along_j(near_i) + si * along_j(near_i + 1), sample.label[place(nearest)], inside(nearest))
         })
         .collect();
     Seen {
@@ -321,7 +336,7 @@ mod tests {
     use crate::training::testing::Balls;
 
     fn options() -> Samples {
-        Samples { flip: 0.0, elastic: 0.0, hu_offset: 0.0, hu_scale: 0.0, ..Samples::default() }
+        Samples { flip: 0.0, elastic: 0.0, hu_offset: 0.0, hu_scale: 0.0, without_rim: 0.0, ..Samples::default() }
     }
 
     #[test]
@@ -363,6 +378,21 @@ mod tests {
         let sample = Sample { planar: true, ..sample };
         let seen = augmented(&sample, Crop::whole(&sample), &options, &mut Random::new(1));
         seen.hu.iter().zip(&hu).for_each(|(seen, &hu)| assert!((seen - f32::from(hu)).abs() < 1e-4));
+    }
+
+    #[test]
+    fn without_its_rim_a_brain_is_smaller_by_a_voxel_on_each_side() {
+        let shape = [8, 8, 8];
+        let within = |voxel: usize| [voxel / 64, voxel / 8 % 8, voxel % 8].iter().all(|x| (2..6).contains(x));
+        let mask: Vec<bool> = (0..512).map(within).collect();
+        let sample = Sample { shape, planar: false, voxel_ml: 1.0, hu: vec![30; 512], label: mask.clone(), mask };
+        let options = Samples { without_rim: 1.0, ..options() };
+        for (planar, left) in [(false, 8), (true, 16)] {
+            let seen = augmented(&Sample { planar, ..sample.clone() }, Crop::whole(&sample), &options, &mut Random::new(1));
+            assert_eq!(seen.mask.iter().filter(|&&inside| inside).count(), left);
+            assert_eq!((&seen.label, seen.hu.iter().filter(|&&hu| hu != 0.0).count()), (&seen.mask, left));
+            assert!(seen.mask[(3 * 8 + 3) * 8 + 3] && !seen.mask[(3 * 8 + 2) * 8 + 3]);
+        }
     }
 
     #[test]

@@ -177,13 +177,20 @@ impl Trainer<'_> {
         }
     }
 
+    /// Samples of an update.
+    fn batch(&self, epoch: usize) -> usize {
+        let schedule = &self.config.schedule;
+        if matches!(self.view(epoch), View::Cube(_)) { schedule.crop_batch } else { schedule.batch }
+    }
+
     /// Updates in an epoch: about the same time for crops and for whole volumes.
     fn updates(&self, epoch: usize) -> usize {
         let parts = match self.view(epoch) {
             View::Cube(side) => self.shape.iter().map(|&length| length as f64 / length.min(side) as f64).product(),
             View::Whole | View::Slice => 1.0,
         };
-        (self.config.schedule.updates as f64 * parts) as usize
+        let schedule = &self.config.schedule;
+        (((schedule.updates * schedule.batch) as f64 * parts) as usize).div_ceil(self.batch(epoch))
     }
 
     /// Updates of an epoch for which the same samples are taken.
@@ -208,14 +215,14 @@ impl Trainer<'_> {
         let config = self.config;
         let schedule = &config.schedule;
         let total = (0..schedule.epochs).map(|epoch| self.updates(epoch)).sum();
-        let first: usize = (0..epoch).map(|e| self.updates(e).div_ceil(self.uses(e)) * schedule.batch).sum();
+        let first: usize = (0..epoch).map(|e| self.updates(e).div_ceil(self.uses(e)) * self.batch(e)).sum();
         let done: usize = (0..epoch).map(|e| self.updates(e)).sum();
-        let (updates, view, uses) = (self.updates(epoch), self.view(epoch), self.uses(epoch));
+        let (updates, batch, view, uses) = (self.updates(epoch), self.batch(epoch), self.view(epoch), self.uses(epoch));
         let mut row = Epoch { epoch: epoch + 1, ..Epoch::default() };
         let mut finite = 0;
         for update in 0..updates {
             let group = update / uses;
-            let numbers: Vec<usize> = (0..schedule.batch).map(|b| self.number(first + group * schedule.batch + b)).collect();
+            let numbers: Vec<usize> = (0..batch).map(|b| self.number(first + group * batch + b)).collect();
             self.fetch(&numbers)?;
             row.rate = schedule.rate_at(done + update, total);
             let (loss, norm) = self.update(&numbers, view, (done + update) as u64, row.rate)?;
