@@ -167,8 +167,8 @@ impl Default for Config {
 impl Default for Data {
     fn default() -> Self {
         Data {
-            training: 1200,
-            held_out: 24,
+            training: 1000,
+            held_out: 16,
             thickness_mm: vec![1.5, 3.0, 5.0],
             without_bleed: 0.15,
             volume_ml: [0.5, 150.0],
@@ -188,7 +188,7 @@ impl Default for Samples {
             hu_offset: 2.0,
             hu_scale: 0.03,
             without_rim: 0.6,
-            crop: 48,
+            crop: 64,
             crop_bleed: 0.75,
             patch: 0,
         }
@@ -198,14 +198,14 @@ impl Default for Samples {
 impl Default for Schedule {
     fn default() -> Self {
         Schedule {
-            epochs: 200,
+            epochs: 210,
             least_epochs: 200,
             patience: 10,
-            crop_epochs: 20,
-            updates: 50,
-            batch: 2,
+            crop_epochs: 12,
+            updates: 25,
+            batch: 1,
             crop_batch: 2,
-            rate: 6e-4,
+            rate: 1e-3,
             warm_up: 50,
             last_rate: 2e-5,
         }

@@ -28,7 +28,7 @@ impl State {
 
     /// One update by Adam (Kingma and Ba 2015, algorithm 1) with a gradient that is shortened to the norm `clip` first. The moving average's decay is
     /// `min(average, (1 + n) / (10 + n))` after n updates, so that the beginning is forgotten. Gives the gradient's norm.
-    pub fn update(&mut self, gradient: &Parameters, rate: f64, options: &Optimiser) -> f64 {
+    pub fn update(&mut self, gradient: &Parameters, rate: f64, rates: &Parameters, options: &Optimiser) -> f64 {
         let norm = gradient.values().iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
         if !norm.is_finite() {
             // A gradient that is no number teaches nothing; the caller sees it by the norm.
@@ -40,11 +40,12 @@ impl State {
         let decay = options.average.min((1 + self.updates) as f64 / (10 + self.updates) as f64);
         let parts = self.weights.values_mut().iter_mut().zip(self.average.values_mut());
         let memory = self.mean.values_mut().iter_mut().zip(self.square.values_mut());
-        for (((weight, average), (mean, square)), &g) in parts.zip(memory).zip(gradient.values()) {
+        let given = gradient.values().iter().zip(rates.values());
+        for (((weight, average), (mean, square)), (&g, &factor)) in parts.zip(memory).zip(given) {
             let g = f64::from(g) * shorten;
             let m = options.beta1 * f64::from(*mean) + (1.0 - options.beta1) * g;
             let v = options.beta2 * f64::from(*square) + (1.0 - options.beta2) * g * g;
-            let step = rate * (m / correction[0]) / ((v / correction[1]).sqrt() + options.epsilon);
+            let step = rate * f64::from(factor) * (m / correction[0]) / ((v / correction[1]).sqrt() + options.epsilon);
             (*mean, *square) = (m as f32, v as f32);
             *weight = (f64::from(*weight) - step) as f32;
             *average = (decay * f64::from(*average) + (1.0 - decay) * f64::from(*weight)) as f32;
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
     use crate::network::Description;
 
-    fn state() -> (State, Parameters) {
+    fn state() -> (State, Parameters, Parameters) {
         let description = Description {
             widths: vec![1, 1],
             convs: vec![1, 1],
@@ -67,16 +68,18 @@ mod tests {
             ..Description::deepbleed()
         };
         let gradient = Parameters::zeros(&description);
-        (State::new(Parameters::initial(&description, 1).unwrap()), gradient)
+        let mut rates = gradient.clone();
+        rates.values_mut().fill(1.0);
+        (State::new(Parameters::initial(&description, 1).unwrap()), gradient, rates)
     }
 
     #[test]
     fn the_first_step_is_the_rate_against_the_gradients_sign() {
-        let (mut state, mut gradient) = state();
+        let (mut state, mut gradient, rates) = state();
         let before = state.weights.clone();
         gradient.values_mut()[0] = 0.3;
         gradient.values_mut()[1] = -0.002;
-        let norm = state.update(&gradient, 0.01, &Optimiser::default());
+        let norm = state.update(&gradient, 0.01, &rates, &Optimiser::default());
         assert!((norm - (0.09f64 + 4e-6).sqrt()).abs() < 1e-7);
         let moved: Vec<f32> = state.weights.values().iter().zip(before.values()).map(|(after, before)| after - before).collect();
         assert!((moved[0] + 0.01).abs() < 1e-6 && (moved[1] - 0.01).abs() < 1e-6);
@@ -84,31 +87,42 @@ mod tests {
     }
 
     #[test]
+    fn a_weight_moves_by_its_own_rate() {
+        let (mut state, mut gradient, mut rates) = state();
+        let before = state.weights.clone();
+        gradient.values_mut().fill(0.1);
+        rates.values_mut()[1] = 0.25;
+        state.update(&gradient, 0.01, &rates, &Optimiser::default());
+        let moved = |n: usize| before.values()[n] - state.weights.values()[n];
+        assert!((moved(0) - 0.01).abs() < 1e-6 && (moved(1) - 0.0025).abs() < 1e-6);
+    }
+
+    #[test]
     fn long_gradients_are_shortened() {
-        let (mut state, mut gradient) = state();
+        let (mut state, mut gradient, rates) = state();
         gradient.values_mut()[0] = 30.0;
         gradient.values_mut()[1] = 40.0;
         let options = Optimiser { clip: 5.0, ..Optimiser::default() };
-        assert_eq!(state.update(&gradient, 0.01, &options), 50.0);
+        assert_eq!(state.update(&gradient, 0.01, &rates, &options), 50.0);
         assert!((state.mean.values()[0] - 0.3).abs() < 1e-6 && (state.mean.values()[1] - 0.4).abs() < 1e-6);
     }
 
     #[test]
     fn a_gradient_that_is_no_number_changes_nothing() {
-        let (mut state, mut gradient) = state();
+        let (mut state, mut gradient, rates) = state();
         let before = state.clone();
         gradient.values_mut()[3] = f32::NAN;
-        assert!(state.update(&gradient, 0.01, &Optimiser::default()).is_nan());
+        assert!(state.update(&gradient, 0.01, &rates, &Optimiser::default()).is_nan());
         assert_eq!(state, before);
     }
 
     #[test]
     fn it_finds_the_bottom_of_a_bowl() {
-        let (mut state, mut gradient) = state();
+        let (mut state, mut gradient, rates) = state();
         for _ in 0..2000 {
             let weights = state.weights.values().to_vec();
             gradient.values_mut().iter_mut().zip(weights).for_each(|(g, w)| *g = 2.0 * (w - 0.5));
-            state.update(&gradient, 0.01, &Optimiser::default());
+            state.update(&gradient, 0.01, &rates, &Optimiser::default());
         }
         assert!(state.average.values().iter().all(|w| (w - 0.5).abs() < 0.01));
     }

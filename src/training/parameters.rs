@@ -3,6 +3,7 @@
 use super::random::Random;
 use crate::Result;
 use crate::network::Description;
+use crate::network::description::TensorSpec;
 use crate::network::plan::Layer;
 use crate::reference::Tensors;
 use std::collections::BTreeMap;
@@ -18,6 +19,31 @@ pub struct Parameters {
 /// Slope that PReLUs begin with (He et al. 2015).
 const SLOPE: f32 = 0.25;
 
+/// Logit that all voxels begin with: 3% of the brain is blood (Lin et al. 2017, "Focal loss", section 3.3). A network that begins at 0 learns first that what
+/// is bright enough to be brain is not blood, which holds for what is brighter still.
+const LOGIT: f32 = -3.5;
+
+/// Inputs of a kernel up to which it learns at the full rate.
+const FULL_RATE_FAN_IN: f32 = 500.0;
+
+/// Number of inputs of each of a kernel's sums; 1 for biases and slopes.
+fn fan_in(spec: &TensorSpec) -> usize {
+    match () {
+        () if spec.name.ends_with("/upsample/kernel") => spec.shape[4],
+        () if spec.name.ends_with("/kernel") => spec.shape[..4].iter().product(),
+        () => 1,
+    }
+}
+
+/// Takes off the mean of each of a kernel's sums, so that what all inputs have in common (most of a brain is near 32 HU) does not pass.
+fn without_means(kernel: &mut [f32], fan_in: usize) {
+    let outputs = kernel.len() / fan_in;
+    for output in 0..outputs {
+        let mean = kernel.iter().skip(output).step_by(outputs).sum::<f32>() / fan_in as f32;
+        kernel.iter_mut().skip(output).step_by(outputs).for_each(|value| *value -= mean);
+    }
+}
+
 impl Parameters {
     /// Zeros.
     pub fn zeros(description: &Description) -> Parameters {
@@ -32,7 +58,7 @@ impl Parameters {
     }
 
     /// What a training begins with: kernels normal with variance 2 / fan-in (He et al. 2015) and less where a block adds up the results of several
-    /// uses of it, biases 0, slopes 0.25.
+    /// uses of it, those of convolutions with mean 0, biases 0, slopes 0.25, all logits near -3.5.
     ///
     /// # Errors
     /// [`crate::Error::Description`] for an unusable description.
@@ -44,22 +70,40 @@ impl Parameters {
             let values = parameters.tensor_mut(&spec.name);
             if spec.name.ends_with("/alpha") {
                 values.fill(SLOPE);
+            } else if spec.name == "outblock/binary/bias" {
+                values.fill(LOGIT);
             } else if spec.name.ends_with("/kernel") {
-                let up = spec.name.ends_with("/upsample/kernel");
-                let fan_in: usize = if up { spec.shape[4] } else { spec.shape[..4].iter().product() };
+                let fan_in = fan_in(&spec);
                 let body = spec.name.contains("/convolution") && !spec.name.starts_with("input_layer");
                 // A block's result and what it is added to have about the same variance; halved, it grows slowly from block to block.
                 let gain = match () {
                     () if body => 0.5,
-                    // Logits begin near 0: no voxel is sure of anything yet.
+                    // Logits begin near that of the last bias: no voxel is sure of anything yet.
                     () if spec.name == "outblock/binary/kernel" => 0.1,
                     () => 1.0,
                 };
                 let scale = gain * (2.0 / fan_in as f64).sqrt();
                 values.iter_mut().for_each(|value| *value = (scale * random.normal()) as f32);
+                if spec.name.contains("/convolution") || spec.name.contains("/downsample/") {
+                    without_means(values, fan_in);
+                }
             }
         }
         Ok(parameters)
+    }
+
+    /// What the learning rate is multiplied with for each value: kernels that sum over many inputs learn slower.
+    ///
+    /// Adam moves all weights of a kernel by about the same amount. Where they are moved the same way, the sum over `n` inputs moves by `n` times as much, and
+    /// a block that applies one kernel several times grows by a power of that. So a kernel's rate falls with its fan-in (Yang et al. 2021, "Tensor Programs V", table 3),
+    /// from 500 on.
+    pub fn rates(description: &Description) -> Parameters {
+        let mut rates = Parameters::zeros(description);
+        for spec in description.tensors() {
+            let rate = (FULL_RATE_FAN_IN / fan_in(&spec) as f32).min(1.0);
+            rates.tensor_mut(&spec.name).fill(rate);
+        }
+        rates
     }
 
     /// Those of `tensors`.
@@ -117,5 +161,39 @@ impl Parameters {
     /// A layer's slopes; 0 for ReLU.
     pub(super) fn slopes(&self, layer: &Layer) -> Vec<f32> {
         layer.slopes.as_ref().map_or_else(|| vec![0.0; layer.outputs], |name| self.tensor(name).to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constant_passes_no_kernel_at_the_beginning() {
+        let description = Description {
+            widths: vec![4, 8],
+            convs: vec![1, 2],
+            up_widths: vec![8],
+            up_convs: vec![1],
+            ..Description::deepbleed()
+        };
+        for description in [Description { shared: false, ..description.clone() }, description] {
+            let parameters = Parameters::initial(&description, 3).unwrap();
+            for spec in description.tensors().iter().filter(|spec| spec.name.ends_with("/kernel")) {
+                let kernel = parameters.tensor(&spec.name);
+                let sum: f32 = kernel.chunks_exact(spec.shape[4]).map(|weights| weights[0]).sum();
+                let centred = !spec.name.contains("/upsample/") && !spec.name.starts_with("outblock");
+                assert_eq!(sum.abs() < 1e-4, centred, "{}: {sum}", spec.name);
+            }
+        }
+    }
+
+    #[test]
+    fn wide_kernels_learn_slower() {
+        let rates = Parameters::rates(&Description::deepbleed());
+        let rate = |name: &str| rates.tensor(name)[0];
+        assert_eq!((rate("input_layer/convolution/kernel"), rate("up_1/convolution/bias")), (1.0, 1.0));
+        // 125 taps of 32 and of 256 channels.
+        assert_eq!((rate("up_1/convolution/kernel"), rate("up_4/convolution/kernel")), (500.0 / 4000.0, 500.0 / 32000.0));
     }
 }

@@ -21,9 +21,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-/// What is multiplied with HU before the network sees them in training, so that its values are near 1. A power of 2, and folded into the exported weights
-/// without rounding: those take HU.
-const SCALE: f32 = 1.0 / 32.0;
+/// What is multiplied with HU before the network sees them in training. What tells blood from brain is then about 0.2, which biases reach in some hundred updates of
+/// the usual rate. A power of 2, and folded into the exported weights without rounding: those take HU.
+const SCALE: f32 = 1.0 / 128.0;
 /// Updates for which the same samples give crops: making a sample takes longer than training on a crop of it.
 const CROPS_PER_SAMPLE: usize = 4;
 /// Thresholds of the probability among which the best for the held-out samples is taken.
@@ -103,6 +103,7 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
         config,
         source,
         state,
+        rates: Parameters::rates(&config.network),
         shape,
         networks: BTreeMap::new(),
         samples: BTreeMap::new(),
@@ -156,6 +157,8 @@ struct Trainer<'a> {
     config: &'a Config,
     source: &'a dyn Source,
     state: State,
+    /// What the learning rate of each weight is multiplied with.
+    rates: Parameters,
     /// Grid of the samples.
     shape: [usize; 3],
     /// Buffers for each grid that is trained on.
@@ -305,7 +308,7 @@ impl Trainer<'_> {
                 network.gradient(&layers, &self.state.weights, example, &loss, dropout, &mut gradient)? / numbers.len() as f64;
         }
         gradient.values_mut().iter_mut().for_each(|value| *value /= numbers.len() as f32);
-        Ok((mean, self.state.update(&gradient, rate, &config.optimiser)))
+        Ok((mean, self.state.update(&gradient, rate, &self.rates, &config.optimiser)))
     }
 
     /// Looks at the held-out samples with the averaged weights, by the very path that segments scans. Gives the weights and the best threshold.
@@ -469,6 +472,7 @@ mod tests {
             config: &config,
             source: &SOURCE,
             state,
+            rates: Parameters::rates(&config.network),
             shape: [32; 3],
             networks,
             samples,
@@ -515,6 +519,7 @@ mod tests {
             config: &config,
             source: &SOURCE,
             state,
+            rates: Parameters::rates(&config.network),
             shape: [32; 3],
             networks,
             samples,
