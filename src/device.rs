@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_grade_that_a_device_does_not_have_is_refused() {
-        let weights = Weights::demonstration();
+        let weights = Weights::hand_set();
         for device in [Device::Auto, Device::Cpu, Device::Reference] {
             let error = device.load(&weights, [16; 3], 1, Grade::Fast).err().expect("refused").to_string();
             assert!(error.contains("f32 alone"), "{error}");

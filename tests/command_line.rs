@@ -127,7 +127,7 @@ fn a_batch_goes_on_and_is_not_done_twice() {
 
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(out.join("good_ich.json")).unwrap()).unwrap();
     assert_eq!(report["research_use_only"], true);
-    assert_eq!(report["weights"]["name"], "demonstration");
+    assert_eq!(report["weights"]["name"], "built-in");
     assert_eq!(report["weights"]["sha256"].as_str().unwrap().len(), 64);
     let volume = report["voxels"].as_f64().unwrap() * 3.0 * 3.1 * 4.0 / 1000.0;
     assert!((report["volume_ml"].as_f64().unwrap() - volume).abs() < 1e-4 * volume, "{report}");

@@ -1,4 +1,4 @@
-//! The whole path on files, with the hand-set demonstration weights, against a simple loop that needs no network: on a phantom and on a real
+//! The whole path on files, with the hand-set weights, against a simple loop that needs no network: on a phantom and on a real
 //! CT. All 48 axis orders and flips of a scan, each placed by qform, by sform and by both, must give the same mask in the world.
 
 mod support;
@@ -10,7 +10,7 @@ use ichor::phantom::ellipsoids as phantom;
 use ichor::pipeline::segment::{self, Interpolation, Options, Segmentation};
 use ichor::pipeline::{batch, template};
 use ichor::volume::{Affine, Grid, Volume, resample};
-use ichor::weights::{Weights, demonstration};
+use ichor::weights::{Weights, hand_set};
 use rayon::prelude::*;
 use std::path::Path;
 use support::raw_nifti::{self, Codes};
@@ -31,7 +31,7 @@ fn scan() -> phantom::Phantom {
 }
 
 fn run(scan: Volume<f32>, template: &Volume<f32>, options: &Options) -> Segmentation {
-    let weights = Weights::demonstration();
+    let weights = Weights::hand_set();
     let mut inference = Inference::new(&weights, Device::Cpu, 2);
     segment::segment(scan, template, options, false, &mut inference, Path::new("scan")).unwrap()
 }
@@ -50,7 +50,7 @@ fn simple_loop(result: &Segmentation) -> Vec<bool> {
             network_order.extend((0..nk).map(|k| *input.at([i, j, k])));
         }
     }
-    let rule = demonstration::rule(&network_order, [ni, nj, nk]);
+    let rule = hand_set::rule(&network_order, [ni, nj, nk]);
     let grid = result.mask.grid();
     let scan_index = grid.affine.inverse().unwrap().after(&registration.template_to_scan).after(&input.grid().affine);
     let in_brain = |i: usize, j: usize, k: usize| {

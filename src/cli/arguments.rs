@@ -138,7 +138,7 @@ pub struct Segment {
     /// Folder for the results: NAME_ich.nii.gz, NAME_ich.json and a row in ichor.csv for each scan
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
-    /// Weights file (safetensors); the built-in demonstration weights if not given
+    /// Weights file (safetensors); the built-in weights if not given
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Template (NIfTI, brain alone, HU); ichor's own if not given
@@ -210,7 +210,7 @@ pub struct Network {
     /// The probability of hemorrhage in each voxel, f32, on the input's grid
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
-    /// Weights file (safetensors); the built-in demonstration weights if not given
+    /// Weights file (safetensors); the built-in weights if not given
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Write logits instead of probabilities
@@ -224,7 +224,7 @@ pub struct Network {
 pub enum Weights {
     /// Show what a weights file holds: network, parameters, GFLOP of each block, origin, license
     Info {
-        /// The weights file; the built-in demonstration weights if not given
+        /// The weights file; the built-in weights if not given
         file: Option<PathBuf>,
         /// As JSON
         #[arg(long)]
@@ -235,13 +235,16 @@ pub enum Weights {
         /// The weights file
         file: PathBuf,
     },
-    /// Write weights as ONNX, for other runtimes: HU in, logits out
+    /// Write weights for other runtimes: as ONNX (HU in, logits out), or as safetensors with the names that TensorFlow gave the tensors
     Export {
-        /// The weights file
-        file: PathBuf,
-        /// The ONNX file to write
+        /// The weights file; the built-in weights if not given
+        file: Option<PathBuf>,
+        /// The file to write: ONNX where it ends in `.onnx`, else safetensors
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
+        /// Store values in 16 bits (F16), of safetensors
+        #[arg(long)]
+        half: bool,
     },
     /// Make a weights file of a TensorFlow 2 checkpoint, or of an ONNX file that `export` made
     Import {
@@ -289,7 +292,7 @@ pub struct Train {
 
 #[derive(Args)]
 pub struct Bench {
-    /// Weights file (safetensors); the built-in demonstration weights if not given
+    /// Weights file (safetensors); the built-in weights if not given
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// The grid of a pass
@@ -349,6 +352,9 @@ pub struct Phantom {
     /// What bleeds may be; anything if not given
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND,..")]
     pub kinds: Vec<BleedKind>,
+    /// Bleeds that are hard to see: half of them faint, most of the larger ones pale in parts, many layered, subdural ones thin
+    #[arg(long)]
+    pub hard: bool,
     /// A scan without blood (NIfTI) that gets the bleeds, and calcifications, instead of generated heads
     #[arg(long, value_name = "SCAN", conflicts_with_all = ["matrix", "voxel", "thickness", "tilt"])]
     pub into: Option<PathBuf>,

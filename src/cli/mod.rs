@@ -54,7 +54,7 @@ fn with_threads<T: Send>(threads: Option<u16>, work: impl FnOnce(usize) -> T + S
 fn load_weights(file: Option<&Path>) -> Result<Weights> {
     match file {
         Some(file) => Weights::open(file),
-        None => Ok(Weights::demonstration()),
+        None => Ok(Weights::built_in()),
     }
 }
 

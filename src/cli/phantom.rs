@@ -119,6 +119,7 @@ impl Real {
             without_bleed: settings.without_bleed,
             volume_ml: settings.volume_ml,
             kinds: settings.kinds.clone(),
+            hard: settings.hard,
             calcifications: CALCIFICATIONS,
         };
         let put = insert::insert(seed, &self.scan, &self.brain, &settings)?;
@@ -136,6 +137,7 @@ fn settings(arguments: &Phantom) -> Settings {
     };
     settings.without_bleed = arguments.without_bleed;
     settings.volume_ml = arguments.volume;
+    settings.hard = arguments.hard;
     if !arguments.kinds.is_empty() {
         settings.kinds = arguments.kinds.iter().map(|&kind| kind.into()).collect();
     }

@@ -2,7 +2,7 @@
 
 use super::load_weights;
 use crate::cli::arguments::Weights as Command;
-use ichor::weights::{Metadata, Summary, Weights, onnx, tensorflow};
+use ichor::weights::{Dtype, Metadata, Summary, Weights, onnx, tensorflow};
 use ichor::{Result, io::atomic};
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,8 +14,13 @@ pub fn run(command: &Command) -> Result<ExitCode> {
             let weights = Weights::open(file)?;
             println!("{}: good: {} parameters, SHA-256 {}", file.display(), weights.description().parameters(), weights.sha256());
         }
-        Command::Export { file, output } => {
-            let bytes = onnx::export(&Weights::open(file)?)?;
+        Command::Export { file, output, half } => {
+            let weights = load_weights(file.as_deref())?;
+            let to_onnx = output.extension().is_some_and(|extension| extension == "onnx");
+            let bytes = match to_onnx {
+                true => onnx::export(&weights)?,
+                false => weights.with_dtype(if *half { Dtype::F16 } else { Dtype::F32 })?.bytes().to_vec(),
+            };
             atomic::write(output, |file| file.write_all(&bytes))?;
             println!("{}: {} bytes", output.display(), bytes.len());
         }

@@ -117,10 +117,12 @@ pub struct Bleed {
 pub struct Order {
     pub kind: Kind,
     pub ml: f32,
+    /// Whether it is to be hard to see: faint, pale in parts or layered more often than not, and thin where it is a sheet.
+    pub hard: bool,
 }
 
-/// What bleeds a head gets: kinds and volumes, the larger first.
-pub fn order(random: &mut Random, none_share: f32, range_ml: [f32; 2], kinds: &[Kind]) -> Vec<Order> {
+/// What bleeds a head gets: kinds and volumes, the larger first. `hard` changes neither.
+pub fn order(random: &mut Random, none_share: f32, range_ml: [f32; 2], kinds: &[Kind], hard: bool) -> Vec<Order> {
     if random.chance(none_share) || kinds.is_empty() {
         return Vec::new();
     }
@@ -139,16 +141,16 @@ pub fn order(random: &mut Random, none_share: f32, range_ml: [f32; 2], kinds: &[
     };
     let first = kinds[random.pick(&weights)];
     let ml = volume(random, first, f32::MAX);
-    orders.push(Order { kind: first, ml });
+    orders.push(Order { kind: first, ml, hard });
     let inside = matches!(first, Kind::Deep | Kind::Infratentorial) || (first == Kind::Lobar && ml > 25.0);
     if inside && kinds.contains(&Kind::Intraventricular) && random.chance(0.35) {
-        orders.push(Order { kind: Kind::Intraventricular, ml: volume(random, Kind::Intraventricular, 40.0) });
+        orders.push(Order { kind: Kind::Intraventricular, ml: volume(random, Kind::Intraventricular, 40.0), hard });
     }
     if random.chance(0.18) {
         for _ in 0..1 + random.pick(&[3.0, 2.0, 1.0]) {
             let kind = kinds[random.pick(&weights)];
             if orders.iter().all(|order| order.kind != Kind::Intraventricular || kind != Kind::Intraventricular) {
-                orders.push(Order { kind, ml: volume(random, kind, 12.0) });
+                orders.push(Order { kind, ml: volume(random, kind, 12.0), hard });
             }
         }
     }
@@ -204,14 +206,17 @@ fn threshold(
 }
 
 impl Look {
-    fn new(random: &mut Random, kind: Kind, ml: f32) -> Look {
-        let faint = random.chance(0.22);
+    fn new(random: &mut Random, Order { kind, hard, .. }: &Order, ml: f32) -> Look {
+        let (kind, hard) = (*kind, *hard);
+        let or_hard = |usual: f32, often: f32| if hard { often } else { usual };
+        let faint = random.chance(or_hard(0.22, 0.5));
         let hu = if faint { random.uniform(43.0, 54.0) } else { random.uniform(54.0, 80.0) };
         let texture = Noise::new(random, 5.0);
         let large = kind != Kind::Intraventricular && ml > 4.0;
-        let swirl = (large && random.chance(0.3))
+        let swirl = (large && random.chance(or_hard(0.3, 0.6)))
             .then(|| (Noise::new(random, random_cell(ml)), random.uniform(0.0, 0.8), random.uniform(8.0, 24.0)));
-        let fluid_level = (large && random.chance(0.12)).then(|| (random.uniform(-0.5, 0.4), random.uniform(26.0, 42.0)));
+        let fluid_level =
+            (large && random.chance(or_hard(0.12, 0.3))).then(|| (random.uniform(-0.5, 0.4), random.uniform(26.0, 42.0)));
         let oedema = match kind {
             Kind::Subdural | Kind::Intraventricular => (0.0, 0.0),
             _ if random.chance(0.75) => (random.uniform(1.5, 5.0) + 0.08 * ml.min(80.0), random.uniform(4.0, 12.0)),
@@ -312,7 +317,7 @@ impl Bleed {
         }
         let (rough, fine) = (Noise::new(random, 0.75 * radius), Noise::new(random, 0.3 * radius));
         let (rough_mm, fine_mm) = (radius * random.uniform(0.05, 0.2), radius * random.uniform(0.0, 0.07));
-        let mut look = Look::new(random, order.kind, order.ml);
+        let mut look = Look::new(random, order, order.ml);
         // Fluid levels are drawn as a height in the bleed.
         look.fluid_level = look.fluid_level.map(|(y, plasma)| (centre[1] + y * radius, plasma));
         let bleed = Bleed {
@@ -355,7 +360,7 @@ impl Bleed {
         let towards = [side * random.uniform(0.75, 1.0), random.uniform(-0.6, 0.6), random.uniform(-0.1, 0.7)];
         let towards = towards.map(|x| x / norm(towards));
         // Greatest thickness; thin ones are the hard ones, so they are common.
-        let thickness = random.log_uniform(1.8, 16.0).max(0.12 * order.ml);
+        let thickness = random.log_uniform(1.8, if order.hard { 5.0 } else { 16.0 }).max(0.12 * order.ml);
         // The crescent's mean thickness is half of its greatest; its surface lies about 70 mm from the middle.
         let area = order.ml * 1000.0 / (0.5 * thickness) / (70.0 * 70.0 * std::f32::consts::PI);
         let long = (area * random.uniform(1.0, 2.2)).sqrt().clamp(0.2, 1.25);
@@ -368,7 +373,7 @@ impl Bleed {
             towards[0] * front[1] - towards[1] * front[0],
         ];
         let axes = [front.map(|x| x / long), up.map(|x| x / short)];
-        let look = Look::new(random, order.kind, order.ml);
+        let look = Look::new(random, order, order.ml);
         let bleed = Bleed {
             kind: order.kind,
             volume_ml: 0.0,
@@ -394,7 +399,7 @@ impl Bleed {
         let side = random.side();
         let ml = order.ml.min(20.0);
         let half = [random.uniform(20.0, 50.0), random.uniform(18.0, 38.0)];
-        let look = Look::new(random, order.kind, ml);
+        let look = Look::new(random, order, ml);
         let bleed = Bleed {
             kind: order.kind,
             volume_ml: 0.0,
@@ -426,7 +431,7 @@ impl Bleed {
         free: impl Fn(Vec3) -> f32 + Sync,
     ) -> Option<Bleed> {
         let sunk = order.ml < 15.0 && random.chance(0.45);
-        let look = Look::new(random, order.kind, order.ml);
+        let look = Look::new(random, order, order.ml);
         let bleed = Bleed {
             kind: order.kind,
             volume_ml: 0.0,

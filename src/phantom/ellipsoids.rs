@@ -1,6 +1,6 @@
 //! The simplest head: a few ellipsoids of the size of an adult's (brain 1480 mL) with a bleed of known volume, and noise.
 //!
-//! For the demonstration and for tests of the whole path with the hand-set demonstration weights, which know no anatomy: here nothing but the bleed has
+//! For tests of the whole path with the hand-set weights, which know no anatomy: here nothing but the bleed has
 //! the HU of blood.
 
 use crate::volume::{Affine, Grid, Volume};

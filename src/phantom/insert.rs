@@ -21,6 +21,8 @@ pub struct Settings {
     pub volume_ml: [f32; 2],
     /// What bleeds may be. Infratentorial ones are not put in: a scan's mask does not say where its tentorium is.
     pub kinds: Vec<Kind>,
+    /// Whether bleeds are to be hard to see, as [`super::Settings::hard`].
+    pub hard: bool,
     /// The most calcifications.
     pub calcifications: usize,
 }
@@ -149,7 +151,7 @@ pub fn insert(seed: u64, scan: &Volume<f32>, brain: &Volume<bool>, settings: &Se
     let ventricles = ventricles(brain, &depth, &means);
     let mut bleeds: Vec<Bleed> = Vec::new();
     let mut free_depth = depth.clone();
-    for order in bleeds::order(&mut random, settings.without_bleed, settings.volume_ml, &kinds) {
+    for order in bleeds::order(&mut random, settings.without_bleed, settings.volume_ml, &kinds, settings.hard) {
         let side_room = |p: Vec3, side: f32| space.at(&free_depth, p).min(side * (p[0] - middle[0]) - 2.0);
         let placed = match order.kind {
             Kind::Subdural => {
@@ -306,7 +308,7 @@ mod tests {
     use crate::pipeline::segment::{count, volume_ml};
 
     fn settings(kind: Kind) -> Settings {
-        Settings { without_bleed: 0.0, volume_ml: [6.0, 25.0], kinds: vec![kind], calcifications: 3 }
+        Settings { without_bleed: 0.0, volume_ml: [6.0, 25.0], kinds: vec![kind], hard: false, calcifications: 3 }
     }
 
     /// A head without a bleed, and its brain.

@@ -42,6 +42,8 @@ pub struct Settings {
     pub volume_ml: [f32; 2],
     /// What bleeds may be.
     pub kinds: Vec<Kind>,
+    /// Whether bleeds are to be hard to see: half of them faint, most of the larger ones pale in parts, many layered, subdural ones thin.
+    pub hard: bool,
     /// Least and greatest deviation of the noise, HU, in the middle of the head.
     pub noise_hu: [f32; 2],
     /// Strength of beam hardening and streaks: 0 none, 1 usual.
@@ -76,6 +78,7 @@ impl Settings {
             without_bleed: 0.25,
             volume_ml: [0.5, 150.0],
             kinds: Kind::ALL.to_vec(),
+            hard: false,
             noise_hu: [2.0, 5.0],
             artefacts: 1.0,
             motion: 0.1,
@@ -185,7 +188,7 @@ pub fn generate(seed: u64, settings: &Settings) -> Result<Head> {
     let (low, high) = (anatomy.place([-76.0, -112.0, -84.0]), anatomy.place([76.0, 72.0, 84.0]));
     let coarse_skull = Lattice::new(low, high, 3.0, |p| anatomy.skull_inside(p));
     let mut random = Random::new(seed, 2);
-    let orders = bleeds::order(&mut random, settings.without_bleed, settings.volume_ml, &settings.kinds);
+    let orders = bleeds::order(&mut random, settings.without_bleed, settings.volume_ml, &settings.kinds, settings.hard);
     let solid: Vec<Bleed> = orders.iter().filter_map(|order| Bleed::place(&mut random, order, &anatomy, &coarse_skull)).collect();
     let shares = solid.iter().map(|_| random.uniform(0.35, 0.9)).collect();
     let effect = MassEffect { bleeds: &solid, anatomy: &anatomy, shares };

@@ -71,6 +71,8 @@ pub struct Samples {
     pub hu_scale: f64,
     /// Probability that the outermost voxels of the brain are left out, as brain extraction does with those that have bone in them.
     pub without_rim: f64,
+    /// Probability that bone is mixed into the brain's surface, as brain extraction leaves it where slices are thick.
+    pub bone_rim: f64,
     /// Side of the crops that a training begins with, around bleeds as a rule, in voxels.
     pub crop: usize,
     /// Share of crops around a voxel of a bleed, where there is one; the others are around any voxel of the brain. The same for the slices of a 2D network,
@@ -167,9 +169,9 @@ impl Default for Config {
 impl Default for Data {
     fn default() -> Self {
         Data {
-            training: 1000,
+            training: 500,
             held_out: 16,
-            thickness_mm: vec![1.5, 3.0, 5.0],
+            thickness_mm: vec![2.5, 3.5, 5.0, 7.5],
             without_bleed: 0.15,
             volume_ml: [0.5, 150.0],
             grid: [112, 128, 112],
@@ -187,7 +189,8 @@ impl Default for Samples {
             elastic_spacing: 16,
             hu_offset: 2.0,
             hu_scale: 0.03,
-            without_rim: 0.6,
+            without_rim: 0.2,
+            bone_rim: 0.5,
             crop: 64,
             crop_bleed: 0.75,
             patch: 0,
@@ -198,11 +201,11 @@ impl Default for Samples {
 impl Default for Schedule {
     fn default() -> Self {
         Schedule {
-            epochs: 210,
+            epochs: 200,
             least_epochs: 200,
             patience: 10,
-            crop_epochs: 12,
-            updates: 25,
+            crop_epochs: 10,
+            updates: 18,
             batch: 1,
             crop_batch: 2,
             rate: 1e-3,
@@ -268,10 +271,11 @@ impl Config {
             s.hu_range[0] < s.hu_range[1] && s.hu_range[0] <= 0.0 && s.hu_range[1] > 0.0,
             "samples.hu_range must begin at or below 0 and end above it",
         )?;
-        let shares = [s.flip, s.elastic, s.without_rim, s.crop_bleed, self.dropout.rate, f64::from(self.data.without_bleed)];
+        let shares =
+            [s.flip, s.elastic, s.without_rim, s.bone_rim, s.crop_bleed, self.dropout.rate, f64::from(self.data.without_bleed)];
         need(
             shares.iter().all(|share| (0.0..=1.0).contains(share)),
-            "samples.flip, .elastic, .without_rim, .crop_bleed, dropout.rate and data.without_bleed must lie between 0 and 1",
+            "samples.flip, .elastic, .without_rim, .bone_rim, .crop_bleed, dropout.rate and data.without_bleed must lie between 0 and 1",
         )?;
         need(self.dropout.rate < 1.0, "dropout.rate must be below 1")?;
         need(s.elastic_spacing > 0, "samples.elastic_spacing must be at least 1")?;

@@ -2,10 +2,10 @@
 
 use super::sample::{Sample, Source};
 use crate::io::nifti;
-use crate::pipeline::segment::{self, BrainSource};
+use crate::pipeline::segment::{self, BrainSource, Prepared};
 use crate::pipeline::{brain, registration, space};
 use crate::volume::orientation::{self, Orientation};
-use crate::volume::{Affine, Volume, resample};
+use crate::volume::{Affine, Grid, Volume, resample};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -78,8 +78,6 @@ impl Source for Pairs {
         // On the scan's grid, whatever the rounding of its own header.
         let marked = Volume::new(volume.grid().clone(), marked.voxels().iter().map(|&value| value > 0.0).collect());
         let prepared = segment::prepare(volume, &BrainSource::Extract(brain::Options::default()), scan)?;
-        let marked =
-            if Orientation::of(&marked.grid().affine) == Orientation::RAS { marked } else { orientation::to_ras(&marked) };
         let (grid, to_scan) = match self.shape {
             Some(_) => {
                 let found = registration::register(&prepared.masked, &self.template, &registration::Options::default());
@@ -87,16 +85,27 @@ impl Source for Pairs {
             }
             None => (segment::slice_grid(prepared.masked.grid()), Affine::IDENTITY),
         };
-        let hu = resample::linear(&prepared.masked, &grid, &to_scan, 0.0)?;
-        let brain = resample::nearest(&prepared.brain, &grid, &to_scan, false)?;
-        // A voxel is blood where more than half of it is.
-        let share = resample::linear(&marked.map(|&inside| f32::from(u8::from(inside))), &grid, &to_scan, 0.0)?;
-        let label = share.map(|&share| share > 0.5);
+        let (hu, label, brain) = resampled(&prepared, &marked, &grid, &to_scan)?;
         Ok(match self.shape {
             Some(shape) => cut(&hu, &label, &brain, shape),
             None => Sample::slices(&hu, &label, &brain),
         })
     }
+}
+
+/// A prepared scan, the label on the scan's own grid, and the brain, on the network's grid; a voxel of it is blood where more than half of it is.
+pub(super) fn resampled(
+    prepared: &Prepared,
+    label: &Volume<bool>,
+    grid: &Grid,
+    to_scan: &Affine,
+) -> Result<(Volume<f32>, Volume<bool>, Volume<bool>)> {
+    let share = label.map(|&inside| f32::from(u8::from(inside)));
+    let share = if Orientation::of(&share.grid().affine) == Orientation::RAS { share } else { orientation::to_ras(&share) };
+    let hu = resample::linear(&prepared.masked, grid, to_scan, 0.0)?;
+    let brain = resample::nearest(&prepared.brain, grid, to_scan, false)?;
+    let label = resample::linear(&share, grid, to_scan, 0.0)?.map(|&share| share > 0.5);
+    Ok((hu, label, brain))
 }
 
 /// The box of `shape` voxels around the middle of the brain, in the network's order; beyond the volumes there is nothing.

@@ -1,23 +1,30 @@
 //! Samples from the generator of head phantoms.
 
 use super::config::Data;
+use super::pairs;
 use super::random::Random;
 use super::sample::{Sample, Source};
 use crate::phantom::{self, Settings};
-use crate::volume::orientation;
+use crate::pipeline::brain;
+use crate::pipeline::segment::{self, BrainSource};
+use crate::volume::Affine;
 use crate::{Error, Result};
+use std::path::Path;
 
-/// Brains of generated heads on the network's grid, as it sees scans with slices of several thicknesses.
+/// Scans of generated heads with slices of several thicknesses and tilts, as the network sees them: the brain is extracted as `segment` does it, so that what it
+/// leaves of the skull and takes off the brain is learned too.
 pub struct Phantoms {
     seed: u64,
     data: Data,
     planar: bool,
 }
 
-/// Matrix of the slices that a 2D network sees, and the size of their pixels in mm.
-const SLICE: ([usize; 2], f64) = ([512, 512], 0.45);
+/// Voxels of a slice along both of its axes, and their size in mm: coarser than a CT, finer than the network's grid.
+const SLICE: (usize, f64) = (232, 1.0);
 /// Extent of a head's slices in mm.
-const HEIGHT_MM: f64 = 150.0;
+const HEIGHT_MM: f64 = 160.0;
+/// Tilts of the gantry lie between these, in degrees; half of the scans have none.
+const TILT: [f64; 2] = [-5.0, 22.0];
 
 impl Phantoms {
     /// The phantoms of a training: which ones depends on its seed and data alone. With `planar`, slices for a 2D network.
@@ -41,27 +48,37 @@ impl Source for Phantoms {
     fn key(&self) -> String {
         let Data { thickness_mm, without_bleed, volume_ml, .. } = &self.data;
         let version = env!("CARGO_PKG_VERSION");
-        format!("phantoms {version} {} {thickness_mm:?} {without_bleed} {volume_ml:?} {}", self.seed, self.planar)
+        format!("scans of phantoms {version} {} {thickness_mm:?} {without_bleed} {volume_ml:?} {}", self.seed, self.planar)
     }
 
     fn sample(&self, number: usize) -> Result<Sample> {
         let mut random = Random::new(self.seed).derive(0).derive(number as u64);
         let thickness = self.data.thickness_mm[random.below(self.data.thickness_mm.len())];
-        let settings = if self.planar {
-            let ([ni, nj], pixel) = SLICE;
-            let slices = (HEIGHT_MM / thickness).ceil() as usize;
-            let grid = phantom::ct_grid([ni, nj, slices], [pixel, pixel, thickness], 0.0);
-            Settings { brain_only: true, ..Settings::new(grid, thickness) }
-        } else {
-            Settings::network(thickness)
+        let tilt = if random.uniform() < 0.5 { 0.0 } else { random.range(TILT[0], TILT[1]) };
+        let (side, pixel) = SLICE;
+        // Slices are as far apart along z as the tilt makes them.
+        let apart = thickness / tilt.to_radians().cos();
+        let grid = phantom::ct_grid([side, side, (HEIGHT_MM / apart).ceil() as usize], [pixel, pixel, apart], tilt);
+        let settings = Settings {
+            without_bleed: self.data.without_bleed,
+            volume_ml: self.data.volume_ml,
+            crooked: 3.0,
+            ..Settings::new(grid, thickness)
         };
-        let settings = Settings { without_bleed: self.data.without_bleed, volume_ml: self.data.volume_ml, ..settings };
         let head = phantom::generate(random.bits(), &settings)?;
-        Ok(if self.planar {
-            Sample::slices(&orientation::to_ras(&head.scan), &orientation::to_ras(&head.label), &orientation::to_ras(&head.brain))
-        } else {
-            Sample::volume(&head.scan, &head.label, &head.brain)
-        })
+        let path = Path::new("a generated head");
+        let extract = BrainSource::Extract(brain::Options::default());
+        // Of a field of view that cuts off too much no brain can be extracted: the true one is taken.
+        let prepared = segment::prepare(head.scan.clone(), &extract, path)
+            .or_else(|_| segment::prepare(head.scan, &BrainSource::Mask(head.brain), path))?;
+        if self.planar {
+            let grid = segment::slice_grid(prepared.masked.grid());
+            let (hu, label, brain) = pairs::resampled(&prepared, &head.label, &grid, &Affine::IDENTITY)?;
+            return Ok(Sample::slices(&hu, &label, &brain));
+        }
+        // Patients lie straight within a few degrees: no registration is needed.
+        let (hu, label, brain) = pairs::resampled(&prepared, &head.label, &Settings::network(thickness).grid, &Affine::IDENTITY)?;
+        Ok(Sample::volume(&hu, &label, &brain))
     }
 }
 

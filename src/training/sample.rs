@@ -140,20 +140,19 @@ impl Crop {
     }
 }
 
-/// A smooth displacement within the planes of i and j: normal at the points of a coarse grid, linear between them. None along z.
-struct Elastic {
+/// Two smooth values at each place: normal at the points of a coarse grid, linear between them.
+struct Field {
     spacing: f64,
     counts: [usize; 3],
-    /// Displacement along i and j of each point.
     points: Vec<[f32; 2]>,
 }
 
-impl Elastic {
-    fn draw(shape: [usize; 3], options: &Samples, random: &mut Random) -> Elastic {
-        let counts = shape.map(|side| side.div_ceil(options.elastic_spacing) + 1);
-        let mut normal = || (options.elastic_voxels * random.normal()) as f32;
+impl Field {
+    fn draw(shape: [usize; 3], spacing: usize, deviation: f64, random: &mut Random) -> Field {
+        let counts = shape.map(|side| side.div_ceil(spacing) + 1);
+        let mut normal = || (deviation * random.normal()) as f32;
         let points = (0..counts.iter().product()).map(|_| [normal(), normal()]).collect();
-        Elastic { spacing: options.elastic_spacing as f64, counts, points }
+        Field { spacing: spacing as f64, counts, points }
     }
 
     fn at(&self, place: [usize; 3]) -> [f32; 2] {
@@ -190,6 +189,49 @@ fn is_interior(sample: &Sample, at: [usize; 3]) -> bool {
     sample.mask[place] && (first..3).all(beside)
 }
 
+/// Bone that brain extraction has left along the brain's surface, thicker in some parts than in others and brightest outside.
+struct BoneRim {
+    /// Voxels from the surface, up to [`BONE_LAYERS`]; 0 outside and deeper inside.
+    layers: Vec<u8>,
+    /// Thickness and brightness.
+    field: Field,
+}
+
+/// The thickest rim of bone, in voxels.
+const BONE_LAYERS: u8 = 5;
+/// Voxels between the points at which its thickness is drawn, and the thickness's deviation in voxels.
+const BONE_SPACING: usize = 12;
+const BONE_VOXELS: f32 = 3.0;
+/// Mean and deviation of what the outermost voxels get, HU, and the least.
+const BONE_HU: [f32; 3] = [70.0, 50.0, 15.0];
+
+impl BoneRim {
+    fn draw(sample: &Sample, random: &mut Random) -> BoneRim {
+        let mut inner = Sample { hu: vec![], label: vec![], ..sample.clone() };
+        let mut layers = vec![0; inner.mask.len()];
+        let [_, height, width] = sample.shape;
+        for layer in 1..=BONE_LAYERS {
+            let next: Vec<bool> = (0..layers.len())
+                .into_par_iter()
+                .map(|voxel| is_interior(&inner, [voxel / (height * width), voxel / width % height, voxel % width]))
+                .collect();
+            let peeled = inner.mask.iter().zip(&next).map(|(&inside, &stays)| inside && !stays);
+            layers.iter_mut().zip(peeled).filter(|(_, peeled)| *peeled).for_each(|(of, _)| *of = layer);
+            inner.mask = next;
+        }
+        BoneRim { layers, field: Field::draw(sample.shape, BONE_SPACING, 1.0, random) }
+    }
+
+    /// HU that a voxel, at `place` of the sample, gets.
+    fn hu(&self, at: [usize; 3], place: usize) -> f32 {
+        let layer = f32::from(self.layers[place]);
+        let [thickness, brightness] = self.field.at(at);
+        let share = 1.0 - (layer - 1.0) / (BONE_VOXELS * thickness);
+        let [mean, deviation, least] = BONE_HU;
+        if layer > 0.0 && thickness > 0.0 { share.max(0.0) * (mean + deviation * brightness).max(least) } else { 0.0 }
+    }
+}
+
 /// A sample as it is.
 #[cfg(test)]
 pub fn plain(sample: &Sample, options: &Samples) -> Seen {
@@ -200,16 +242,19 @@ pub fn plain(sample: &Sample, options: &Samples) -> Seen {
 /// A crop of a sample, at random flipped left to right, deformed, and of other HU.
 pub fn augmented(sample: &Sample, crop: Crop, options: &Samples, random: &mut Random) -> Seen {
     let flip = random.uniform() < options.flip;
-    let elastic = (random.uniform() < options.elastic).then(|| Elastic::draw(sample.shape, options, random));
+    let elastic = (random.uniform() < options.elastic)
+        .then(|| Field::draw(sample.shape, options.elastic_spacing, options.elastic_voxels, random));
     let offset = (options.hu_offset * random.normal()) as f32;
     let scale = (1.0 + options.hu_scale * random.normal()) as f32;
     let without_rim = random.uniform() < options.without_rim;
+    let bone = (random.uniform() < options.bone_rim).then(|| BoneRim::draw(sample, random));
     // The axes of i, which is left to right, and j.
     let [left, front] = if sample.planar { [1, 2] } else { [0, 1] };
     let [_, height, width] = sample.shape;
     let [low, high] = options.hu_range;
     let place = |at: [usize; 3]| (at[0] * height + at[1]) * width + at[2];
     let inside = |at: [usize; 3]| if without_rim { is_interior(sample, at) } else { sample.mask[place(at)] };
+    let bone_hu = |at: [usize; 3]| bone.as_ref().map_or(0.0, |bone| bone.hu(at, place(at)));
     let voxels: Vec<(f32, bool, bool)> = (0..crop.shape.iter().product::<usize>())
         .into_par_iter()
         .map(|voxel| {
@@ -221,7 +266,7 @@ pub fn augmented(sample: &Sample, crop: Crop, options: &Samples, random: &mut Ra
             }
             let Some(elastic) = &elastic else {
                 let place = place(at);
-                return (f32::from(sample.hu[place]), sample.label[place], inside(at));
+                return (f32::from(sample.hu[place]) + bone_hu(at), sample.label[place], inside(at));
             };
             let moved = elastic.at(at);
             let last = [left, front].map(|axis| sample.shape[axis] - 1);
@@ -235,7 +280,8 @@ pub fn augmented(sample: &Sample, crop: Crop, options: &Samples, random: &mut Ra
             let (near_i, near_j, si, sj) = (i as usize, j as usize, i.fract(), j.fract());
             let along_j = |i: usize| (1.0 - sj) * hu(i, near_j) + sj * hu(i, near_j + 1);
             let nearest = of(i.round() as usize, j.round() as usize);
-            ((1.0 - si) * along_j(near_i) + si * along_j(near_i + 1), sample.label[place(nearest)], inside(nearest))
+            let hu = (1.0 - si) * along_j(near_i) + si * along_j(near_i + 1);
+            (hu + bone_hu(nearest), sample.label[place(nearest)], inside(nearest))
         })
         .collect();
     Seen {
@@ -336,7 +382,7 @@ mod tests {
     use crate::training::testing::Balls;
 
     fn options() -> Samples {
-        Samples { flip: 0.0, elastic: 0.0, hu_offset: 0.0, hu_scale: 0.0, without_rim: 0.0, ..Samples::default() }
+        Samples { flip: 0.0, elastic: 0.0, hu_offset: 0.0, hu_scale: 0.0, without_rim: 0.0, bone_rim: 0.0, ..Samples::default() }
     }
 
     #[test]
@@ -393,6 +439,26 @@ mod tests {
             assert_eq!((&seen.label, seen.hu.iter().filter(|&&hu| hu != 0.0).count()), (&seen.mask, left));
             assert!(seen.mask[(3 * 8 + 3) * 8 + 3] && !seen.mask[(3 * 8 + 2) * 8 + 3]);
         }
+    }
+
+    #[test]
+    fn bone_lies_along_the_surface_and_fades_inwards() {
+        let shape = [24, 24, 24];
+        let within = |voxel: usize| [voxel / 576, voxel / 24 % 24, voxel % 24].iter().all(|x| (2..22).contains(x));
+        let mask: Vec<bool> = (0..shape.iter().product()).map(within).collect();
+        let hu = mask.iter().map(|&inside| if inside { 30 } else { 0 }).collect();
+        let sample = Sample { shape, planar: false, voxel_ml: 1.0, hu, label: vec![false; mask.len()], mask };
+        let seen = augmented(&sample, Crop::whole(&sample), &Samples { bone_rim: 1.0, ..options() }, &mut Random::new(1));
+        let mean = |depth: usize| {
+            let layer =
+                |voxel: usize| [voxel / 576, voxel / 24 % 24, voxel % 24].iter().map(|&x| (x - 1).min(22 - x)).min().unwrap();
+            let values: Vec<f32> = (0..seen.hu.len()).filter(|&v| within(v) && layer(v) == depth).map(|v| seen.hu[v]).collect();
+            values.iter().sum::<f32>() / values.len() as f32
+        };
+        assert!(mean(1) > mean(2) && mean(2) > mean(3) && mean(3) > 30.0, "{} {} {}", mean(1), mean(2), mean(3));
+        assert_eq!(mean(6), 30.0);
+        assert_eq!(seen.mask, sample.mask);
+        assert!(seen.hu.iter().zip(&seen.mask).all(|(&hu, &inside)| inside == (hu != 0.0)));
     }
 
     #[test]

@@ -398,7 +398,7 @@ mod tests {
                 ..Description::deepbleed()
             },
             data: Data { training: 6, held_out: 2, ..Data::default() },
-            samples: Samples { crop: 16, elastic: 0.5, ..Samples::default() },
+            samples: Samples { crop: 16, elastic: 0.5, without_rim: 0.0, bone_rim: 0.0, ..Samples::default() },
             schedule: Schedule { epochs, crop_epochs: 1, updates: 3, batch: 2, rate: 5e-3, warm_up: 2, ..Schedule::default() },
             dropout: DropoutPart { rate: 0.1, levels: 1 },
             ..Config::default()

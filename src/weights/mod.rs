@@ -2,16 +2,16 @@
 //!
 //! - [`mod@format`]: the weights file: safetensors, checked before a byte of it is used.
 //! - [`metadata`]: what the file says about itself besides the network: origin, license, threshold, kind of input.
-//! - [`demonstration`]: weights set by hand, with which the whole path can be tested.
+//! - [`hand_set`]: weights set by hand, with which the whole path can be tested exactly.
 //! - [`generate`]: pseudo-random weights and inputs that any language can repeat.
 //! - [`info`]: a summary for people.
 //! - [`onnx`]: export for other runtimes, and import of such files.
 //! - [`tensorflow`]: import of TensorFlow 2 checkpoints.
 
 mod bytes;
-pub mod demonstration;
 pub mod format;
 pub mod generate;
+pub mod hand_set;
 pub mod info;
 pub mod metadata;
 pub mod onnx;
@@ -77,6 +77,24 @@ impl Weights {
         let bytes = format::serialize(description, metadata, tensors, Dtype::F32)
             .map_err(|source| Error::Weights { path: name.into(), source })?;
         Weights::from_bytes(name, bytes)
+    }
+
+    /// The built-in weights: a network of a quarter of the released widths, trained by `ichor train` on generated heads alone. `docs/weights.md` says how, and
+    /// what it finds and misses.
+    pub fn built_in() -> Weights {
+        Weights::from_bytes("built-in", &include_bytes!("built-in.safetensors")[..]).expect("a test opens them")
+    }
+
+    /// The same weights in a file that stores them as `dtype`, each rounded to the nearest.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where a value is too large for it.
+    pub fn with_dtype(&self, dtype: Dtype) -> Result<Weights> {
+        let names = self.description().tensors().into_iter().map(|tensor| tensor.name);
+        let tensors = names.map(|name| (name.clone(), self.tensor(&name).into_owned())).collect();
+        let bytes = format::serialize(self.description(), self.metadata(), &tensors, dtype)
+            .map_err(|source| Error::Weights { path: self.name().into(), source })?;
+        Weights::from_bytes(self.name(), bytes)
     }
 
     fn checked(name: String, bytes: Bytes) -> std::result::Result<Weights, WeightsError> {

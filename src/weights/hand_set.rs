@@ -1,4 +1,4 @@
-//! The hand-set demonstration weights: not trained, no hemorrhage detector. They answer one question exactly:
+//! The hand-set weights: not trained, no hemorrhage detector, a fixture of tests. They answer one question exactly:
 //! **does the mean of the 5x5x5 voxels around here lie within 50 to 90 HU?**
 //!
 //! With them the whole path from a scan to a volume can be tested: [`rule`] computes the right mask by a simple loop.
@@ -50,8 +50,8 @@ fn description() -> Description {
 }
 
 impl Weights {
-    /// The hand-set demonstration weights (see [`mod@crate::weights::demonstration`]): not trained, no hemorrhage detector.
-    pub fn demonstration() -> Weights {
+    /// The hand-set weights (see [`mod@crate::weights::hand_set`]): not trained, no hemorrhage detector.
+    pub fn hand_set() -> Weights {
         let description = description();
         let mut tensors: BTreeMap<String, Vec<f32>> =
             description.tensors().into_iter().map(|t| (t.name, vec![0.0; t.shape.iter().product()])).collect();
@@ -65,7 +65,7 @@ impl Weights {
         set("outblock/binary/bias", vec![-DEPTH]);
         let metadata = Metadata {
             origin: Some(format!(
-                "hand-set demonstration weights: not trained, finds voxels whose 5x5x5 mean is between {} and {} HU; \
+                "hand-set weights: not trained, finds voxels whose 5x5x5 mean is between {} and {} HU; \
                  not a hemorrhage detector",
                 BAND[0], BAND[1]
             )),
@@ -74,12 +74,11 @@ impl Weights {
             threshold: Some(0.5),
             ..Metadata::default()
         };
-        Weights::from_tensors("demonstration", &description, &metadata, &tensors)
-            .expect("the demonstration weights fit their network")
+        Weights::from_tensors("hand-set", &description, &metadata, &tensors).expect("the hand-set weights fit their network")
     }
 }
 
-/// What the network with the demonstration weights answers, by a simple loop: true where the mean of the 5x5x5 voxels
+/// What the network with the hand-set weights answers, by a simple loop: true where the mean of the 5x5x5 voxels
 /// around a voxel, with 0 HU outside the grid, lies in [`BAND`].
 ///
 /// `input` has the D*H*W values of `shape` (D, H, W) in HU, W fastest. For whole HU the network's mask is exactly this;
@@ -117,9 +116,9 @@ mod tests {
     use crate::weights::generate::uniform;
     use ndarray::{Array4, Array5};
 
-    /// The forward pass of the demonstration network, layer by layer.
+    /// The forward pass of the hand-set network, layer by layer.
     fn logits(input: &[f32], shape: [usize; 3]) -> Vec<f32> {
-        let weights = Weights::demonstration();
+        let weights = Weights::hand_set();
         let specs = weights.description().tensors();
         let kernel = |name: &str| {
             let spec = specs.iter().find(|t| t.name == format!("{name}/kernel")).unwrap();
@@ -220,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_weights_say_what_they_are_and_are_small() {
-        let weights = Weights::demonstration();
+        let weights = Weights::hand_set();
         assert!(weights.metadata().origin.as_ref().unwrap().contains("not trained"));
         assert_eq!(weights.metadata().license.as_deref(), Some("MIT OR Apache-2.0"));
         assert_eq!(
