@@ -23,7 +23,7 @@ use lesions::Lesions;
 use metrics::Counts;
 use pairs::Pair;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use surface::SurfaceDistances;
 
 /// What can be chosen.
@@ -87,9 +87,9 @@ pub struct Case {
     /// Diagonal of the grid, mm: what a distance counts as in the tables where one mask alone is empty.
     pub diagonal_mm: f64,
     /// The automated mask.
-    pub automated: PathBuf,
+    pub automated: String,
     /// The manual mask.
-    pub manual: PathBuf,
+    pub manual: String,
 }
 
 /// Reads the two masks of a pair.
@@ -140,8 +140,8 @@ pub fn evaluate(pair: &Pair, [automated, manual]: &[Volume<bool>; 2], settings: 
         matched_lesions: lesions.matched,
         lesion_f1: lesions.f1(),
         diagonal_mm,
-        automated: pair.automated.clone(),
-        manual: pair.manual.clone(),
+        automated: pair.automated.display().to_string(),
+        manual: pair.manual.display().to_string(),
     }
 }
 

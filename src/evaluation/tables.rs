@@ -22,13 +22,14 @@ impl Table {
     /// As Markdown, the columns in line.
     pub fn markdown(&self) -> String {
         let all = || std::iter::once(&self.columns).chain(&self.rows);
-        let width = |column: usize| all().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        // Three dashes are the shortest rule.
+        let width = |column: usize| all().map(|row| row[column].chars().count()).max().unwrap_or(0).max(3);
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
         let line = |row: &Vec<String>| {
             let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
             format!("| {} |\n", cells.join(" | "))
         };
-        let rule: Vec<String> = widths.iter().map(|&width| "-".repeat(width.max(3))).collect();
+        let rule: Vec<String> = widths.iter().map(|&width| "-".repeat(width)).collect();
         let rows: String = self.rows.iter().map(line).collect();
         format!("{}\n\n{}|-{}-|\n{rows}", self.title, line(&self.columns), rule.join("-|-"))
     }

@@ -82,10 +82,12 @@ proptest! {
         let (a, m) = (automated.len() as f64, manual.len() as f64);
         let case = measure(&masks);
         let voxel_ml = masks[0].grid().voxel_mm3() / 1000.0;
-        prop_assert!(near(Some(case.dice), Some(if either > 0.0 { 2.0 * both / (a + m) } else { 1.0 })));
+        let dice = if either > 0.0 { 2.0 * both / (a + m) } else { 1.0 };
+        let precision = if a > 0.0 { Some(both / a) } else { (m > 0.0).then_some(0.0) };
+        prop_assert!(near(Some(case.dice), Some(dice)));
         prop_assert!(near(case.jaccard, (either > 0.0).then(|| both / either)));
         prop_assert!(near(case.sensitivity, (m > 0.0).then(|| both / m)));
-        prop_assert!(near(case.precision, if a > 0.0 { Some(both / a) } else { (m > 0.0).then_some(0.0) }));
+        prop_assert!(near(case.precision, precision));
         prop_assert!(near(Some(case.difference_ml), Some((a - m) * voxel_ml)));
         prop_assert!(near(Some(case.false_positive_ml), Some((a - both) * voxel_ml)));
         prop_assert!(near(Some(case.false_negative_ml), Some((m - both) * voxel_ml)));
@@ -144,7 +146,7 @@ proptest! {
         let (case, other) = (measure(&masks), measure(&mirrored));
         prop_assert_eq!((case.dice, case.lesion_f1), (other.dice, other.lesion_f1));
         for (one, other) in [(case.hd95_mm, other.hd95_mm), (case.masd_mm, other.masd_mm), (case.assd_mm, other.assd_mm)] {
-            prop_assert!(near(one, other), "{:?} {:?}", one, other);
+            prop_assert!(near(one, other), "{one:?} {other:?}");
         }
     }
 }

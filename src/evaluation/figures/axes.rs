@@ -1,13 +1,12 @@
 //! The frame of a diagram: a box with lines and numbers, and what is drawn in it.
 
 use super::drawing::{Anchor, BLACK, Colour, Drawing, GREY, LETTER};
-use crate::pipeline::report::RESEARCH_USE_ONLY;
 
 const SIZE: [f64; 2] = [620.0, 480.0];
 const LEFT: f64 = 62.0;
 const RIGHT: f64 = 24.0;
 const TOP: f64 = 58.0;
-const BOTTOM: f64 = 70.0;
+const BOTTOM: f64 = 82.0;
 
 /// A diagram: values along x to the right and along y to the top.
 pub struct Axes {
@@ -18,14 +17,14 @@ pub struct Axes {
 }
 
 impl Axes {
-    /// An empty diagram of the ranges `x` and `y`, each the lower end first and widened to round numbers.
-    pub fn new(title: &str, [x_name, y_name]: [&str; 2], x: [f64; 2], y: [f64; 2]) -> Axes {
+    /// An empty diagram of the ranges `x` and `y`, each the lower end first and widened to round numbers, with a line of text below it.
+    pub fn new(title: &str, footer: &str, [x_name, y_name]: [&str; 2], x: [f64; 2], y: [f64; 2]) -> Axes {
         let (x_step, y_step) = (step(x), step(y));
         let mut axes = Axes { drawing: Drawing::new(SIZE, title), x: widened(x, x_step), y: widened(y, y_step), entries: LEFT };
         axes.drawing.text([LEFT, 18.0], Anchor::Start, title, BLACK);
         axes.drawing.text([LEFT, TOP - 6.0], Anchor::Start, y_name, BLACK);
         axes.drawing.text([SIZE[0] - RIGHT, SIZE[1] - BOTTOM + 34.0], Anchor::End, x_name, BLACK);
-        axes.drawing.text([LEFT, SIZE[1] - 8.0], Anchor::Start, RESEARCH_USE_ONLY, [110; 3]);
+        axes.drawing.text([LEFT, SIZE[1] - 8.0], Anchor::Start, footer, [110; 3]);
         for value in ticks(axes.x, x_step) {
             let place = axes.place([value, axes.y[0]]);
             axes.drawing.line(place, [place[0], TOP], 0.5, GREY);
@@ -75,7 +74,7 @@ impl Axes {
 
     /// What a colour means, below the diagram.
     pub fn legend(&mut self, text: &str, colour: Colour) {
-        let y = SIZE[1] - BOTTOM + 48.0;
+        let y = SIZE[1] - BOTTOM + 56.0;
         self.drawing.line([self.entries, y - 4.0], [self.entries + 14.0, y - 4.0], 3.0, colour);
         self.drawing.text([self.entries + 20.0, y], Anchor::Start, text, BLACK);
         // Letters of the PNG are as wide as 8 units.
@@ -165,7 +164,7 @@ mod tests {
 
     #[test]
     fn lines_are_cut_at_the_frame() {
-        let axes = Axes::new("", ["", ""], [0.0, 10.0], [0.0, 10.0]);
+        let axes = Axes::new("", "", ["", ""], [0.0, 10.0], [0.0, 10.0]);
         let near = |cut: Option<[[f64; 2]; 2]>, expected: [[f64; 2]; 2]| {
             let cut = cut.unwrap();
             assert!(cut.iter().flatten().zip(expected.iter().flatten()).all(|(a, b)| (a - b).abs() < 1e-9), "{cut:?}");

@@ -11,14 +11,15 @@ use crate::evaluation::statistics::{Agreement, NEAR_ML};
 const BARS: usize = 20;
 
 /// Figure 2: how many cases have which Dice, with the median and the limit of failure.
-pub fn distribution(cases: &[&Case], median: f64) -> Drawing {
+pub fn distribution(cases: &[&Case], median: f64, footer: &str) -> Drawing {
     let mut counts = [0; BARS];
     for case in cases {
         counts[((case.dice * BARS as f64) as usize).min(BARS - 1)] += 1;
     }
-    let most = f64::from(counts.into_iter().max().unwrap_or(0).max(1));
+    // At least five, so that the axis counts whole cases.
+    let most = f64::from(counts.into_iter().max().unwrap_or(0).max(5));
     let title = format!("Figure 2. Dice of {} cases with a bleed", cases.len());
-    let mut axes = Axes::new(&title, ["Dice", "cases"], [0.0, 1.0], [0.0, most]);
+    let mut axes = Axes::new(&title, footer, ["Dice", "cases"], [0.0, 1.0], [0.0, most]);
     for (bar, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
         axes.bar([bar, bar + 1].map(|n| n as f64 / BARS as f64), f64::from(count), BLUE);
     }
@@ -30,11 +31,11 @@ pub fn distribution(cases: &[&Case], median: f64) -> Drawing {
 }
 
 /// Figure 5: automated against manual volume, with identity, the least-squares line and loess.
-pub fn scatter(cases: &[&Case]) -> Drawing {
+pub fn scatter(cases: &[&Case], footer: &str) -> Drawing {
     let points: Vec<[f64; 2]> = cases.iter().map(|case| [case.manual_ml, case.automated_ml]).collect();
     let most = points.iter().flatten().copied().fold(0.0, f64::max);
     let title = format!("Figure 5. Volumes of {} cases with a bleed", cases.len());
-    let mut axes = Axes::new(&title, ["manual mL", "automated mL"], [0.0, most], [0.0, most]);
+    let mut axes = Axes::new(&title, footer, ["manual mL", "automated mL"], [0.0, most], [0.0, most]);
     axes.dots(&points, BLUE);
     axes.curve(&[[0.0; 2], [axes.x()[1]; 2]], true, BLACK);
     axes.legend("identity", BLACK);
@@ -49,7 +50,7 @@ pub fn scatter(cases: &[&Case]) -> Drawing {
 }
 
 /// Figure 6: the difference against the mean of both volumes, with the mean difference, the limits of agreement and 5 mL.
-pub fn bland_altman(cases: &[&Case], agreement: &Agreement) -> Drawing {
+pub fn bland_altman(cases: &[&Case], agreement: &Agreement, footer: &str) -> Drawing {
     let points: Vec<[f64; 2]> =
         cases.iter().map(|case| [(case.manual_ml + case.automated_ml) / 2.0, case.difference_ml]).collect();
     let limits = agreement.limits_ml.into_iter().flatten();
@@ -59,7 +60,7 @@ pub fn bland_altman(cases: &[&Case], agreement: &Agreement) -> Drawing {
     let most = points.iter().map(|point| point[0]).fold(0.0, f64::max);
     let title = format!("Figure 6. Bland-Altman, {} cases with a bleed", cases.len());
     let names = ["mean of automated and manual mL", "automated - manual mL"];
-    let mut axes = Axes::new(&title, names, [0.0, most], [low, high]);
+    let mut axes = Axes::new(&title, footer, names, [0.0, most], [low, high]);
     axes.dots(&points, BLUE);
     let across = |y: f64, axes: &Axes| axes.x().map(|x| [x, y]);
     for y in [-NEAR_ML, NEAR_ML] {

@@ -70,3 +70,34 @@ fn reweigh(points: &[[f64; 2]], smooth: &[[f64; 2]], robust: &mut [f64]) -> bool
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_curve_is_that_of_statsmodels() {
+        let x = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.5, 9.0, 10.0, 12.0, 15.0];
+        let y = [1.0, 2.5, 2.0, 4.0, 3.5, 20.0, 7.0, 6.5, 9.0, 11.0, 10.5, 16.0];
+        // statsmodels 0.15.0: lowess(y, x, frac=2/3, it=3, delta=0).
+        let expected = [
+            1.16166393, 1.90879024, 2.67929195, 3.4765803, 4.3932187, 5.20607724, 6.00749489, 7.60346459, 8.91540726, 9.79716262,
+            12.1431493, 15.479652,
+        ];
+        // Any order of the points.
+        let points: Vec<[f64; 2]> = (0..12).rev().map(|n| [x[n], y[n]]).collect();
+        for (n, [at, smooth]) in loess(&points).into_iter().enumerate() {
+            assert!(at == x[n] && (smooth - expected[n]).abs() < 1e-6, "{at}: {smooth}, not {}", expected[n]);
+        }
+    }
+
+    #[test]
+    fn a_line_stays_a_line_and_odd_points_give_numbers() {
+        let line: Vec<[f64; 2]> = (0..20).map(|n| [f64::from(n), 3.0 - 0.5 * f64::from(n)]).collect();
+        assert!(loess(&line).iter().all(|[x, y]| (y - (3.0 - 0.5 * x)).abs() < 1e-9));
+        for points in [vec![[1.0, 2.0]; 9], vec![[0.0, 0.0]; 3], vec![[1.0, 2.0], [1.0, 4.0], [1.0, 3.0], [5.0, 0.0]]] {
+            assert!(loess(&points).iter().flatten().all(|value| value.is_finite()), "{points:?}");
+        }
+        assert!(loess(&line[..2]).is_empty());
+    }
+}

@@ -4,7 +4,6 @@ use super::drawing::{Anchor, BLACK, Colour, Drawing};
 use super::raster::Raster;
 use crate::evaluation::{Case, check_grids, pairs::Pair, read};
 use crate::io::nifti;
-use crate::pipeline::report::RESEARCH_USE_ONLY;
 use crate::volume::{Volume, orientation};
 use crate::{Error, Result};
 
@@ -58,8 +57,8 @@ pub fn row(pair: &Pair, case: &Case) -> Result<Row> {
     Ok(Row { caption, slices })
 }
 
-/// A drawing of cases below each other.
-pub fn draw(title: &str, rows: &[Row]) -> Drawing {
+/// A drawing of cases below each other, with a line of text below them.
+pub fn draw(title: &str, footer: &str, rows: &[Row]) -> Drawing {
     let height = 34.0 + rows.len() as f64 * (CAPTION + PANEL + 8.0) + 46.0;
     let mut drawing = Drawing::new([SLICES as f64 * (PANEL + 4.0) + 4.0, height], title);
     drawing.text([6.0, 18.0], Anchor::Start, title, BLACK);
@@ -78,7 +77,7 @@ pub fn draw(title: &str, rows: &[Row]) -> Drawing {
         x += 37.0 + 8.0 * text.len() as f64;
     }
     drawing.text([x, height - 28.0], Anchor::Start, "seen from the feet: R is the patient's right", BLACK);
-    drawing.text([6.0, height - 8.0], Anchor::Start, RESEARCH_USE_ONLY, [110; 3]);
+    drawing.text([6.0, height - 8.0], Anchor::Start, footer, [110; 3]);
     drawing
 }
 
@@ -135,4 +134,55 @@ fn colour(hu: f32, automated: bool, manual: bool) -> Colour {
         (false, false) => return [grey; 3],
     };
     over.map(|value| (f32::from(value) * COVER + f32::from(grey) * (1.0 - COVER)).round() as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::testing::signed_permutations;
+    use crate::volume::{Affine, Grid};
+
+    /// Points in the world of a head: what is at the patient's right in front, and so on.
+    fn volume<T>(grid: &Grid, value: impl Fn([f64; 3]) -> T) -> Volume<T> {
+        let [ni, nj, _] = grid.shape;
+        let place = |n: usize| grid.affine.apply([n % ni, n / ni % nj, n / (ni * nj)].map(|at| at as f64));
+        Volume::new(grid.clone(), (0..grid.len()).map(|n| value(place(n))).collect())
+    }
+
+    #[test]
+    fn the_patients_right_is_at_the_left_and_the_front_at_the_top_in_each_order_of_the_file() {
+        for orientation in signed_permutations() {
+            // 30 voxels of 2 mm along each axis, the middle of the grid at 0.
+            let mut matrix = [[0.0; 3]; 3];
+            for voxel in 0..3 {
+                matrix[orientation.axis[voxel]][voxel] = if orientation.flipped[voxel] { -2.0 } else { 2.0 };
+            }
+            let middle = Affine::new(matrix, [0.0; 3]).apply([14.5; 3]);
+            let grid = Grid { shape: [30; 3], affine: Affine::new(matrix, middle.map(|mm| -mm)) };
+            let scan = volume(&grid, |_| 40.0);
+            // World: x to the right, y to the front.
+            let automated = volume(&grid, |[x, y, _]| x > 10.0 && y.abs() < 15.0);
+            let manual = volume(&grid, |[x, y, z]| x.abs() < 5.0 && y > 10.0 && z.abs() < 9.0 || x > 20.0 && y.abs() < 15.0);
+            let [scan, automated, manual] = [
+                orientation::to_ras(&scan),
+                orientation::to_ras(&automated.map(|&inside| f32::from(u8::from(inside)))),
+                orientation::to_ras(&manual.map(|&inside| f32::from(u8::from(inside)))),
+            ];
+            let [automated, manual] = [automated, manual].map(|mask| mask.map(|&value| value > 0.5));
+            let shown = slice(&scan, &automated, &manual, 15).image;
+            let over = |colour: Colour| colour.map(|value| (f32::from(value) * COVER + 128.0 * (1.0 - COVER)).round() as u8);
+            // World x -30 to 30 from the right of the picture to its left, y from its bottom to its top.
+            let at = |x: f64, y: f64| shown.at([(30.0 - x) / 60.0, (30.0 - y) / 60.0].map(|share| (share * PIXELS) as usize));
+            assert_eq!([at(25.0, 0.0), at(15.0, 0.0), at(0.0, 20.0)], [over(TRUE), over(FALSE), over(MISSED)], "{orientation:?}");
+            assert_eq!([at(-15.0, 0.0), at(0.0, -20.0), at(0.0, 0.0)], [[128; 3]; 3], "{orientation:?}");
+        }
+    }
+
+    #[test]
+    fn slices_go_from_the_lowest_to_the_highest_that_hold_a_mask() {
+        let grid = Grid { shape: [2, 2, 40], affine: Affine::IDENTITY };
+        let between = |low: f64, high: f64| volume(&grid, |[_, _, z]| z >= low && z < high);
+        assert_eq!(chosen(&between(3.0, 5.0), &between(4.0, 6.0)), [3, 4, 5]);
+        assert_eq!(chosen(&between(0.0, 8.0), &between(8.0, 16.0)), [2, 6, 10, 14]);
+    }
 }

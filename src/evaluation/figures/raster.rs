@@ -119,11 +119,19 @@ impl Raster {
 }
 
 #[cfg(test)]
+impl Raster {
+    /// A pixel, counted from the upper left corner.
+    pub fn at(&self, [x, y]: [usize; 2]) -> Colour {
+        self.pixels[y * self.width + x]
+    }
+}
+
+#[cfg(test)]
 pub(super) mod testing {
     use super::Colour;
 
     /// Size and pixels of a PNG.
-    pub(in super::super) fn read(png: &[u8]) -> ([usize; 2], Vec<Colour>) {
+    pub fn read(png: &[u8]) -> ([usize; 2], Vec<Colour>) {
         let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
         let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut bytes).unwrap();
