@@ -39,6 +39,14 @@ pub enum Error {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// A table (CSV) that cannot be used.
+    #[error("{}: {problem}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
     /// A NIfTI file that cannot be used.
     #[error("{}: {source}", path.display())]
     Nifti {

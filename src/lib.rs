@@ -13,6 +13,7 @@
 //! - [`cuda`]: the engine for NVIDIA GPUs; with the feature `emulator`, its kernels run on a CPU under checks as well.
 //! - [`pipeline`]: clamp, brain extraction, registration, inverse transform, report: joins the above.
 //! - [`training`]: the gradients of the operations on the CPU, and the trainer, whose samples come through the pipeline.
+//! - [`evaluation`]: automated masks against manual ones: measures, tables, figures.
 
 #![warn(missing_docs)]
 
@@ -22,6 +23,7 @@ pub mod device;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod error;
+pub mod evaluation;
 pub mod inference;
 pub mod io;
 pub mod network;

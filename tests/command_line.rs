@@ -41,6 +41,9 @@ fn wrong_use_is_status_2() {
         &["phantom", "-o", "a", "--volume", "5,1"],
         &["phantom", "-o", "a", "--tilt", "80"],
         &["phantom", "-o", "a", "--into", "b.nii", "--matrix", "9,9,9"],
+        &["evaluate", "-o", "a"],
+        &["evaluate", "-o", "a", "--automated", "b"],
+        &["evaluate", "-o", "a", "--pairs", "b.csv", "--lesion-iou", "1"],
     ] {
         assert_eq!(ichor(arguments).status.code(), Some(2), "{arguments:?}");
     }
@@ -297,4 +300,103 @@ fn a_bleed_is_put_into_a_scan() {
     let label = ichor::io::nifti::read(out.join("scan_000003_label.nii.gz")).unwrap().volume;
     assert!(label.voxels().iter().filter(|&&inside| inside == 1.0).count() > 100);
     assert!(out.join("scan_000003.nii.gz").is_file());
+}
+
+/// A mask of 0 and 1 on 20 x 20 x 10 voxels of 1 x 1 x 4 mm.
+fn write_mask(path: &Path, inside: impl Fn([usize; 3]) -> bool) {
+    write_mask_on(path, Affine::new([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 4.0]], [9.0, -9.0, -20.0]), inside);
+}
+
+fn write_mask_on(path: &Path, affine: Affine, inside: impl Fn([usize; 3]) -> bool) {
+    let places = (0..4000).map(|n| [n % 20, n / 20 % 20, n / 400]);
+    let voxels = places.map(|place| f32::from(u8::from(inside(place)))).collect();
+    raw_nifti::write(path, &Volume::new(Grid { shape: [20, 20, 10], affine }, voxels), Codes::Both);
+}
+
+#[test]
+fn masks_are_evaluated_with_tables_figures_and_a_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let [automated, manual] = ["automated", "manual"].map(|name| folder.path().join(name));
+    for folder in [&automated, &manual] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    let ball = |middle: usize, radius: usize| {
+        move |place: [usize; 3]| place.iter().map(|&n| n.abs_diff(middle).pow(2)).sum::<usize>() <= radius * radius
+    };
+    for (name, truth, found) in [("a", 5, 4), ("b", 4, 4), ("c", 3, 0), ("clear", 0, 2)] {
+        write_mask(&manual.join(format!("{name}_label.nii")), |place| truth > 0 && ball(5, truth)(place));
+        write_mask(&automated.join(format!("{name}_ich.nii")), |place| found > 0 && ball(5, found)(place));
+        // Scans lie beside the labels, as phantoms do.
+        write_mask(&manual.join(format!("{name}.nii")), |_| true);
+    }
+    write_mask(&manual.join("unseen_label.nii"), |_| true);
+    let table = manual.join("phantoms.csv");
+    std::fs::write(&table, "name,kind\na,deep\nb,deep\nc,lobar\nclear,none\n").unwrap();
+    let evaluate = |out: &Path, threads: &str| {
+        let folders = ["--automated", text(&automated), "--manual", text(&manual), "--scans", text(&manual), "-o", text(out)];
+        let by = ["--table", text(&table), "--subgroup", "kind", "--threads", threads];
+        ichor(&[&["evaluate"], &folders[..], &by].concat())
+    };
+    let out = folder.path().join("out");
+    let output = evaluate(&out, "1");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("unseen_label.nii: no mask of the other folder belongs to it"), "{}", said(&output));
+    for part in ["Table 1", "| deep", "Table 3", "false-positive mL", "In 1 of them nothing was found", "not for diagnosis"] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(out.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(
+        (&summary["cases"], &summary["with_bleed"], &summary["measures"][0]["summary"]["max"]),
+        (&4.into(), &3.into(), &1.0.into())
+    );
+    let page = std::fs::read_to_string(out.join("evaluation.html")).unwrap();
+    assert!(page.matches("<svg").count() == 5 && page.contains("not for diagnosis") && !page.contains("href=\"http"));
+    let mut files: Vec<String> =
+        std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    files.sort();
+    assert_eq!(files.len(), 13, "{files:?}");
+    let again = folder.path().join("again");
+    evaluate(&again, "2");
+    for file in files {
+        assert!(std::fs::read(out.join(&file)).unwrap() == std::fs::read(again.join(&file)).unwrap(), "{file}");
+    }
+}
+
+#[test]
+fn masks_of_other_grids_and_probabilities_fail_alone_and_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let box_of = |[i, _, _]: [usize; 3]| i < 9;
+    write_mask(&at("manual.nii"), box_of);
+    write_mask(&at("good.nii"), box_of);
+    // The same voxels, mirrored in the world.
+    write_mask_on(
+        &at("mirrored.nii"),
+        Affine::new([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 4.0]], [-9.0, -9.0, -20.0]),
+        box_of,
+    );
+    let grid = Grid { shape: [20, 20, 9], affine: Affine::IDENTITY };
+    raw_nifti::write(&at("short.nii"), &Volume::new(grid, vec![0.0; 3600]), Codes::Both);
+    let mut probability =
+        raw_nifti::bytes(&Volume::new(Grid { shape: [20, 20, 10], affine: Affine::IDENTITY }, vec![1.0; 4000]), Codes::Both);
+    // The slope of the header.
+    probability[112..116].copy_from_slice(&0.4_f32.to_le_bytes());
+    std::fs::write(at("probability.nii"), probability).unwrap();
+    let rows =
+        ["good", "mirrored", "short", "probability", "missing"].map(|name| format!("{name},{name}.nii,manual.nii\n")).concat();
+    std::fs::write(at("pairs.csv"), format!("name,automated,manual\n{rows}")).unwrap();
+    let output = ichor(&["evaluate", "--pairs", text(&at("pairs.csv")), "-o", text(&at("out"))]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = said(&output);
+    for part in [
+        "mirrored.nii: its header places a corner voxel",
+        "short.nii: it has [20, 20, 9] voxels",
+        "probability.nii: it is no mask",
+        "missing.nii",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let cases = std::fs::read_to_string(at("out").join("cases.csv")).unwrap();
+    assert_eq!(cases.lines().count(), 2, "{cases}");
 }

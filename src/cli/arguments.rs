@@ -61,6 +61,8 @@ pub enum Command {
     Demo(Demo),
     /// Make CTs of heads that nobody has, with bleeds of known place and volume
     Phantom(Phantom),
+    /// Compare automated masks with manual ones: measures of each case and tables over all
+    Evaluate(Evaluate),
     /// What this build and machine can run on, and why not the rest
     Devices,
 }
@@ -369,6 +371,43 @@ pub struct Phantom {
     pub threads: Option<u16>,
 }
 
+#[derive(Args)]
+pub struct Evaluate {
+    /// Folder of automated masks: NAME_ich.nii.gz of `ichor segment`, or NAME.nii.gz
+    #[arg(long, value_name = "DIR", requires = "manual", required_unless_present = "pairs")]
+    pub automated: Option<PathBuf>,
+    /// Folder of manual masks: NAME_label.nii.gz, or NAME.nii.gz
+    #[arg(long, value_name = "DIR", requires = "automated")]
+    pub manual: Option<PathBuf>,
+    /// Table (CSV) of pairs instead: columns name, automated, manual and, if wanted, scan, subgroup, patient
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["automated", "manual"])]
+    pub pairs: Option<PathBuf>,
+    /// Folder for cases.csv, summary.json, evaluation.html and the figures
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Folder of scans NAME.nii.gz, for pictures of the median and the worst cases
+    #[arg(long, value_name = "DIR")]
+    pub scans: Option<PathBuf>,
+    /// Table (CSV) with a column name, such as phantoms.csv, that has the subgroup or the patient of each case
+    #[arg(long, value_name = "FILE")]
+    pub table: Option<PathBuf>,
+    /// Column of --table for the tables by subgroup
+    #[arg(long, value_name = "COLUMN", requires = "table")]
+    pub subgroup: Option<String>,
+    /// Column of --table that says whose scan a case is
+    #[arg(long, value_name = "COLUMN", requires = "table")]
+    pub patient: Option<String>,
+    /// Tolerance of the surface Dice in mm
+    #[arg(long, default_value_t = 2.0, value_name = "MM", value_parser = tolerance)]
+    pub tolerance: f64,
+    /// Intersection over union above which an automated and a manual lesion are matched
+    #[arg(long, default_value_t = ichor::evaluation::lesions::IOU, value_name = "SHARE", value_parser = overlap)]
+    pub lesion_iou: f64,
+    /// Threads; all cores if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum BleedKind {
     /// Intracerebral, in basal ganglia or thalamus
@@ -409,6 +448,7 @@ impl Command {
             | Command::Weights { .. }
             | Command::Phantom(_)
             | Command::Train(_)
+            | Command::Evaluate(_)
             | Command::Devices => None,
         }
     }
@@ -449,6 +489,20 @@ fn range(text: &str) -> Result<[f32; 2], String> {
     match ends[..] {
         [low, high] if text.split(',').count() == 2 && 0.1 <= low && low <= high && high <= 150.0 => Ok([low, high]),
         _ => Err("two volumes from 0.1 to 150 mL are needed, as in 0.5,150".into()),
+    }
+}
+
+fn tolerance(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(mm) if (0.0..=100.0).contains(&mm) => Ok(mm),
+        _ => Err("a length from 0 to 100 mm is needed".into()),
+    }
+}
+
+fn overlap(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(iou) if (0.0..1.0).contains(&iou) => Ok(iou),
+        _ => Err("a share from 0 to below 1 is needed".into()),
     }
 }
 

@@ -5,6 +5,7 @@ mod bench;
 mod brain;
 mod demo;
 mod devices;
+mod evaluate;
 mod network;
 mod phantom;
 mod register;
@@ -38,6 +39,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Phantom(arguments) => phantom::run(&arguments),
+        Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Devices => devices::run(),
     }
 }

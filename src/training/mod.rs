@@ -20,7 +20,7 @@ mod pairs;
 mod parameters;
 mod phantoms;
 mod pointwise;
-mod random;
+pub(crate) mod random;
 mod sample;
 mod stride;
 #[cfg(test)]

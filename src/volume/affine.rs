@@ -46,6 +46,22 @@ impl Affine {
         Affine { rows }
     }
 
+    /// Largest distance between where two maps of voxel indices put the same corner voxel of a grid of `shape` voxels.
+    pub fn farthest_corner(&self, other: &Affine, shape: [usize; 3]) -> f64 {
+        let end = shape.map(|side| side.saturating_sub(1) as f64);
+        let mut farthest = 0.0_f64;
+        for i in [0.0, end[0]] {
+            for j in [0.0, end[1]] {
+                for k in [0.0, end[2]] {
+                    let (p, q) = (self.apply([i, j, k]), other.apply([i, j, k]));
+                    let square = (0..3).map(|axis| (p[axis] - q[axis]).powi(2)).sum::<f64>();
+                    farthest = farthest.max(square.sqrt());
+                }
+            }
+        }
+        farthest
+    }
+
     /// Determinant of the 3x3 part.
     pub fn determinant(&self) -> f64 {
         let m = &self.rows;

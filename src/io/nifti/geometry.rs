@@ -42,7 +42,7 @@ pub(super) fn affine(
     let (form, chosen) = match (&sform, qform) {
         (Some(sform), qform) => {
             if let Some(Ok(qform)) = qform {
-                let mm = farthest_corner(sform, &qform, shape) * unit;
+                let mm = sform.farthest_corner(&qform, shape) * unit;
                 // Codes of two worlds (scanner and template) are meant to differ.
                 if forms.sform_code == forms.qform_code && mm > 1.0 {
                     warnings.push(Warning::FormsDisagree { mm });
@@ -114,20 +114,4 @@ fn qform(forms: &Forms, pixdim: &[f64; 8]) -> Result<Affine, NiftiError> {
     let handedness = if pixdim[0] < 0.0 { -1.0 } else { 1.0 };
     let steps = [pixdim[1], pixdim[2], handedness * pixdim[3]];
     Ok(Affine::new(rotation.map(|row| [row[0] * steps[0], row[1] * steps[1], row[2] * steps[2]]), forms.qoffset))
-}
-
-/// Largest distance between where two affines put the same corner voxel.
-fn farthest_corner(one: &Affine, other: &Affine, shape: [usize; 3]) -> f64 {
-    let end = shape.map(|side| (side - 1) as f64);
-    let mut farthest = 0.0_f64;
-    for i in [0.0, end[0]] {
-        for j in [0.0, end[1]] {
-            for k in [0.0, end[2]] {
-                let (p, q) = (one.apply([i, j, k]), other.apply([i, j, k]));
-                let square = (0..3).map(|axis| (p[axis] - q[axis]).powi(2)).sum::<f64>();
-                farthest = farthest.max(square.sqrt());
-            }
-        }
-    }
-    farthest
 }
