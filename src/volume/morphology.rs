@@ -34,6 +34,15 @@ pub fn close(mask: &[bool], shape: [usize; 3], spacing: [f64; 3], radius: f64) -
     erode(&dilate(mask, shape, spacing, radius), shape, spacing, radius)
 }
 
+/// Which voxels are neighbours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connectivity {
+    /// The 6 that have a common face.
+    Faces,
+    /// The 26 that have a common face, edge or corner.
+    Corners,
+}
+
 /// Connected pieces of a mask, as runs along i.
 pub struct Pieces {
     /// Voxels of each piece, in the order of the pieces' first voxels.
@@ -47,6 +56,11 @@ pub struct Pieces {
 impl Pieces {
     /// The pieces of the voxels of `mask` that are `value`, two voxels with a common face being connected.
     pub fn of(mask: &[bool], shape: [usize; 3], value: bool) -> Pieces {
+        Pieces::connected(mask, shape, value, Connectivity::Faces)
+    }
+
+    /// The pieces of the voxels of `mask` that are `value`.
+    pub fn connected(mask: &[bool], shape: [usize; 3], value: bool, connectivity: Connectivity) -> Pieces {
         let [ni, nj, nk] = shape;
         assert_eq!(mask.len(), ni * nj * nk, "a mask needs one value for each voxel of its shape");
         if mask.is_empty() {
@@ -65,9 +79,16 @@ impl Pieces {
         for k in 0..nk {
             for j in 0..nj {
                 let row = j + nj * k;
-                let before = [(j > 0).then(|| row - 1), (k > 0).then(|| row - nj)];
+                let corners = connectivity == Connectivity::Corners;
+                let before = [
+                    (j > 0).then(|| row - 1),
+                    (k > 0).then(|| row - nj),
+                    (corners && k > 0 && j > 0).then(|| row - nj - 1),
+                    (corners && k > 0 && j + 1 < nj).then(|| row - nj + 1),
+                ];
                 for other in before.into_iter().flatten() {
-                    join_rows(&mut parents, (&rows[row], first[row], row * ni), (&rows[other], first[other], other * ni));
+                    let (row, other) = ((&rows[row][..], first[row], row * ni), (&rows[other][..], first[other], other * ni));
+                    join_rows(&mut parents, row, other, usize::from(corners));
                 }
             }
         }
@@ -90,6 +111,11 @@ impl Pieces {
     /// The largest piece, of equal ones the first; `None` when there is none.
     pub fn largest(&self) -> Option<usize> {
         (0..self.sizes.len()).max_by_key(|&piece| (self.sizes[piece], std::cmp::Reverse(piece)))
+    }
+
+    /// First voxel, length and piece of each run along i, in order.
+    pub fn runs(&self) -> impl Iterator<Item = (usize, usize, usize)> {
+        self.runs.iter().zip(&self.pieces).map(|(&(start, length), &piece)| (start, length, piece as usize))
     }
 
     /// Sets to `value` the voxels of the pieces that `chosen` says.
@@ -117,13 +143,13 @@ fn runs_of(row: &[bool], offset: usize, value: bool) -> Vec<(usize, usize)> {
 /// Runs of one row, the number of the first of them, and the row's first voxel.
 type Row<'a> = (&'a [(usize, usize)], usize, usize);
 
-/// Joins the runs of two rows that overlap.
-fn join_rows(parents: &mut [u32], (a, first_a, start_a): Row, (b, first_b, start_b): Row) {
+/// Joins the runs of two rows that overlap, or come within `reach` voxels (0 or 1) of it.
+fn join_rows(parents: &mut [u32], (a, first_a, start_a): Row, (b, first_b, start_b): Row, reach: usize) {
     let (mut x, mut y) = (0, 0);
     while x < a.len() && y < b.len() {
         let (from_a, from_b) = (a[x].0 - start_a, b[y].0 - start_b);
         let (to_a, to_b) = (from_a + a[x].1, from_b + b[y].1);
-        if from_a < to_b && from_b < to_a {
+        if from_a < to_b + reach && from_b < to_a + reach {
             let (p, q) = (root(parents, (first_a + x) as u32), root(parents, (first_b + y) as u32));
             // The smaller number becomes the root, so that a root is always its piece's first run.
             parents[p.max(q) as usize] = p.min(q);
@@ -216,7 +242,7 @@ mod tests {
     }
 
     /// Pieces by flooding, one number per voxel, 0 where the mask is not `value`.
-    fn flooded(mask: &[bool], [ni, nj, nk]: [usize; 3], value: bool) -> (Vec<usize>, usize) {
+    fn flooded(mask: &[bool], [ni, nj, nk]: [usize; 3], value: bool, connectivity: Connectivity) -> (Vec<usize>, usize) {
         let mut labels = vec![0; mask.len()];
         let mut count = 0;
         for seed in 0..mask.len() {
@@ -231,13 +257,17 @@ mod tests {
                 }
                 labels[n] = count;
                 let (i, j, k) = (n % ni, n / ni % nj, n / ni / nj);
-                let mut visit = |inside: bool, m: usize| inside.then(|| stack.push(m));
-                visit(i > 0, n.wrapping_sub(1));
-                visit(i + 1 < ni, n + 1);
-                visit(j > 0, n.wrapping_sub(ni));
-                visit(j + 1 < nj, n + ni);
-                visit(k > 0, n.wrapping_sub(ni * nj));
-                visit(k + 1 < nk, n + ni * nj);
+                for (di, dj, dk) in (0..27).map(|d| (d % 3, d / 3 % 3, d / 9)) {
+                    let steps = [di, dj, dk].iter().filter(|&&d| d != 1).count();
+                    let (i, j, k) = (i + di, j + dj, k + dk);
+                    if (steps == 1 || connectivity == Connectivity::Corners)
+                        && (1..=ni).contains(&i)
+                        && (1..=nj).contains(&j)
+                        && (1..=nk).contains(&k)
+                    {
+                        stack.push(i - 1 + ni * (j - 1 + nj * (k - 1)));
+                    }
+                }
             }
         }
         (labels, count)
@@ -372,10 +402,11 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(96))]
 
         #[test]
-        fn pieces_are_those_of_flooding(shape in prop::array::uniform3(1usize..8), seed in any::<u64>(), percent in 5u64..95, value in any::<bool>()) {
+        fn pieces_are_those_of_flooding(shape in prop::array::uniform3(1usize..8), seed in any::<u64>(), percent in 5u64..95, value in any::<bool>(), corners in any::<bool>()) {
             let mask = random(shape, seed, percent);
-            let pieces = Pieces::of(&mask, shape, value);
-            let (labels, count) = flooded(&mask, shape, value);
+            let connectivity = if corners { Connectivity::Corners } else { Connectivity::Faces };
+            let pieces = Pieces::connected(&mask, shape, value, connectivity);
+            let (labels, count) = flooded(&mask, shape, value, connectivity);
             prop_assert_eq!(pieces.sizes.len(), count);
             for (piece, size) in pieces.sizes.iter().enumerate() {
                 // Flooding numbers pieces by their first voxels too.
@@ -400,7 +431,7 @@ mod tests {
                 let mut flat = shape;
                 flat[axis] = 1;
                 let face: Vec<bool> = on_face.iter().map(|&n| before[n]).collect();
-                let (labels, count) = flooded(&face, flat, false);
+                let (labels, count) = flooded(&face, flat, false, Connectivity::Faces);
                 for label in 1..=count {
                     let piece: Vec<usize> = (0..labels.len()).filter(|&m| labels[m] == label).map(|m| on_face[m]).collect();
                     let reaches_rim = piece.iter().any(|&n| (0..3).any(|other| other != axis && ends(other, place(n))));
@@ -408,7 +439,7 @@ mod tests {
                 }
             }
             // Then all: background that no path joins to a face.
-            let (labels, count) = flooded(&expected, shape, false);
+            let (labels, count) = flooded(&expected, shape, false, Connectivity::Faces);
             for label in 1..=count {
                 let piece: Vec<usize> = (0..labels.len()).filter(|&n| labels[n] == label).collect();
                 let reaches_face = piece.iter().any(|&n| (0..3).any(|axis| ends(axis, place(n))));
