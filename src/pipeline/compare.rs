@@ -21,7 +21,7 @@ pub struct TimePoint {
     pub volume_ml: f64,
     /// Name and SHA-256 of the weights; absent for a mask.
     pub weights: Option<[String; 2]>,
-    /// Threshold, and what was done to the mask, as JSON; absent for a mask.
+    /// Threshold and what was done to the mask, in words; absent for a mask.
     pub method: Option<String>,
     /// The warnings of the report.
     pub warnings: Vec<String>,

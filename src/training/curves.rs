@@ -25,6 +25,7 @@ pub fn write(folder: &Path, history: &[Epoch]) -> Result<()> {
 
 const WIDTH: usize = 900;
 const HEIGHT: usize = 420;
+/// White, which is the background, black, grey, blue and red.
 const PALETTE: [[u8; 3]; 5] = [[255; 3], [0; 3], [220; 3], [31, 119, 180], [214, 39, 40]];
 const BLACK: Colour = 1;
 const GREY: Colour = 2;
