@@ -16,6 +16,8 @@ const OUTLINE: Colour = 81;
 const TEXT: Colour = 82;
 const BACKGROUND: Colour = 83;
 const ALERT: Colour = 84;
+/// The grey between panels.
+const FRAME: Colour = 20;
 /// Most panels of a picture. Of thinner slices groups of neighbours share one.
 const MOST_PANELS: usize = 40;
 /// The longer side of a panel's image in pixels.
@@ -156,6 +158,9 @@ impl Scene {
             }
         }
         outline(canvas, first, width, &blood);
+        // L of one panel and R of the next do not stand side by side without a line between them.
+        canvas.line(corner, [corner[0], corner[1] + panel_height - 1], FRAME);
+        canvas.line(corner, [corner[0] + panel_width - 1, corner[1]], FRAME);
         let mark = |canvas: &mut Canvas, at: [usize; 2], scale: usize, text: &str| {
             canvas.text([corner[0] + at[0] + 1, corner[1] + at[1] + 1], scale, text, BACKGROUND);
             canvas.text([corner[0] + at[0], corner[1] + at[1]], scale, text, TEXT);
