@@ -37,6 +37,8 @@ fn wrong_use_is_status_2() {
         &["segment", "a.nii", "-o", "b", "--threshold", "7"],
         &["bench", "--size", "1,2"],
         &["demo", "--grade", "fast"],
+        &["segment", "a.nii", "-o", "b", "--shard", "3/2"],
+        &["segment", "a.nii", "-o", "b", "--smooth=0"],
         &["phantom", "-o", "a", "--without-bleed", "2"],
         &["phantom", "-o", "a", "--volume", "5,1"],
         &["phantom", "-o", "a", "--tilt", "80"],
@@ -120,11 +122,13 @@ fn a_batch_goes_on_and_is_not_done_twice() {
         "good_brain.nii.gz",
         "good_ich.json",
         "good_ich.nii.gz",
+        "good_ich.png",
         "good_probability.nii.gz",
         "good_template.nii.gz",
         "good_template_ich.nii.gz",
         "good_to_template.tfm",
         "ichor.csv",
+        "ichor.html",
     ];
     assert_eq!(written, expected);
 
@@ -135,6 +139,14 @@ fn a_batch_goes_on_and_is_not_done_twice() {
     let volume = report["voxels"].as_f64().unwrap() * 3.0 * 3.1 * 4.0 / 1000.0;
     assert!((report["volume_ml"].as_f64().unwrap() - volume).abs() < 1e-4 * volume, "{report}");
 
+    // The phantom's one bleed is in the left basal ganglia, 30 mm from the midline of the head; the template's is at x = 5 mm.
+    let bleed = &report["components"][0];
+    assert_eq!((&report["component_count"], &bleed["side"]), (&1.into(), &"left".into()), "{report}");
+    assert_eq!(bleed["voxels"], report["voxels"]);
+    let x = bleed["template_mm"][0].as_f64().unwrap();
+    assert!((-30.0..-20.0).contains(&x), "{bleed}");
+    assert!(report["picture"]["slices"].as_array().unwrap().len() > 20, "{report}");
+
     let made = std::fs::metadata(out.join("good_ich.nii.gz")).unwrap().modified().unwrap();
     let second = ichor(&arguments);
     assert_eq!(second.status.code(), Some(1));
@@ -143,6 +155,64 @@ fn a_batch_goes_on_and_is_not_done_twice() {
     let table = std::fs::read_to_string(out.join("ichor.csv")).unwrap();
     assert_eq!(table.lines().count(), 3, "{table}");
     assert!(table.lines().any(|line| line.starts_with("a_bad,failed,")), "{table}");
+}
+
+#[test]
+fn parts_of_a_collection_run_side_by_side_and_are_then_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (scans, out) = (folder.path().join("scans"), folder.path().join("out"));
+    std::fs::create_dir(&scans).unwrap();
+    write_scan(&scans.join("a.nii"));
+    write_scan(&scans.join("b.nii"));
+    std::fs::write(scans.join("c.nii"), b"no image").unwrap();
+    let part = |shard: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ichor"));
+        command.args(["segment", text(&scans), "-o", text(&out), "--shard", shard, "--no-picture"]);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+    };
+    let (mut first, mut second) = (part("1/2"), part("2/2"));
+    assert_eq!(first.wait().unwrap().code(), Some(1), "a, and c, which is no image");
+    assert_eq!(second.wait().unwrap().code(), Some(0), "b");
+    let rows = |table: &str| {
+        let text = std::fs::read_to_string(out.join(table)).unwrap();
+        text.lines().skip(1).map(|line| line.split(',').take(2).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+    };
+    assert_eq!(rows("ichor_1_of_2.csv"), ["a done", "c failed"]);
+    assert_eq!(rows("ichor_2_of_2.csv"), ["b done"]);
+    // Together: nothing is done again but what failed.
+    let whole = ichor(&["segment", text(&scans), "-o", text(&out), "--no-picture"]);
+    assert_eq!(String::from_utf8_lossy(&whole.stdout).matches("there already").count(), 2);
+    assert_eq!(rows("ichor.csv"), ["a done", "b done", "c failed"]);
+    assert!(!out.join("a_ich.png").exists());
+}
+
+#[test]
+fn two_time_points_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let write = |name: &str, voxels: usize| {
+        let grid =
+            Grid { shape: [20, 20, 20], affine: Affine::new([[2.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.0, 0.0, 1.0]], [0.0; 3]) };
+        let mask = Volume::new(grid, (0..8000).map(|n| f32::from(u8::from(n < voxels))).collect());
+        raw_nifti::write(&path(name), &mask, Codes::Both);
+    };
+    write("before.nii", 1000);
+    write("after.nii", 1500);
+    let compare = |a: &str, b: &str, more: &[&str]| {
+        let output = ichor(&[&["compare", text(&path(a)), text(&path(b))][..], more].concat());
+        assert!(output.status.success(), "{}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let grown = compare("before.nii", "after.nii", &[]);
+    assert!(
+        grown.contains("+5.00 mL  +50.0%") && grown.contains("(1 yes, 0 no): 1") && grown.contains("not for diagnosis"),
+        "{grown}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&compare("after.nii", "before.nii", &["--json"])).unwrap();
+    assert_eq!((&json["above_6_ml_or_33_percent"], json["change_ml"].as_f64().map(|ml| ml.round())), (&0.into(), Some(-5.0)));
+    let missing = ichor(&["compare", text(&path("before.nii")), text(&path("missing.nii"))]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(said(&missing).contains("missing.nii"));
 }
 
 /// A whole run on the emulated device: the CUDA kernels inside the pipeline, with the reference's mask.

@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ichor::device::Device;
+use ichor::pipeline::inputs::Shard;
 use std::path::PathBuf;
 
 /// Finds intracerebral hemorrhage on a non-contrast head CT and measures its volume.
@@ -46,6 +47,8 @@ pub enum Command {
     Brain(Brain),
     /// Brain extraction and rigid registration alone: the network's input
     Register(Register),
+    /// How a patient's hemorrhage has changed between two scans that were segmented
+    Compare(Compare),
     /// The network alone, on a volume that is in its space already
     Network(Network),
     /// Look at, check or import a weights file
@@ -132,12 +135,27 @@ pub enum Save {
     Transform,
 }
 
+/// What is done to the mask after the network: nothing if none is given, as in the DeepBleed paper. In this order: smooth, fill, leave out.
+#[derive(Args)]
+#[command(next_help_heading = "After the network (nothing if none is given, as in the DeepBleed paper)")]
+pub struct Postprocessing {
+    /// Smooth the mask: a Gaussian of sigma MM, cut at one half
+    #[arg(long, value_name = "MM", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = sigma)]
+    pub smooth: Option<f64>,
+    /// Fill what the mask encloses
+    #[arg(long)]
+    pub fill_holes: bool,
+    /// Leave out components of less than ML mL
+    #[arg(long, value_name = "ML", value_parser = millilitres)]
+    pub min_component: Option<f64>,
+}
+
 #[derive(Args)]
 pub struct Segment {
     /// NIfTI files (.nii, .nii.gz, .hdr) or folders of them
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
-    /// Folder for the results: NAME_ich.nii.gz, NAME_ich.json and a row in ichor.csv for each scan
+    /// Folder for the results: NAME_ich.nii.gz, NAME_ich.png, NAME_ich.json and a row in ichor.csv for each scan
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
     /// Weights file (safetensors); the built-in weights if not given
@@ -159,12 +177,34 @@ pub struct Segment {
     /// How the scan is resampled into template space
     #[arg(long, value_enum, default_value_t = Interpolation::Linear, value_name = "METHOD")]
     pub interpolation: Interpolation,
+    #[command(flatten)]
+    pub postprocessing: Postprocessing,
     /// Further outputs
     #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
     pub save: Vec<Save>,
+    /// Write no NAME_ich.png, the picture of a scan's slices with the hemorrhage outlined
+    #[arg(long)]
+    pub no_picture: bool,
+    /// Do part I of N of the scans, for job arrays: they may run at the same time into the same folder, each with a table and a page of
+    /// its own (ichor_I_of_N.csv, .html)
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
     /// Segment scans again whose results are there already
     #[arg(long)]
     pub overwrite: bool,
+}
+
+#[derive(Args)]
+pub struct Compare {
+    /// The earlier scan: its report (NAME_ich.json) or a mask (NIfTI, above 0 inside)
+    #[arg(value_name = "A")]
+    pub earlier: PathBuf,
+    /// The later scan, likewise
+    #[arg(value_name = "B")]
+    pub later: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]
@@ -444,6 +484,7 @@ impl Command {
             | Command::Bench(Bench { run, .. })
             | Command::Demo(Demo { run, .. }) => Some(run),
             Command::Brain(_)
+            | Command::Compare(_)
             | Command::Register(_)
             | Command::Weights { .. }
             | Command::Phantom(_)
@@ -458,6 +499,20 @@ fn probability(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(p) if p > 0.0 && p < 1.0 => Ok(p),
         _ => Err("a probability above 0 and below 1 is needed".into()),
+    }
+}
+
+fn sigma(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(mm) if (0.1..=10.0).contains(&mm) => Ok(mm),
+        _ => Err("a length from 0.1 to 10 mm is needed".into()),
+    }
+}
+
+fn millilitres(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(ml) if ml > 0.0 && ml <= 1000.0 => Ok(ml),
+        _ => Err("a volume above 0 and up to 1000 mL is needed".into()),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod arguments;
 mod bench;
 mod brain;
+mod compare;
 mod demo;
 mod devices;
 mod evaluate;
@@ -33,6 +34,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Segment(arguments) => segment::run(&arguments),
         Command::Brain(arguments) => brain::run(&arguments),
         Command::Register(arguments) => register::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::Network(arguments) => network::run(&arguments),
         Command::Weights { command } => weights::run(&command),
         Command::Train(arguments) => train::run(&arguments),
@@ -46,10 +48,15 @@ pub fn run(command: Command) -> Result<ExitCode> {
 
 /// Does `work` on a pool of `threads` threads (all cores if not given), and tells it their number.
 fn with_threads<T: Send>(threads: Option<u16>, work: impl FnOnce(usize) -> T + Send) -> Result<T> {
+    let pool = pool(threads)?;
+    Ok(pool.install(|| work(pool.current_num_threads())))
+}
+
+/// A pool of `threads` threads; all cores if not given.
+fn pool(threads: Option<u16>) -> Result<rayon::ThreadPool> {
     let threads = threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|error| Error::Device(format!("{threads} threads cannot be started: {error}")))?;
-    Ok(pool.install(|| work(threads)))
+    pool.map_err(|error| Error::Device(format!("{threads} threads cannot be started: {error}")))
 }
 
 /// The weights of `--weights`, or the built-in ones.

@@ -1,10 +1,11 @@
 //! `ichor segment`
 
-use super::{extraction, inference, load_weights, talk, with_threads};
+use super::{extraction, inference, load_weights, pool, talk};
 use crate::cli::arguments::{Save, Segment};
 use ichor::pipeline::Template;
 use ichor::pipeline::batch::{self, Extra, Outcome, Settings};
 use ichor::pipeline::inputs;
+use ichor::pipeline::postprocess::Postprocessing;
 use ichor::pipeline::report::{RESEARCH_USE_ONLY, Report};
 use ichor::pipeline::segment::{BrainSource, Options};
 use ichor::weights::Weights;
@@ -14,6 +15,10 @@ use std::process::ExitCode;
 pub fn run(arguments: &Segment) -> Result<ExitCode> {
     let weights = load_weights(arguments.weights.as_deref())?;
     let jobs = inputs::find(&arguments.inputs)?;
+    let jobs = match arguments.shard {
+        Some(shard) => shard.jobs(jobs),
+        None => jobs,
+    };
     let settings = Settings {
         output: arguments.output.clone(),
         options: Options {
@@ -25,37 +30,39 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
             outside_brain: arguments.outside_brain,
             interpolation: arguments.interpolation.into(),
             threshold: arguments.threshold,
+            postprocessing: Postprocessing {
+                smooth_mm: arguments.postprocessing.smooth,
+                fill_holes: arguments.postprocessing.fill_holes,
+                min_component_ml: arguments.postprocessing.min_component,
+            },
         },
         brain_mask: arguments.brain.brain_mask.clone(),
         template: Template::load(arguments.template.as_deref())?,
         extras: arguments.save.iter().map(|&save| save.into()).collect(),
+        pictures: !arguments.no_picture,
         overwrite: arguments.overwrite,
+        shard: arguments.shard,
     };
     introduce(&weights);
     let bar = talk::progress(jobs.len());
     let mut failed = 0;
-    with_threads(arguments.run.threads, |threads| {
-        let mut inference = inference(&weights, &arguments.run, threads);
-        batch::run(&jobs, &settings, &mut inference, |job, outcome| {
-            bar.set_message(job.name.clone());
-            bar.inc(1);
-            bar.suspend(|| match outcome {
-                Outcome::Done(report) => print_report(report, ""),
-                Outcome::Skipped(report) => print_report(report, "  (there already)"),
-                Outcome::Failed(error) => {
-                    failed += 1;
-                    log::error!("{}", naming(error, job));
-                }
-            });
-        })
-    })??;
+    let pool = pool(arguments.run.threads)?;
+    let mut inference = inference(&weights, &arguments.run, pool.current_num_threads());
+    batch::run(&jobs, &settings, &mut inference, &pool, |job, outcome| {
+        bar.set_message(job.name.clone());
+        bar.inc(1);
+        bar.suspend(|| match outcome {
+            Outcome::Done(report) => print_report(report, ""),
+            Outcome::Skipped(report) => print_report(report, "  (there already)"),
+            Outcome::Failed(error) => {
+                failed += 1;
+                log::error!("{}", naming(error, job));
+            }
+        });
+    })?;
     bar.finish_and_clear();
     if failed > 0 && jobs.len() > 1 {
-        log::error!(
-            "{failed} of {} scans failed; each has its reason in {}",
-            jobs.len(),
-            settings.output.join("ichor.csv").display()
-        );
+        log::error!("{failed} of {} scans failed; each has its reason in {}", jobs.len(), settings.table().display());
     }
     Ok(if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

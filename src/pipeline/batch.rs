@@ -3,15 +3,20 @@
 use crate::inference::Inference;
 use crate::io::{atomic, nifti, transform};
 use crate::pipeline::Template;
-use crate::pipeline::inputs::Job;
-use crate::pipeline::report::{RESEARCH_USE_ONLY, Report, Row, WeightsIdentity};
-use crate::pipeline::segment::{self, BrainSource, Options, Segmentation};
+use crate::pipeline::inputs::{Job, Shard};
+use crate::pipeline::report::{MOST_COMPONENTS, RESEARCH_USE_ONLY, Report, Row, WeightsIdentity};
+use crate::pipeline::segment::{self, BrainSource, Options, Ready, Segmentation};
 use crate::pipeline::table::Table;
 use crate::pipeline::warnings::Warning;
+use crate::pipeline::{page, picture};
 use crate::volume::Volume;
+use crate::weights::Weights;
 use crate::{Error, Result};
+use rayon::ThreadPool;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::Instant;
 
 /// An output besides mask and report.
@@ -40,8 +45,12 @@ pub struct Settings {
     pub template: Template,
     /// Outputs besides mask and report.
     pub extras: Vec<Extra>,
+    /// Whether each scan gets a picture.
+    pub pictures: bool,
     /// Whether scans are done again whose outputs are there.
     pub overwrite: bool,
+    /// The part of a collection that the jobs are: it has a table and a page of its own, so that parts can be done at the same time.
+    pub shard: Option<Shard>,
 }
 
 /// What became of a scan.
@@ -60,12 +69,26 @@ impl Settings {
         self.output.join(format!("{name}_{ending}"))
     }
 
+    /// ichor.csv, or that of the part.
+    pub fn table(&self) -> PathBuf {
+        self.output.join(self.shard.map_or_else(|| "ichor.csv".into(), |shard| format!("ichor_{shard}.csv")))
+    }
+
+    /// ichor.html, or that of the part.
+    pub fn page(&self) -> PathBuf {
+        self.table().with_extension("html")
+    }
+
     fn mask(&self, name: &str) -> PathBuf {
         self.file(name, "ich.nii.gz")
     }
 
     fn report(&self, name: &str) -> PathBuf {
         self.file(name, "ich.json")
+    }
+
+    fn picture(&self, name: &str) -> PathBuf {
+        self.file(name, "ich.png")
     }
 
     fn extra(&self, name: &str, extra: Extra) -> Vec<PathBuf> {
@@ -84,7 +107,7 @@ impl Settings {
             return None;
         }
         let mut outputs = self.extras.iter().flat_map(|&extra| self.extra(name, extra)).chain([self.mask(name)]);
-        if !outputs.all(|path| path.is_file()) {
+        if !outputs.all(|path| path.is_file()) || (self.pictures && !self.picture(name).is_file()) {
             return None;
         }
         serde_json::from_slice(&fs::read(self.report(name)).ok()?).ok()
@@ -93,39 +116,103 @@ impl Settings {
 
 /// Does every job in order. `done` is told each outcome as soon as it is on disk.
 ///
+/// A second thread makes the next scan ready (reading, brain, registration) while the network runs, and holds it until the network takes it: two
+/// scans are in memory at most, however many there are, and the network never waits while one is ready. All threads that compute are
+/// those of `pool`; it must not be the caller's own pool, which would wait for itself. What is computed does not depend on them.
+///
 /// # Errors
 /// [`Error::Write`] where the output folder or the table cannot be written. What is wrong with one scan is its outcome, and its row of the table.
-pub fn run(jobs: &[Job], settings: &Settings, inference: &mut Inference, mut done: impl FnMut(&Job, &Outcome)) -> Result<()> {
+pub fn run(
+    jobs: &[Job],
+    settings: &Settings,
+    inference: &mut Inference,
+    pool: &ThreadPool,
+    mut done: impl FnMut(&Job, &Outcome),
+) -> Result<()> {
     fs::create_dir_all(&settings.output).map_err(Error::write(&settings.output))?;
-    let weights = WeightsIdentity::of(inference.weights());
+    let weights = inference.weights();
+    let identity = WeightsIdentity::of(weights);
     // Rows of scans that will be done now are dropped; rows of other inputs stay.
-    let now: std::collections::BTreeSet<&str> =
+    let now: BTreeSet<&str> =
         jobs.iter().filter(|job| settings.finished(&job.name).is_none()).map(|job| job.name.as_str()).collect();
-    let path = settings.output.join("ichor.csv");
+    let path = settings.table();
     let mut table = Table::open(&path, |row| !now.contains(row.name.as_str()))?;
-    let listed: std::collections::BTreeSet<String> = Table::read(&path)?.into_iter().map(|row| row.name).collect();
-    for job in jobs {
-        let outcome = match settings.finished(&job.name) {
-            Some(report) => Outcome::Skipped(Box::new(report)),
-            None => match segment_file(job, settings, &weights, inference) {
-                Ok(report) => Outcome::Done(Box::new(report)),
-                Err(error) => Outcome::Failed(error),
-            },
-        };
-        match &outcome {
-            Outcome::Done(report) => table.add(&Row::done(report))?,
-            // A kill between the report and its row has left the row out.
-            Outcome::Skipped(report) if !listed.contains(&job.name) => table.add(&Row::done(report))?,
-            Outcome::Skipped(_) => {}
-            Outcome::Failed(error) => table.add(&Row::failed(&job.name, &job.path.to_string_lossy(), &error.to_string()))?,
+    let listed: BTreeSet<String> = Table::read(&path)?.into_iter().map(|row| row.name).collect();
+    // Nothing waits between the two threads: a scan that is ready stays with the one that made it so.
+    let (send, receive) = mpsc::sync_channel(0);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for job in jobs {
+                // The other side has gone where the table cannot be written.
+                if send.send(next(job, settings, weights, pool)).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut page_due = 1;
+        for (number, (job, next)) in jobs.iter().zip(receive).enumerate() {
+            let outcome = match next {
+                Next::Finished(report) => Outcome::Skipped(report),
+                Next::Ready(waiting) => match pool.install(|| finish(job, *waiting, settings, &identity, inference)) {
+                    Ok(report) => Outcome::Done(Box::new(report)),
+                    Err(error) => Outcome::Failed(error),
+                },
+                Next::Failed(error) => Outcome::Failed(error),
+            };
+            match &outcome {
+                Outcome::Done(report) => table.add(&Row::done(report))?,
+                // A kill between the report and its row has left the row out.
+                Outcome::Skipped(report) if !listed.contains(&job.name) => table.add(&Row::done(report))?,
+                Outcome::Skipped(_) => {}
+                Outcome::Failed(error) => {
+                    table.add(&Row::failed(&job.name, &job.path.to_string_lossy(), &error.to_string()))?;
+                }
+            }
+            done(job, &outcome);
+            // Written whenever the number of scans has doubled, so that a run that is killed has one, and at the end.
+            if jobs.len() > 1 && (number + 1 == page_due || number + 1 == jobs.len()) {
+                page_due *= 2;
+                page::write(&settings.page(), &Table::read(&path)?, &settings.output)?;
+            }
         }
-        done(job, &outcome);
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
-/// Reads, segments and writes one scan.
-fn segment_file(job: &Job, settings: &Settings, weights: &WeightsIdentity, inference: &mut Inference) -> Result<Report> {
+/// What the network's thread gets for each job.
+enum Next {
+    /// Its outputs are there.
+    Finished(Box<Report>),
+    /// It can be done.
+    Ready(Box<Waiting>),
+    /// It cannot.
+    Failed(Error),
+}
+
+/// A scan that is ready for the network, and what its outputs need of the file.
+struct Waiting {
+    ready: Ready,
+    header: nifti::Header,
+    odd: Vec<nifti::Warning>,
+    /// The scan in the brain window, where a picture is asked for.
+    window: Option<Volume<u8>>,
+    /// Seconds of reading.
+    reading: f64,
+}
+
+/// A job up to the network.
+fn next(job: &Job, settings: &Settings, weights: &Weights, pool: &ThreadPool) -> Next {
+    match settings.finished(&job.name) {
+        Some(report) => Next::Finished(Box::new(report)),
+        None => match make_ready(job, settings, weights, pool) {
+            Ok(waiting) => Next::Ready(Box::new(waiting)),
+            Err(error) => Next::Failed(error),
+        },
+    }
+}
+
+/// Reads a scan and makes it ready. A file that comes slowly keeps no thread of the pool from its work.
+fn make_ready(job: &Job, settings: &Settings, weights: &Weights, pool: &ThreadPool) -> Result<Waiting> {
     let start = Instant::now();
     let nifti::Scan { volume, header, warnings: odd, .. } = nifti::read(&job.path)?;
     let mut options = settings.options.clone();
@@ -133,36 +220,71 @@ fn segment_file(job: &Job, settings: &Settings, weights: &WeightsIdentity, infer
         options.brain = BrainSource::Mask(nifti::read(mask)?.volume.map(|&value| value > 0.0));
     }
     let reading = start.elapsed().as_secs_f64();
+    pool.install(|| {
+        let window = settings.pictures.then(|| picture::window(&volume));
+        let ready = segment::make_ready(volume, &settings.template.volume, &options, weights, &job.path)?;
+        Ok(Waiting { ready, header, odd, window, reading })
+    })
+}
+
+/// Runs the network on a scan and writes its outputs.
+fn finish(
+    job: &Job,
+    waiting: Waiting,
+    settings: &Settings,
+    weights: &WeightsIdentity,
+    inference: &mut Inference,
+) -> Result<Report> {
+    let Waiting { ready, header, odd, window, reading } = waiting;
     let wants_probability = settings.extras.contains(&Extra::Probability);
-    let mut result = segment::segment(volume, &settings.template.volume, &options, wants_probability, inference, &job.path)?;
+    let mut result = segment::find_blood(ready, &settings.template.volume, &settings.options, wants_probability, inference)?;
     result.warnings.extend(odd.iter().map(|w| Warning::Header { reason: w.to_string() }));
     result.seconds.insert("reading".into(), reading);
 
     let start = Instant::now();
     write_extras(job, settings, &result, &header)?;
     write_mask(&settings.mask(&job.name), &result.mask, &header)?;
-    result.seconds.insert("writing".into(), start.elapsed().as_secs_f64());
-    let report = Report {
+    let mut report = report(job, settings, weights, inference, &result);
+    if let Some(window) = window {
+        report.picture = Some(write_picture(&settings.picture(&job.name), &window, &result, &report)?);
+    }
+    report.seconds.insert("writing".into(), start.elapsed().as_secs_f64());
+    let json = serde_json::to_vec_pretty(&report).expect("a report is numbers and text");
+    atomic::write(settings.report(&job.name), |file| file.write_all(&json))?;
+    Ok(report)
+}
+
+/// The report of a result that has no picture yet.
+fn report(job: &Job, settings: &Settings, weights: &WeightsIdentity, inference: &Inference, result: &Segmentation) -> Report {
+    Report {
         name: job.name.clone(),
         input: job.path.to_string_lossy().into_owned(),
         volume_ml: result.volume_ml(),
         voxels: result.voxels(),
+        component_count: result.components.len(),
+        components: result.components.iter().take(MOST_COMPONENTS).cloned().collect(),
         voxel_mm3: result.mask.grid().voxel_mm3(),
         brain_ml: segment::volume_ml(&result.brain),
         threshold: result.threshold,
+        postprocessing: settings.options.postprocessing,
         weights: weights.clone(),
         template: settings.template.name.clone(),
         device: inference.device(),
         registration: result.quality(),
-        seconds: std::mem::take(&mut result.seconds),
+        picture: None,
+        seconds: result.seconds.clone(),
         warnings: result.warnings.iter().map(Into::into).collect(),
         ichor_version: env!("CARGO_PKG_VERSION").into(),
         research_use_only: true,
         notice: RESEARCH_USE_ONLY.into(),
-    };
-    let json = serde_json::to_vec_pretty(&report).expect("a report is numbers and text");
-    atomic::write(settings.report(&job.name), |file| file.write_all(&json))?;
-    Ok(report)
+    }
+}
+
+fn write_picture(path: &Path, window: &Volume<u8>, result: &Segmentation, report: &Report) -> Result<picture::Layout> {
+    let (canvas, layout) = picture::draw(window, &result.brain, &result.mask, report);
+    let png = canvas.png().map_err(Error::write(path))?;
+    atomic::write(path, |file| file.write_all(&png))?;
+    Ok(layout)
 }
 
 fn write_extras(job: &Job, settings: &Settings, result: &Segmentation, header: &nifti::Header) -> Result<()> {

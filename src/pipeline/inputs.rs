@@ -2,8 +2,10 @@
 
 use crate::{Error, Result};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// A scan to be done.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,6 +14,39 @@ pub struct Job {
     pub name: String,
     /// The file.
     pub path: PathBuf,
+}
+
+/// One of several parts of a list of jobs, for a job array: part `number` (from 1) of `of`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    number: usize,
+    of: usize,
+}
+
+impl Shard {
+    /// Every job of the list whose place, divided by the number of parts, leaves this part's rest. Parts of the same list have no job in common
+    /// and hold all of them together; their sizes differ by at most one.
+    pub fn jobs(self, jobs: Vec<Job>) -> Vec<Job> {
+        jobs.into_iter().skip(self.number - 1).step_by(self.of).collect()
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+        match parts {
+            Some((number, of)) if 1 <= number && number <= of => Ok(Shard { number, of }),
+            _ => Err("a part and the number of parts are needed, as in 2/8 (the second of eight)".into()),
+        }
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}_of_{}", self.number, self.of)
+    }
 }
 
 /// Folders below an input folder are searched to this depth: deeper ones are a loop of links.
@@ -143,6 +178,21 @@ mod tests {
             fs::write(folder.path().join(file), b"").unwrap();
         }
         assert_eq!(names(&find(&[folder.path().to_path_buf()]).unwrap()), ["a", "b_brain"]);
+    }
+
+    #[test]
+    fn parts_have_no_job_in_common_and_hold_all_of_them() {
+        let jobs: Vec<Job> = (0..11).map(|n| Job { name: n.to_string(), path: format!("{n}.nii").into() }).collect();
+        let part = |text: &str| text.parse::<Shard>().unwrap().jobs(jobs.clone());
+        assert_eq!(names(&part("2/4")), ["1", "5", "9"]);
+        let mut all: Vec<Job> = ["1/4", "2/4", "3/4", "4/4"].into_iter().flat_map(part).collect();
+        all.sort_by_key(|job| job.name.parse::<usize>().unwrap());
+        assert_eq!(all, jobs);
+        assert!(part("12/12").is_empty(), "more parts than jobs");
+        for wrong in ["0/4", "5/4", "4", "a/b", "1/0", "-1/4", "1/4/2"] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+        assert_eq!("2/8".parse::<Shard>().unwrap().to_string(), "2_of_8");
     }
 
     #[test]

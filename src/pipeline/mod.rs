@@ -4,9 +4,14 @@
 
 pub mod batch;
 pub mod brain;
+pub mod compare;
+pub mod components;
 pub mod hu;
 pub mod inputs;
 pub mod inverse;
+pub mod page;
+pub mod picture;
+pub mod postprocess;
 pub mod registration;
 pub mod report;
 pub mod segment;

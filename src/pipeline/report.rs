@@ -1,5 +1,8 @@
 //! The report of a scan, as JSON and as a row of the table of a batch.
 
+use crate::pipeline::components::Component;
+use crate::pipeline::picture;
+use crate::pipeline::postprocess::Postprocessing;
 use crate::pipeline::warnings::Warning;
 use crate::weights::Weights;
 use serde::{Deserialize, Serialize};
@@ -7,6 +10,9 @@ use std::collections::BTreeMap;
 
 /// The sentence that every report carries.
 pub const RESEARCH_USE_ONLY: &str = "For research use only, not for diagnosis.";
+
+/// A report lists so many components: a mask of speckles does not make a report of megabytes.
+pub const MOST_COMPONENTS: usize = 100;
 
 /// Which weights made a result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -61,12 +67,21 @@ pub struct Report {
     pub volume_ml: f64,
     /// Voxels of the hemorrhage in the scan's grid.
     pub voxels: usize,
+    /// Number of connected components.
+    #[serde(default)]
+    pub component_count: usize,
+    /// The components, the largest first; at most [`MOST_COMPONENTS`].
+    #[serde(default)]
+    pub components: Vec<Component>,
     /// Volume of one voxel in mm3, from the affine.
     pub voxel_mm3: f64,
     /// Volume of the brain mask in mL.
     pub brain_ml: f64,
     /// Probability above which a voxel was called hemorrhage.
     pub threshold: f32,
+    /// What was done to the mask after the network.
+    #[serde(default)]
+    pub postprocessing: Postprocessing,
     /// The weights.
     pub weights: WeightsIdentity,
     /// The template, by file name or `built-in`.
@@ -75,6 +90,9 @@ pub struct Report {
     pub device: String,
     /// How well the scan lies on the template; absent for a network that works in the scan's own space.
     pub registration: Option<RegistrationQuality>,
+    /// Where the slices are in NAME_ich.png; absent where there is no picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<picture::Layout>,
     /// Seconds of each stage.
     pub seconds: BTreeMap<String, f64>,
     /// What should be known before the result is trusted.
@@ -85,6 +103,35 @@ pub struct Report {
     pub research_use_only: bool,
     /// [`RESEARCH_USE_ONLY`].
     pub notice: String,
+}
+
+#[cfg(test)]
+impl Report {
+    /// A report for tests.
+    pub(crate) fn example(name: &str) -> Report {
+        Report {
+            name: name.into(),
+            input: format!("scans/{name}.nii.gz"),
+            volume_ml: 12.5,
+            voxels: 1250,
+            component_count: 0,
+            components: Vec::new(),
+            voxel_mm3: 10.0,
+            brain_ml: 1400.0,
+            threshold: 0.5,
+            postprocessing: Postprocessing::default(),
+            weights: WeightsIdentity::of(&Weights::demonstration()),
+            template: "built-in".into(),
+            device: "cpu".into(),
+            registration: None,
+            picture: None,
+            seconds: BTreeMap::new(),
+            warnings: vec![NumberedWarning { number: 4, text: "slices of 9.0 mm".into() }],
+            ichor_version: env!("CARGO_PKG_VERSION").into(),
+            research_use_only: true,
+            notice: RESEARCH_USE_ONLY.into(),
+        }
+    }
 }
 
 /// How well a scan lies on the template.

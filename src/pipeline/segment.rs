@@ -1,7 +1,9 @@
 //! One scan from HU to a hemorrhage mask in its own space.
 
 use crate::inference::Inference;
+use crate::pipeline::components::{self, Component};
 use crate::pipeline::hu::{self, Values};
+use crate::pipeline::postprocess::Postprocessing;
 use crate::pipeline::registration::{self, Registration};
 use crate::pipeline::report::RegistrationQuality;
 use crate::pipeline::warnings::{self, Warning};
@@ -9,7 +11,7 @@ use crate::pipeline::{brain, inverse, space};
 use crate::reference::sigmoid;
 use crate::volume::orientation::{self, Orientation};
 use crate::volume::{Affine, Grid, Volume, morphology, resample};
-use crate::weights::InputKind;
+use crate::weights::{InputKind, Weights};
 use crate::{Error, Result};
 use ndarray::{Array3, ArrayView3};
 use rayon::prelude::*;
@@ -64,6 +66,8 @@ pub struct Options {
     pub interpolation: Interpolation,
     /// Probability above which a voxel is hemorrhage; the weights' own (else 0.5) if `None`.
     pub threshold: Option<f32>,
+    /// What is done to the mask on the scan's grid; nothing by default.
+    pub postprocessing: Postprocessing,
 }
 
 impl Default for Options {
@@ -73,6 +77,7 @@ impl Default for Options {
             outside_brain: false,
             interpolation: Interpolation::Linear,
             threshold: None,
+            postprocessing: Postprocessing::default(),
         }
     }
 }
@@ -110,6 +115,8 @@ pub struct Segmentation {
     pub mask: Volume<bool>,
     /// The brain, on the scan's own grid.
     pub brain: Volume<bool>,
+    /// The hemorrhage's connected components, the largest first.
+    pub components: Vec<Component>,
     /// Probability of hemorrhage on the scan's own grid, where it was asked for.
     pub probability: Option<Volume<f32>>,
     /// The network's space: the template's, or the scan's slices for a 2D network.
@@ -233,6 +240,21 @@ fn to_ras<T: Copy + Send + Sync>(volume: Volume<T>) -> Volume<T> {
     if Orientation::of(&volume.grid().affine) == Orientation::RAS { volume } else { orientation::to_ras(&volume) }
 }
 
+/// A scan that waits for the network: [`make_ready`] makes it, [`find_blood`] takes it.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    brain: Volume<bool>,
+    own_grid: Grid,
+    /// The network's input, and where blood is sought in it; everywhere if `None`.
+    input: Volume<f32>,
+    sought: Option<Volume<bool>>,
+    /// Takes the network's world to the scan's.
+    to_scan: Affine,
+    registration: Option<Registration>,
+    warnings: Vec<Warning>,
+    seconds: BTreeMap<String, f64>,
+}
+
 /// Segments one scan: brain, registration to `template`, network, threshold, inverse transform.
 ///
 /// The brain mask bounds the search in both spaces, unless `outside_brain` is asked for. The mask comes back by linear interpolation of the
@@ -248,13 +270,25 @@ pub fn segment(
     inference: &mut Inference,
     path: &std::path::Path,
 ) -> Result<Segmentation> {
-    let Prepared { masked, brain, own_grid, mut warnings, mut seconds } = prepare(scan, &options.brain, path)?;
-    let threshold = options.threshold.or(inference.weights().metadata().threshold).unwrap_or(0.5);
-    let own_slices = inference.weights().metadata().input == InputKind::NativeSlices;
+    let ready = make_ready(scan, template, options, inference.weights(), path)?;
+    find_blood(ready, template, options, probability, inference)
+}
 
+/// The first half of [`segment`], all that comes before the network: brain, registration, resampling.
+///
+/// # Errors
+/// As [`prepare`] and [`registration::register`].
+pub fn make_ready(
+    scan: Volume<f32>,
+    template: &Volume<f32>,
+    options: &Options,
+    weights: &Weights,
+    path: &std::path::Path,
+) -> Result<Ready> {
+    let Prepared { masked, brain, own_grid, mut warnings, mut seconds } = prepare(scan, &options.brain, path)?;
     // The network's grid, and the rigid transform from its world to the scan's.
     let start = Instant::now();
-    let registration = if own_slices {
+    let registration = if weights.metadata().input == InputKind::NativeSlices {
         None
     } else {
         let found = registration::register(&masked, template, &registration::Options::default());
@@ -276,9 +310,25 @@ pub fn segment(
 
     let start = Instant::now();
     let input = options.interpolation.resample(&masked, &grid, &to_scan)?;
-    drop(masked);
     let sought = if options.outside_brain { None } else { Some(resample::nearest(&brain, &grid, &to_scan, false)?) };
     seconds.insert("resampling".into(), start.elapsed().as_secs_f64());
+    Ok(Ready { brain, own_grid, input, sought, to_scan, registration, warnings, seconds })
+}
+
+/// The second half of [`segment`]: network, threshold, inverse transform. `template` and `options` are those of the first half.
+///
+/// # Errors
+/// Those of the device.
+pub fn find_blood(
+    ready: Ready,
+    template: &Volume<f32>,
+    options: &Options,
+    probability: bool,
+    inference: &mut Inference,
+) -> Result<Segmentation> {
+    let Ready { brain, own_grid, input, sought, to_scan, registration, mut warnings, mut seconds } = ready;
+    let threshold = options.threshold.or(inference.weights().metadata().threshold).unwrap_or(0.5);
+    let grid = input.grid().clone();
 
     let start = Instant::now();
     let logits = network_logits(inference, &input, sought.as_ref())?;
@@ -291,7 +341,12 @@ pub fn segment(
     let start = Instant::now();
     let to_network = to_scan.inverse().ok_or_else(|| Error::Shape("the registration is not invertible".into()))?;
     let within = (!options.outside_brain).then_some(&brain);
-    let own = inverse::mask_on(&found, brain.grid(), &to_network, within);
+    let mut own = inverse::mask_on(&found, brain.grid(), &to_network, within);
+    options.postprocessing.apply(&mut own, within);
+    let components = match &registration {
+        Some(_) => components::find(&own, Some(&to_network), components::midline(template, |&hu| hu > 0.0)),
+        None => components::find(&own, None, components::midline(&brain, |&inside| inside)),
+    };
     let probability = if probability {
         let mut values = resample::linear(&probabilities, brain.grid(), &to_network, 0.0)?;
         if let Some(within) = within {
@@ -310,7 +365,7 @@ pub fn segment(
     seconds.insert("inverse".into(), start.elapsed().as_secs_f64());
     warnings.sort_by_key(Warning::number);
     let network = NetworkSpace { input, probability: probabilities, mask: found };
-    Ok(Segmentation { mask, brain, probability, network, registration, threshold, warnings, seconds })
+    Ok(Segmentation { mask, brain, components, probability, network, registration, threshold, warnings, seconds })
 }
 
 /// Logits (i, j, k) of a volume in the network's space. A 2D network sees the slices along k.

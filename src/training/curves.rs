@@ -2,8 +2,8 @@
 
 use super::trainer::Epoch;
 use crate::io::atomic;
+use crate::io::canvas::{Canvas, Colour};
 use crate::{Error, Result};
-use font8x8::UnicodeFonts;
 use std::path::Path;
 
 /// Writes `curves.csv` and `curves.png`.
@@ -19,20 +19,18 @@ pub fn write(folder: &Path, history: &[Epoch]) -> Result<()> {
     let text = table.into_inner().map_err(|error| Error::write(&path)(error.into_error()))?;
     atomic::write(&path, |file| file.write_all(&text))?;
     let path = folder.join("curves.png");
-    let png = draw(history).png().map_err(|error| Error::write(&path)(std::io::Error::other(error)))?;
+    let png = draw(history).png().map_err(Error::write(&path))?;
     atomic::write(&path, |file| file.write_all(&png))
 }
 
 const WIDTH: usize = 900;
 const HEIGHT: usize = 420;
-const WHITE: [u8; 3] = [255; 3];
-const BLACK: [u8; 3] = [0; 3];
-const GREY: [u8; 3] = [220; 3];
-const BLUE: [u8; 3] = [31, 119, 180];
-const RED: [u8; 3] = [214, 39, 40];
-
-/// A picture of RGB pixels.
-struct Picture(Vec<[u8; 3]>);
+/// White, which is the background, black, grey, blue and red.
+const PALETTE: [[u8; 3]; 5] = [[255; 3], [0; 3], [220; 3], [31, 119, 180], [214, 39, 40]];
+const BLACK: Colour = 1;
+const GREY: Colour = 2;
+const BLUE: Colour = 3;
+const RED: Colour = 4;
 
 /// One diagram of a picture: where it is, and the values along its left side.
 struct Diagram {
@@ -44,8 +42,8 @@ struct Diagram {
 }
 
 /// The losses at the left, the held-out Dice at the right.
-fn draw(history: &[Epoch]) -> Picture {
-    let mut picture = Picture(vec![WHITE; WIDTH * HEIGHT]);
+fn draw(history: &[Epoch]) -> Canvas {
+    let mut picture = Canvas::new(WIDTH, HEIGHT, PALETTE.to_vec());
     let column = |value: fn(&Epoch) -> f64| history.iter().map(value).collect::<Vec<f64>>();
     let (loss, held_out, dice) = (column(|e| e.loss), column(|e| e.held_out_loss), column(|e| e.held_out_dice));
     let highest = loss.iter().chain(&held_out).copied().filter(|value| value.is_finite()).fold(0.1, f64::max);
@@ -55,32 +53,32 @@ fn draw(history: &[Epoch]) -> Picture {
     losses.frame(&mut picture, history.len());
     losses.curve(&mut picture, &loss, BLUE);
     losses.curve(&mut picture, &held_out, RED);
-    picture.text(losses.left, 16, "loss: training", BLUE);
-    picture.text(losses.left + 130, 16, "held out", RED);
+    picture.text([losses.left, 16], 1, "loss: training", BLUE);
+    picture.text([losses.left + 130, 16], 1, "held out", RED);
     overlap.frame(&mut picture, history.len());
     overlap.curve(&mut picture, &dice, RED);
-    picture.text(overlap.left, 16, "Dice: held out", RED);
+    picture.text([overlap.left, 16], 1, "Dice: held out", RED);
     for diagram in [&losses, &overlap] {
-        picture.text(diagram.left, HEIGHT - 14, "epoch", BLACK);
+        picture.text([diagram.left, HEIGHT - 14], 1, "epoch", BLACK);
     }
     picture
 }
 
 impl Diagram {
     /// Axes with five lines and their values, and the number of the last epoch.
-    fn frame(&self, picture: &mut Picture, epochs: usize) {
+    fn frame(&self, picture: &mut Canvas, epochs: usize) {
         for line in 0..=5 {
             let y = self.bottom - (self.bottom - self.top) * line / 5;
             picture.line([self.left, y], [self.right, y], if line == 0 { BLACK } else { GREY });
-            picture.text(self.left - 44, y - 4, &format!("{:5.2}", self.highest * line as f64 / 5.0), BLACK);
+            picture.text([self.left - 44, y - 4], 1, &format!("{:5.2}", self.highest * line as f64 / 5.0), BLACK);
         }
         picture.line([self.left, self.top], [self.left, self.bottom], BLACK);
         let last = epochs.to_string();
-        picture.text(self.right - 8 * last.len(), self.bottom + 8, &last, BLACK);
-        picture.text(self.left, self.bottom + 8, "1", BLACK);
+        picture.text([self.right - 8 * last.len(), self.bottom + 8], 1, &last, BLACK);
+        picture.text([self.left, self.bottom + 8], 1, "1", BLACK);
     }
 
-    fn curve(&self, picture: &mut Picture, values: &[f64], colour: [u8; 3]) {
+    fn curve(&self, picture: &mut Canvas, values: &[f64], colour: Colour) {
         let place = |n: usize| {
             let share = n as f64 / values.len().saturating_sub(1).max(1) as f64;
             let height = (values[n] / self.highest).clamp(0.0, 1.0);
@@ -92,46 +90,6 @@ impl Diagram {
             let from = n.checked_sub(1).filter(|&before| values[before].is_finite()).unwrap_or(n);
             picture.line(place(from), place(n), colour);
         }
-    }
-}
-
-impl Picture {
-    fn set(&mut self, [x, y]: [usize; 2], colour: [u8; 3]) {
-        if x < WIDTH && y < HEIGHT {
-            self.0[y * WIDTH + x] = colour;
-        }
-    }
-
-    fn line(&mut self, from: [usize; 2], to: [usize; 2], colour: [u8; 3]) {
-        let steps = from[0].abs_diff(to[0]).max(from[1].abs_diff(to[1])).max(1);
-        for step in 0..=steps {
-            let at = |axis: usize| {
-                let share = step as f64 / steps as f64;
-                (from[axis] as f64 + share * (to[axis] as f64 - from[axis] as f64)).round() as usize
-            };
-            self.set([at(0), at(1)], colour);
-        }
-    }
-
-    fn text(&mut self, x: usize, y: usize, text: &str, colour: [u8; 3]) {
-        for (place, character) in text.chars().enumerate() {
-            let glyph = font8x8::BASIC_FONTS.get(character).unwrap_or_default();
-            for (row, bits) in glyph.into_iter().enumerate() {
-                for column in (0..8).filter(|column| bits >> column & 1 == 1) {
-                    self.set([x + 8 * place + column, y + row], colour);
-                }
-            }
-        }
-    }
-
-    fn png(&self) -> std::result::Result<Vec<u8>, png::EncodingError> {
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, WIDTH as u32, HEIGHT as u32);
-        encoder.set_color(png::ColorType::Rgb);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(self.0.as_flattened())?;
-        writer.finish()?;
-        Ok(bytes)
     }
 }
 
@@ -155,13 +113,10 @@ mod tests {
         let text = std::fs::read_to_string(folder.path().join("curves.csv")).unwrap();
         assert!(text.starts_with("epoch,updates,seconds,rate,loss,gradient,held_out_loss,held_out_dice,false_ml,threshold\n1,"));
         assert_eq!(text.lines().count(), 5);
-        let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(folder.path().join("curves.png")).unwrap()));
-        let mut reader = decoder.read_info().unwrap();
-        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-        let info = reader.next_frame(&mut pixels).unwrap();
-        assert_eq!((info.width as usize, info.height as usize), (WIDTH, HEIGHT));
+        let (width, height, pixels) = crate::io::canvas::testing::read(&folder.path().join("curves.png"));
+        assert_eq!((width, height), (WIDTH, HEIGHT));
         // The training's loss begins at the top of the left diagram and falls to a quarter.
-        let at = |x: usize, y: usize| <[u8; 3]>::try_from(&pixels[(y * WIDTH + x) * 3..][..3]).unwrap();
+        let at = |x: usize, y: usize| PALETTE.iter().position(|&colour| colour == pixels[y * WIDTH + x]).unwrap() as Colour;
         assert_eq!(at(60, 40), BLUE);
         assert_eq!(at(WIDTH / 2 - 20, HEIGHT - 40 - (HEIGHT - 80) / 4), BLUE);
         // Dice ends at 0.8.
