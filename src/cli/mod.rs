@@ -3,6 +3,7 @@
 pub mod arguments;
 mod bench;
 mod brain;
+mod convert;
 mod demo;
 mod devices;
 mod network;
@@ -32,6 +33,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Segment(arguments) => segment::run(&arguments),
         Command::Brain(arguments) => brain::run(&arguments),
         Command::Register(arguments) => register::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
         Command::Network(arguments) => network::run(&arguments),
         Command::Weights { command } => weights::run(&command),
         Command::Train(arguments) => train::run(&arguments),

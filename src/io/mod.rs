@@ -1,5 +1,6 @@
 //! Files in and out. Knows nothing of networks.
 
 pub mod atomic;
+pub mod dicom;
 pub mod nifti;
 pub mod transform;

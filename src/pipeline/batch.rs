@@ -1,13 +1,12 @@
 //! Many scans with one loaded network: outputs, reports and the table, going on where an earlier run stopped.
 
 use crate::inference::Inference;
-use crate::io::{atomic, nifti, transform};
+use crate::io::{atomic, dicom, nifti, transform};
 use crate::pipeline::Template;
-use crate::pipeline::inputs::Job;
+use crate::pipeline::inputs::{self, Job, Scan};
 use crate::pipeline::report::{RESEARCH_USE_ONLY, Report, Row, WeightsIdentity};
 use crate::pipeline::segment::{self, BrainSource, Options, Segmentation};
 use crate::pipeline::table::Table;
-use crate::pipeline::warnings::Warning;
 use crate::volume::Volume;
 use crate::{Error, Result};
 use std::fs;
@@ -40,6 +39,8 @@ pub struct Settings {
     pub template: Template,
     /// Outputs besides mask and report.
     pub extras: Vec<Extra>,
+    /// UID or number of the DICOM series to use, in place of the one that the rules choose.
+    pub series: Option<String>,
     /// Whether scans are done again whose outputs are there.
     pub overwrite: bool,
 }
@@ -127,7 +128,7 @@ pub fn run(jobs: &[Job], settings: &Settings, inference: &mut Inference, mut don
 /// Reads, segments and writes one scan.
 fn segment_file(job: &Job, settings: &Settings, weights: &WeightsIdentity, inference: &mut Inference) -> Result<Report> {
     let start = Instant::now();
-    let nifti::Scan { volume, header, warnings: odd, .. } = nifti::read(&job.path)?;
+    let Scan { volume, header, warnings: odd, series } = inputs::read(job, settings.series.as_deref())?;
     let mut options = settings.options.clone();
     if let Some(mask) = &settings.brain_mask {
         options.brain = BrainSource::Mask(nifti::read(mask)?.volume.map(|&value| value > 0.0));
@@ -135,7 +136,7 @@ fn segment_file(job: &Job, settings: &Settings, weights: &WeightsIdentity, infer
     let reading = start.elapsed().as_secs_f64();
     let wants_probability = settings.extras.contains(&Extra::Probability);
     let mut result = segment::segment(volume, &settings.template.volume, &options, wants_probability, inference, &job.path)?;
-    result.warnings.extend(odd.iter().map(|w| Warning::Header { reason: w.to_string() }));
+    result.warnings.extend(odd);
     result.seconds.insert("reading".into(), reading);
 
     let start = Instant::now();
@@ -156,6 +157,7 @@ fn segment_file(job: &Job, settings: &Settings, weights: &WeightsIdentity, infer
         registration: result.quality(),
         seconds: std::mem::take(&mut result.seconds),
         warnings: result.warnings.iter().map(Into::into).collect(),
+        dicom: series.as_ref().map(dicom::Summary::of),
         ichor_version: env!("CARGO_PKG_VERSION").into(),
         research_use_only: true,
         notice: RESEARCH_USE_ONLY.into(),

@@ -1,5 +1,6 @@
 //! The report of a scan, as JSON and as a row of the table of a batch.
 
+use crate::io::dicom::Summary;
 use crate::pipeline::warnings::Warning;
 use crate::weights::Weights;
 use serde::{Deserialize, Serialize};
@@ -79,6 +80,9 @@ pub struct Report {
     pub seconds: BTreeMap<String, f64>,
     /// What should be known before the result is trusted.
     pub warnings: Vec<NumberedWarning>,
+    /// The DICOM series that was read, and what was corrected; absent for NIfTI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dicom: Option<Summary>,
     /// Version of ichor.
     pub ichor_version: String,
     /// Always true.
