@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::io::dicom::DicomError;
 use crate::io::nifti::NiftiError;
 use crate::io::transform::TransformError;
 use crate::pipeline::registration::RegistrationError;
@@ -54,6 +55,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         source: NiftiError,
+    },
+    /// A DICOM file or folder that cannot be used.
+    #[error("{}: {source}", path.display())]
+    Dicom {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: DicomError,
     },
     /// A network description that no back end can run.
     #[error("the network description is not usable: {0}")]

@@ -49,6 +49,8 @@ pub enum Command {
     Register(Register),
     /// How a patient's hemorrhage has changed between two scans that were segmented
     Compare(Compare),
+    /// Make a NIfTI file of a DICOM series: sorted, in HU, gantry tilt and unequal spacing corrected
+    Convert(Convert),
     /// The network alone, on a volume that is in its space already
     Network(Network),
     /// Look at, check or import a weights file
@@ -152,12 +154,15 @@ pub struct Postprocessing {
 
 #[derive(Args)]
 pub struct Segment {
-    /// NIfTI files (.nii, .nii.gz, .hdr) or folders of them
+    /// NIfTI files (.nii, .nii.gz, .hdr), DICOM files, or folders of them; each DICOM study in a folder is a scan
     #[arg(required = true, value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
     /// Folder for the results: NAME_ich.nii.gz, NAME_ich.png, NAME_ich.json and a row in ichor.csv for each scan
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
+    /// UID or number of the DICOM series to use; the axial, original, soft-kernel one of most slices if not given
+    #[arg(long, value_name = "UID|NUMBER")]
+    pub series: Option<String>,
     /// Weights file (safetensors); the built-in weights if not given
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
@@ -208,12 +213,30 @@ pub struct Compare {
 }
 
 #[derive(Args)]
+pub struct Convert {
+    /// Folder with the series, or a file of it
+    pub input: PathBuf,
+    /// The volume (.nii or .nii.gz), int16 where HU are whole numbers; what was done goes into a .json file beside it
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// UID or number of the DICOM series to use; the axial, original, soft-kernel one of most slices if not given
+    #[arg(long, value_name = "UID|NUMBER")]
+    pub series: Option<String>,
+    /// Threads; all cores if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+#[derive(Args)]
 pub struct Brain {
-    /// The scan (NIfTI)
+    /// The scan (NIfTI, or a DICOM folder or file)
     pub input: PathBuf,
     /// The mask: NIfTI, uint8, on the scan's grid
     #[arg(short, long, value_name = "MASK")]
     pub output: PathBuf,
+    /// UID or number of the DICOM series to use; the axial, original, soft-kernel one of most slices if not given
+    #[arg(long, value_name = "UID|NUMBER")]
+    pub series: Option<String>,
     /// How the brain is extracted
     #[arg(long, value_enum, default_value_t = BrainMethod::Skull, value_name = "METHOD")]
     pub brain_method: BrainMethod,
@@ -224,11 +247,14 @@ pub struct Brain {
 
 #[derive(Args)]
 pub struct Register {
-    /// The scan (NIfTI)
+    /// The scan (NIfTI, or a DICOM folder or file)
     pub input: PathBuf,
     /// The brain in template space: the network's input
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
+    /// UID or number of the DICOM series to use; the axial, original, soft-kernel one of most slices if not given
+    #[arg(long, value_name = "UID|NUMBER")]
+    pub series: Option<String>,
     /// Template (NIfTI, brain alone, HU); ichor's own if not given
     #[arg(long, value_name = "FILE")]
     pub template: Option<PathBuf>,
@@ -485,6 +511,7 @@ impl Command {
             | Command::Demo(Demo { run, .. }) => Some(run),
             Command::Brain(_)
             | Command::Compare(_)
+            | Command::Convert(_)
             | Command::Register(_)
             | Command::Weights { .. }
             | Command::Phantom(_)

@@ -3,15 +3,15 @@
 use super::{extraction, with_threads};
 use crate::cli::arguments::Brain;
 use ichor::Result;
-use ichor::io::nifti;
 use ichor::pipeline::batch::write_mask;
+use ichor::pipeline::inputs;
 use ichor::pipeline::segment::{self, BrainSource};
 use ichor::volume::orientation;
 use std::process::ExitCode;
 
 pub fn run(arguments: &Brain) -> Result<ExitCode> {
     with_threads(arguments.threads, |_| {
-        let scan = nifti::read(&arguments.input)?;
+        let scan = inputs::read_one(&arguments.input, arguments.series.as_deref())?;
         let options = extraction::Options { method: arguments.brain_method.into() };
         let prepared = segment::prepare(scan.volume, &BrainSource::Extract(options), &arguments.input)?;
         for warning in &prepared.warnings {

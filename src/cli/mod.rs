@@ -4,6 +4,7 @@ pub mod arguments;
 mod bench;
 mod brain;
 mod compare;
+mod convert;
 mod demo;
 mod devices;
 mod evaluate;
@@ -35,6 +36,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Brain(arguments) => brain::run(&arguments),
         Command::Register(arguments) => register::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
         Command::Network(arguments) => network::run(&arguments),
         Command::Weights { command } => weights::run(&command),
         Command::Train(arguments) => train::run(&arguments),

@@ -3,8 +3,8 @@
 use super::{extraction, with_threads};
 use crate::cli::arguments::Register;
 use ichor::io::{nifti, transform};
-use ichor::pipeline::Template;
 use ichor::pipeline::segment::{self, BrainSource};
+use ichor::pipeline::{Template, inputs};
 use ichor::pipeline::{registration, warnings::Warning};
 use ichor::{Error, Result};
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 pub fn run(arguments: &Register) -> Result<ExitCode> {
     with_threads(arguments.threads, |_| {
         let template = Template::load(arguments.template.as_deref())?;
-        let scan = nifti::read(&arguments.input)?;
+        let scan = inputs::read_one(&arguments.input, arguments.series.as_deref())?;
         let source = match &arguments.brain.brain_mask {
             Some(mask) => BrainSource::Mask(nifti::read(mask)?.volume.map(|&value| value > 0.0)),
             None if arguments.brain.skull_stripped => BrainSource::SkullStripped,

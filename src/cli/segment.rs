@@ -2,6 +2,7 @@
 
 use super::{extraction, inference, load_weights, pool, talk};
 use crate::cli::arguments::{Save, Segment};
+use ichor::io::dicom::Summary;
 use ichor::pipeline::Template;
 use ichor::pipeline::batch::{self, Extra, Outcome, Settings};
 use ichor::pipeline::inputs;
@@ -40,6 +41,7 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
         template: Template::load(arguments.template.as_deref())?,
         extras: arguments.save.iter().map(|&save| save.into()).collect(),
         pictures: !arguments.no_picture,
+        series: arguments.series.clone(),
         overwrite: arguments.overwrite,
         shard: arguments.shard,
     };
@@ -76,6 +78,9 @@ pub fn introduce(weights: &Weights) {
 
 fn print_report(report: &Report, remark: &str) {
     println!("{}\t{:.2} mL\t{} voxels{remark}", report.name, report.volume_ml, report.voxels);
+    for sentence in report.dicom.iter().flat_map(Summary::sentences) {
+        log::info!("{}: {sentence}", report.name);
+    }
     for warning in &report.warnings {
         log::warn!("{}: {} (warning {})", report.name, warning.text, warning.number);
     }

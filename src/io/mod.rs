@@ -2,5 +2,6 @@
 
 pub mod atomic;
 pub mod canvas;
+pub mod dicom;
 pub mod nifti;
 pub mod transform;

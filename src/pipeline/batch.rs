@@ -1,9 +1,9 @@
 //! Many scans with one loaded network: outputs, reports and the table, going on where an earlier run stopped.
 
 use crate::inference::Inference;
-use crate::io::{atomic, nifti, transform};
+use crate::io::{atomic, dicom, nifti, transform};
 use crate::pipeline::Template;
-use crate::pipeline::inputs::{Job, Shard};
+use crate::pipeline::inputs::{self, Job, Scan, Shard};
 use crate::pipeline::report::{MOST_COMPONENTS, RESEARCH_USE_ONLY, Report, Row, WeightsIdentity};
 use crate::pipeline::segment::{self, BrainSource, Options, Ready, Segmentation};
 use crate::pipeline::table::Table;
@@ -47,6 +47,8 @@ pub struct Settings {
     pub extras: Vec<Extra>,
     /// Whether each scan gets a picture.
     pub pictures: bool,
+    /// UID or number of the DICOM series to use, in place of the one that the rules choose.
+    pub series: Option<String>,
     /// Whether scans are done again whose outputs are there.
     pub overwrite: bool,
     /// The part of a collection that the jobs are: it has a table and a page of its own, so that parts can be done at the same time.
@@ -193,7 +195,9 @@ enum Next {
 struct Waiting {
     ready: Ready,
     header: nifti::Header,
-    odd: Vec<nifti::Warning>,
+    odd: Vec<Warning>,
+    /// The DICOM series that it was.
+    series: Option<dicom::Summary>,
     /// The scan in the brain window, where a picture is asked for.
     window: Option<Volume<u8>>,
     /// Seconds of reading.
@@ -214,7 +218,7 @@ fn next(job: &Job, settings: &Settings, weights: &Weights, pool: &ThreadPool) ->
 /// Reads a scan and makes it ready. A file that comes slowly keeps no thread of the pool from its work.
 fn make_ready(job: &Job, settings: &Settings, weights: &Weights, pool: &ThreadPool) -> Result<Waiting> {
     let start = Instant::now();
-    let nifti::Scan { volume, header, warnings: odd, .. } = nifti::read(&job.path)?;
+    let Scan { volume, header, warnings: odd, series } = inputs::read(job, settings.series.as_deref())?;
     let mut options = settings.options.clone();
     if let Some(mask) = &settings.brain_mask {
         options.brain = BrainSource::Mask(nifti::read(mask)?.volume.map(|&value| value > 0.0));
@@ -223,7 +227,8 @@ fn make_ready(job: &Job, settings: &Settings, weights: &Weights, pool: &ThreadPo
     pool.install(|| {
         let window = settings.pictures.then(|| picture::window(&volume));
         let ready = segment::make_ready(volume, &settings.template.volume, &options, weights, &job.path)?;
-        Ok(Waiting { ready, header, odd, window, reading })
+        let series = series.as_ref().map(dicom::Summary::of);
+        Ok(Waiting { ready, header, odd, series, window, reading })
     })
 }
 
@@ -235,16 +240,17 @@ fn finish(
     weights: &WeightsIdentity,
     inference: &mut Inference,
 ) -> Result<Report> {
-    let Waiting { ready, header, odd, window, reading } = waiting;
+    let Waiting { ready, header, odd, series, window, reading } = waiting;
     let wants_probability = settings.extras.contains(&Extra::Probability);
     let mut result = segment::find_blood(ready, &settings.template.volume, &settings.options, wants_probability, inference)?;
-    result.warnings.extend(odd.iter().map(|w| Warning::Header { reason: w.to_string() }));
+    result.warnings.extend(odd);
     result.seconds.insert("reading".into(), reading);
 
     let start = Instant::now();
     write_extras(job, settings, &result, &header)?;
     write_mask(&settings.mask(&job.name), &result.mask, &header)?;
     let mut report = report(job, settings, weights, inference, &result);
+    report.dicom = series;
     if let Some(window) = window {
         report.picture = Some(write_picture(&settings.picture(&job.name), &window, &result, &report)?);
     }
@@ -274,6 +280,7 @@ fn report(job: &Job, settings: &Settings, weights: &WeightsIdentity, inference: 
         picture: None,
         seconds: result.seconds.clone(),
         warnings: result.warnings.iter().map(Into::into).collect(),
+        dicom: None,
         ichor_version: env!("CARGO_PKG_VERSION").into(),
         research_use_only: true,
         notice: RESEARCH_USE_ONLY.into(),

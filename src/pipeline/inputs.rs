@@ -1,19 +1,39 @@
-//! Which scans a list of files and folders means, and what their outputs are called.
+//! Which scans a list of files and folders means, what their outputs are called, and reading them.
 
+use crate::io::dicom::{self, DicomError, Study};
+use crate::io::nifti;
+use crate::pipeline::warnings::Warning;
+use crate::volume::Volume;
 use crate::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A scan to be done.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug)]
 pub struct Job {
     /// What its outputs' names begin with; no two jobs have the same.
     pub name: String,
-    /// The file.
+    /// The file, or the folder of a DICOM study.
     pub path: PathBuf,
+    /// The study, for DICOM; else the file is NIfTI.
+    pub study: Option<Arc<Study>>,
+}
+
+/// A scan that was read.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// HU.
+    pub volume: Volume<f32>,
+    /// The header for outputs on its grid.
+    pub header: nifti::Header,
+    /// What is odd about the file or the series.
+    pub warnings: Vec<Warning>,
+    /// The DICOM series that it was, with what was corrected, for outputs on its slices.
+    pub series: Option<dicom::Converted>,
 }
 
 /// One of several parts of a list of jobs, for a job array: part `number` (from 1) of `of`.
@@ -52,27 +72,32 @@ impl fmt::Display for Shard {
 /// Folders below an input folder are searched to this depth: deeper ones are a loop of links.
 const DEEPEST: usize = 16;
 
-/// The scans that `inputs` mean, in the order of the inputs, those of a folder by name. A folder stands for the NIfTI files in it and in the
-/// folders below it. A file that is named itself is a scan whatever its name is, so that its failure is told.
+/// The scans that `inputs` mean, in the order of the inputs, those of a folder by name. A folder stands for the NIfTI files and the DICOM studies in it and in the
+/// folders below it; DICOM is told from the content. A file that is named itself is a scan whatever its name is, so that its failure is told; a DICOM file stands
+/// for its series.
 ///
-/// Names come from file names; those in folders below an input folder begin with the folders' names, joined by `_`.
+/// Names come from file names, those of DICOM studies from the folder that holds all their files; those in folders below an input folder begin with the folders'
+/// names, joined by `_`.
 ///
 /// # Errors
-/// [`Error::Read`] for a folder that cannot be read, [`Error::Scan`] for one without a NIfTI file and for two scans whose outputs would
+/// [`Error::Read`] for a folder that cannot be read, [`Error::Scan`] for one without a NIfTI or DICOM file and for two scans whose outputs would
 /// have the same name.
 pub fn find(inputs: &[PathBuf]) -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
     for input in inputs {
         if input.is_dir() {
             let before = jobs.len();
-            search(input, "", DEEPEST, &mut jobs)?;
+            let mut rest = Vec::new();
+            search(input, "", DEEPEST, &mut jobs, &mut rest)?;
+            add_studies(input, &rest, before, &mut jobs);
             if jobs.len() == before {
-                let problem = "the folder holds no NIfTI file (.nii, .nii.gz, .hdr); give files or a folder of them".into();
+                let problem =
+                    "the folder holds no NIfTI file (.nii, .nii.gz, .hdr) and no DICOM file; give files or a folder of them"
+                        .into();
                 return Err(Error::Scan { path: input.clone(), problem });
             }
         } else {
-            let name = input.file_name().map_or_else(|| "scan".into(), |name| name.to_string_lossy());
-            jobs.push(Job { name: stem(&name).unwrap_or(&name).to_string(), path: input.clone() });
+            jobs.push(single(input));
         }
     }
     let mut seen: BTreeMap<&str, &Path> = BTreeMap::new();
@@ -87,12 +112,98 @@ pub fn find(inputs: &[PathBuf]) -> Result<Vec<Job>> {
             return Err(Error::Scan { path: job.path.clone(), problem });
         }
     }
-    let mut once = std::collections::BTreeSet::new();
-    jobs.retain(|job| once.insert(job.path.clone()));
+    let mut once = BTreeSet::new();
+    jobs.retain(|job| once.insert((job.path.clone(), job.name.clone())));
     Ok(jobs)
 }
 
-fn search(folder: &Path, prefix: &str, depth: usize, jobs: &mut Vec<Job>) -> Result<()> {
+/// The scan that a file stands for.
+fn single(input: &Path) -> Job {
+    let name = |path: &Path| path.file_name().map_or_else(|| "scan".into(), |name| name.to_string_lossy().into_owned());
+    let own = name(input);
+    if !dicom::is_dicom(input).unwrap_or(false) {
+        return Job { name: stem(&own).unwrap_or(&own).to_string(), path: input.to_path_buf(), study: None };
+    }
+    let study = dicom::study::of_file(input);
+    let name = match &study.images[..] {
+        [_, _, ..] => name(&absolute(&study.folder)),
+        _ => own.strip_suffix(".dcm").unwrap_or(&own).to_string(),
+    };
+    Job { name, path: input.to_path_buf(), study: Some(Arc::new(study)) }
+}
+
+/// Adds a job for each DICOM study among the files below `root`. Files that are DICOM but no CT are no job where there is one since `before`.
+fn add_studies(root: &Path, files: &[PathBuf], before: usize, jobs: &mut Vec<Job>) {
+    let mut names: BTreeMap<String, usize> = BTreeMap::new();
+    for study in dicom::study::find(files) {
+        if study.images.is_empty() && study.broken.is_empty() && jobs.len() > before {
+            continue;
+        }
+        let below = study.folder.strip_prefix(root).unwrap_or(&study.folder);
+        let mut name = below.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("_");
+        if name.is_empty() {
+            name = absolute(root).file_name().map_or_else(|| "scan".into(), |name| name.to_string_lossy().into_owned());
+        }
+        // Several studies may lie in one folder.
+        let count = names.entry(name.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            name = format!("{name}_{count}");
+        }
+        jobs.push(Job { name, path: study.folder.clone(), study: Some(Arc::new(study)) });
+    }
+}
+
+/// A path with its name, where it can be found out: `.` has none.
+fn absolute(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// Reads a scan. `series`: UID or number of the DICOM series to use; by the rules of [`Study::choose`] if `None`.
+///
+/// # Errors
+/// As [`nifti::read`]; [`Error::Dicom`].
+pub fn read(job: &Job, series: Option<&str>) -> Result<Scan> {
+    let Some(study) = &job.study else {
+        let nifti::Scan { volume, header, warnings, .. } = nifti::read(&job.path)?;
+        let warnings = warnings.iter().map(|warning| Warning::Header { reason: warning.to_string() }).collect();
+        return Ok(Scan { volume, header, warnings, series: None });
+    };
+    let failed = |source| Error::Dicom { path: job.path.clone(), source };
+    let (volume, converted) = dicom::convert(study.choose(series).map_err(failed)?).map_err(failed)?;
+    let header = nifti::Header::for_scanner(volume.grid())?;
+    let warnings = converted.series.doubts.iter().map(|doubt| Warning::Series { reason: doubt.clone() }).collect();
+    Ok(Scan { volume, header, warnings, series: Some(converted) })
+}
+
+/// Reads the only scan that a file or folder stands for.
+///
+/// # Errors
+/// As [`find`] and [`read`]; [`Error::Dicom`] where a folder holds several studies of which no series is chosen, [`Error::Scan`] where it holds several NIfTI files.
+pub fn read_one(input: &Path, series: Option<&str>) -> Result<Scan> {
+    let mut jobs = find(&[input.to_path_buf()])?;
+    if let (Some(wanted), true) = (series, jobs.len() > 1) {
+        let has = |study: &Study| study.series().is_ok_and(|all| all.iter().any(|series| series.is(wanted)));
+        jobs.retain(|job| job.study.as_deref().is_some_and(has));
+    }
+    match &jobs[..] {
+        [job] => read(job, series),
+        _ if jobs.iter().all(|job| job.study.is_some()) => {
+            let studies = jobs.iter().filter_map(|job| job.study.as_ref());
+            let labels = studies.filter_map(|study| study.series().ok()).flatten().map(|series| series.label());
+            let found = labels.collect::<Vec<_>>().join("; ");
+            let source = DicomError::SeveralStudies { count: jobs.len(), found };
+            Err(Error::Dicom { path: input.to_path_buf(), source })
+        }
+        _ => Err(Error::Scan {
+            path: input.to_path_buf(),
+            problem: format!("the folder holds {} scans: give one of them", jobs.len()),
+        }),
+    }
+}
+
+/// Adds the NIfTI files of a folder to `jobs`, and all other files to `rest`.
+fn search(folder: &Path, prefix: &str, depth: usize, jobs: &mut Vec<Job>, rest: &mut Vec<PathBuf>) -> Result<()> {
     let mut entries = fs::read_dir(folder)
         .map_err(Error::read(folder))?
         .map(|entry| entry.map(|e| e.path()).map_err(Error::read(folder)))
@@ -105,12 +216,14 @@ fn search(folder: &Path, prefix: &str, depth: usize, jobs: &mut Vec<Job>) -> Res
         }
         if path.is_dir() {
             if depth > 0 {
-                search(&path, &format!("{prefix}{name}_"), depth - 1, jobs)?;
+                search(&path, &format!("{prefix}{name}_"), depth - 1, jobs, rest)?;
             }
-        } else if let Some(stem) = stem(&name)
-            && !is_output(folder, stem)
-        {
-            jobs.push(Job { name: format!("{prefix}{stem}"), path });
+        } else if let Some(stem) = stem(&name) {
+            if !is_output(folder, stem) {
+                jobs.push(Job { name: format!("{prefix}{stem}"), path, study: None });
+            }
+        } else if path.is_file() {
+            rest.push(path);
         }
     }
     Ok(())
@@ -182,12 +295,12 @@ mod tests {
 
     #[test]
     fn parts_have_no_job_in_common_and_hold_all_of_them() {
-        let jobs: Vec<Job> = (0..11).map(|n| Job { name: n.to_string(), path: format!("{n}.nii").into() }).collect();
+        let jobs: Vec<Job> = (0..11).map(|n| Job { name: n.to_string(), path: format!("{n}.nii").into(), study: None }).collect();
         let part = |text: &str| text.parse::<Shard>().unwrap().jobs(jobs.clone());
         assert_eq!(names(&part("2/4")), ["1", "5", "9"]);
         let mut all: Vec<Job> = ["1/4", "2/4", "3/4", "4/4"].into_iter().flat_map(part).collect();
         all.sort_by_key(|job| job.name.parse::<usize>().unwrap());
-        assert_eq!(all, jobs);
+        assert_eq!(names(&all), names(&jobs));
         assert!(part("12/12").is_empty(), "more parts than jobs");
         for wrong in ["0/4", "5/4", "4", "a/b", "1/0", "-1/4", "1/4/2"] {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");

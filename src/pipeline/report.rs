@@ -1,5 +1,6 @@
 //! The report of a scan, as JSON and as a row of the table of a batch.
 
+use crate::io::dicom::Summary;
 use crate::pipeline::components::Component;
 use crate::pipeline::picture;
 use crate::pipeline::postprocess::Postprocessing;
@@ -97,6 +98,9 @@ pub struct Report {
     pub seconds: BTreeMap<String, f64>,
     /// What should be known before the result is trusted.
     pub warnings: Vec<NumberedWarning>,
+    /// The DICOM series that was read, and what was corrected; absent for NIfTI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dicom: Option<Summary>,
     /// Version of ichor.
     pub ichor_version: String,
     /// Always true.
@@ -120,13 +124,14 @@ impl Report {
             brain_ml: 1400.0,
             threshold: 0.5,
             postprocessing: Postprocessing::default(),
-            weights: WeightsIdentity::of(&Weights::demonstration()),
+            weights: WeightsIdentity::of(&Weights::hand_set()),
             template: "built-in".into(),
             device: "cpu".into(),
             registration: None,
             picture: None,
             seconds: BTreeMap::new(),
             warnings: vec![NumberedWarning { number: 4, text: "slices of 9.0 mm".into() }],
+            dicom: None,
             ichor_version: env!("CARGO_PKG_VERSION").into(),
             research_use_only: true,
             notice: RESEARCH_USE_ONLY.into(),

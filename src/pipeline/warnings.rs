@@ -77,6 +77,11 @@ pub enum Warning {
         /// Share of the brain's surface that bone covers.
         share: f64,
     },
+    /// 11: slices of the DICOM series are missing or were left out.
+    Series {
+        /// Which.
+        reason: String,
+    },
 }
 
 impl Warning {
@@ -93,6 +98,7 @@ impl Warning {
             Warning::NotFinite { .. } => 8,
             Warning::Header { .. } => 9,
             Warning::LittleBone { .. } => 10,
+            Warning::Series { .. } => 11,
         }
     }
 }
@@ -125,7 +131,7 @@ impl fmt::Display for Warning {
             }
             Warning::ContrastOrKernel { reason } => write!(f, "contrast agent or a bone kernel is suspected: {reason}"),
             Warning::NotFinite { voxels } => write!(f, "{voxels} voxels are not a number or infinite and were taken for air"),
-            Warning::Header { reason } => write!(f, "{reason}"),
+            Warning::Header { reason } | Warning::Series { reason } => write!(f, "{reason}"),
             Warning::LittleBone { share } => write!(
                 f,
                 "bone covers only {:.0}% of what was taken for the brain: not a whole head, or brain-extracted already (--skull-stripped)",

@@ -115,3 +115,31 @@ fn qform(forms: &Forms, pixdim: &[f64; 8]) -> Result<Affine, NiftiError> {
     let steps = [pixdim[1], pixdim[2], handedness * pixdim[3]];
     Ok(Affine::new(rotation.map(|row| [row[0] * steps[0], row[1] * steps[1], row[2] * steps[2]]), forms.qoffset))
 }
+
+/// (b, c, d) of the unit quaternion a + bi + cj + dk, and the handedness of the k axis, of an affine whose axes are perpendicular: the inverse of method 2.
+pub(super) fn quaternion(affine: &Affine) -> ([f64; 3], f64) {
+    let spacing = affine.spacing();
+    let handedness = if affine.determinant() < 0.0 { -1.0 } else { 1.0 };
+    let r = affine.matrix().map(|row| [row[0] / spacing[0], row[1] / spacing[1], handedness * row[2] / spacing[2]]);
+    // Four times the square of a, b, c and d. The largest is divided by, so that nothing is lost.
+    let squares = [
+        1.0 + r[0][0] + r[1][1] + r[2][2],
+        1.0 + r[0][0] - r[1][1] - r[2][2],
+        1.0 - r[0][0] + r[1][1] - r[2][2],
+        1.0 - r[0][0] - r[1][1] + r[2][2],
+    ];
+    let largest = (1..4).fold(0, |best, n| if squares[n] > squares[best] { n } else { best });
+    let length = 2.0 * squares[largest].sqrt();
+    // Four times the products of a with b, c and d, and of those with each other.
+    let (ab, ac, ad) = (r[2][1] - r[1][2], r[0][2] - r[2][0], r[1][0] - r[0][1]);
+    let (bc, bd, cd) = (r[0][1] + r[1][0], r[0][2] + r[2][0], r[1][2] + r[2][1]);
+    let [a, b, c, d] = match largest {
+        0 => [squares[0], ab, ac, ad],
+        1 => [ab, squares[1], bc, bd],
+        2 => [ac, bc, squares[2], cd],
+        _ => [ad, bd, cd, squares[3]],
+    };
+    // a is not stored: it is taken as not negative.
+    let sign = if a < 0.0 { -1.0 } else { 1.0 };
+    ([b, c, d].map(|value| sign * value / length), handedness)
+}

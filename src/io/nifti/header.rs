@@ -122,6 +122,22 @@ impl Header {
         Ok(header)
     }
 
+    /// As [`Header::for_grid`], for a scan in the scanner's own world (code 1): the grid's axes are perpendicular, so that the qform says the same as the sform.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where a side of the grid does not fit NIfTI-1.
+    pub fn for_scanner(grid: &Grid) -> crate::Result<Header> {
+        let mut header = Header::for_grid(grid)?;
+        let (quaternion, handedness) = geometry::quaternion(&grid.affine);
+        header.put(76, (handedness as f32).to_le_bytes());
+        header.put(252, 1_i16.to_le_bytes());
+        header.put(254, 1_i16.to_le_bytes());
+        for (n, value) in quaternion.into_iter().chain(grid.affine.translation()).enumerate() {
+            header.put(256 + 4 * n, (value as f32).to_le_bytes());
+        }
+        Ok(header)
+    }
+
     /// The grid that the header describes: the first three dimensions, in RAS millimetres.
     pub fn grid(&self) -> &Grid {
         &self.grid

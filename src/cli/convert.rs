@@ -1,0 +1,45 @@
+//! `ichor convert`
+
+use super::with_threads;
+use crate::cli::arguments::Convert;
+use ichor::io::dicom::Summary;
+use ichor::io::{atomic, nifti};
+use ichor::pipeline::inputs;
+use ichor::{Error, Result};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+pub fn run(arguments: &Convert) -> Result<ExitCode> {
+    with_threads(arguments.threads, |_| {
+        let inputs::Scan { volume, header, warnings, series } = inputs::read_one(&arguments.input, arguments.series.as_deref())?;
+        let Some(converted) = series else {
+            let problem = "this is no DICOM series, there is nothing to convert".into();
+            return Err(Error::Scan { path: arguments.input.clone(), problem });
+        };
+        let summary = Summary::of(&converted);
+        for sentence in summary.sentences() {
+            log::info!("{sentence}");
+        }
+        for warning in &warnings {
+            log::warn!("{warning} (warning {})", warning.number());
+        }
+        // HU are whole numbers in nearly all files; where they are not, or too large, nothing is lost either.
+        let fits = |hu: &f32| hu.fract() == 0.0 && (f32::from(i16::MIN)..=f32::from(i16::MAX)).contains(hu);
+        if volume.voxels().iter().all(fits) {
+            nifti::write(&arguments.output, &volume.map(|&hu| hu as i16), &header)?;
+        } else {
+            nifti::write(&arguments.output, &volume, &header)?;
+        }
+        let json = serde_json::to_vec_pretty(&summary).expect("a summary is numbers and text");
+        atomic::write(sidecar(&arguments.output), |file| file.write_all(&json))?;
+        let [i, j, k] = summary.shape;
+        println!("{}\t{i} x {j} x {k} voxels", arguments.output.display());
+        Ok(ExitCode::SUCCESS)
+    })?
+}
+
+/// The JSON file beside OUT.nii.gz: OUT.json.
+fn sidecar(output: &Path) -> PathBuf {
+    let name = output.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    output.with_file_name(format!("{}.json", inputs::stem(&name).unwrap_or(&name)))
+}

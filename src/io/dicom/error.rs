@@ -1,0 +1,151 @@
+//! What can be wrong with DICOM files.
+
+use dicom_core::Tag;
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
+use dicom_dictionary_std::StandardDataDictionary;
+use std::io;
+use std::sync::Arc;
+
+/// Why a DICOM file or series cannot be used. `Display` is one sentence that goes behind the name of a file or folder.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DicomError {
+    /// The operating system refuses.
+    #[error("cannot be read: {0}")]
+    Read(#[source] Arc<io::Error>),
+    /// Neither preamble and `DICM` nor a data set that begins as one.
+    #[error("this is no DICOM file")]
+    NotDicom,
+    /// The file ends too early.
+    #[error("the file is cut: its {what} needs {needed} bytes, and {found} are there; copy it again")]
+    Cut {
+        /// The part that is cut.
+        what: String,
+        /// Bytes that it needs.
+        needed: u64,
+        /// Bytes that are there.
+        found: u64,
+    },
+    /// The data set breaks the rules of its encoding.
+    #[error("the data set cannot be parsed: {0}")]
+    Parse(String),
+    /// An encoding that ichor does not decode.
+    #[error(
+        "{name} (transfer syntax {uid}) is not decoded; convert it to an uncompressed one first, for example by dcmdjpeg, dcmdjpls or gdcmconv --raw"
+    )]
+    TransferSyntax {
+        /// The UID.
+        uid: String,
+        /// Its name, or `unknown`.
+        name: String,
+    },
+    /// More than a scan can have.
+    #[error("{what}: {found}, at most {most} are read")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// How large it is.
+        found: u64,
+        /// The limit.
+        most: u64,
+    },
+    /// An attribute that is needed.
+    #[error("the attribute {0} is missing: the file cannot be placed or scaled without it")]
+    Missing(String),
+    /// An attribute whose value cannot be used.
+    #[error("the attribute {name} has the value {value:?}, which cannot be used")]
+    Value {
+        /// The attribute.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// No picture of a CT.
+    #[error("this is no CT image: it is {0}")]
+    NotCt(String),
+    /// Pixels that do not decode.
+    #[error("the pixels cannot be decoded: {0}")]
+    Pixels(String),
+    /// A folder without a series that could be used.
+    #[error("the folder holds no CT series that can be used: {0}")]
+    NoSeries(String),
+    /// `--series` names none of the series.
+    #[error("no series is {wanted:?}; there are: {found}")]
+    NoSuchSeries {
+        /// What was asked for.
+        wanted: String,
+        /// What is there.
+        found: String,
+    },
+    /// One study of two patients.
+    #[error("the files of study {study} belong to different patients ({patients}): they were mixed, sort them into folders")]
+    MixedPatients {
+        /// UID of the study.
+        study: String,
+        /// The patients' identifiers.
+        patients: String,
+    },
+    /// Several studies where one volume is wanted.
+    #[error("there are {count} studies: give the folder of one of them, or --series with the UID of a series; {found}")]
+    SeveralStudies {
+        /// How many.
+        count: usize,
+        /// Their series.
+        found: String,
+    },
+    /// Too few slices for a volume.
+    #[error("series {series} has {slices} slice{}: a volume needs at least {least}", if *slices == 1 { "" } else { "s" })]
+    FewSlices {
+        /// The series.
+        series: String,
+        /// Its slices.
+        slices: usize,
+        /// How many are needed.
+        least: usize,
+    },
+    /// A volume that would be too large after its corrections.
+    #[error("the series would be a volume of {0} x {1} x {2} voxels, which is too large")]
+    Volume(usize, usize, usize),
+    /// The slice of a file whose pixels fail, in a series that is otherwise good.
+    #[error("{file}: {source}")]
+    File {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        source: Box<DicomError>,
+    },
+}
+
+impl DicomError {
+    /// A [`DicomError::Read`]; made for `map_err`.
+    pub(super) fn read(error: io::Error) -> Self {
+        DicomError::Read(Arc::new(error))
+    }
+
+    /// A [`DicomError::Missing`] for `tag`.
+    pub(super) fn missing(tag: Tag) -> Self {
+        DicomError::Missing(name(tag))
+    }
+
+    /// A [`DicomError::Value`] for `tag`.
+    pub(super) fn value(tag: Tag, value: impl ToString) -> Self {
+        DicomError::Value { name: name(tag), value: value.to_string() }
+    }
+
+    /// This error of the file at `path`, for the error of a series.
+    pub(super) fn of(self, path: &std::path::Path) -> Self {
+        match self {
+            DicomError::File { .. } => self,
+            source => {
+                let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+                DicomError::File { file, source: Box::new(source) }
+            }
+        }
+    }
+}
+
+/// An attribute as the standard names it, with its number.
+fn name(tag: Tag) -> String {
+    let alias = StandardDataDictionary.by_tag(tag).map_or("of unknown name", |entry| entry.alias());
+    format!("{alias} ({:04X},{:04X})", tag.group(), tag.element())
+}

@@ -1,0 +1,119 @@
+//! CT series in DICOM files: found by content, one chosen by rules, corrected for gantry tilt and unequal spacing. The rules and formulas: `docs/dicom.md`.
+//!
+//! The way of a series: [`study::find`] reads the attributes of all files and sorts them into studies; [`Study::choose`] splits a study into series and takes one; [`convert`]
+//! reads its pixels into a [`Stack`], shears it ([`tilt`]) and resamples it ([`spacing`]). [`onto_slices`] goes the way back, for masks on the slices as they were.
+
+mod attributes;
+mod error;
+mod file;
+mod jpegls;
+mod pixels;
+mod rle;
+mod series;
+mod slice;
+pub mod spacing;
+mod stack;
+pub mod study;
+mod summary;
+pub mod tilt;
+
+pub use error::DicomError;
+pub use file::is_dicom;
+pub use series::{Kernel, LEAST_SLICES, Series};
+pub use slice::{Identity, Image, Slice};
+pub use stack::Stack;
+pub use study::Study;
+pub use summary::Summary;
+
+use crate::volume::{Grid, Volume};
+use crate::{Error, Result};
+use file::File;
+use pixels::Layout;
+use rayon::prelude::*;
+use spacing::Spacing;
+use std::path::Path;
+use tilt::Tilt;
+
+/// A series that has become a volume.
+#[derive(Clone, Debug)]
+pub struct Converted {
+    /// The series: its slices as they lie in their files, for outputs on them.
+    pub series: Series,
+    /// The volume's grid, whose axes are perpendicular to each other.
+    pub grid: Grid,
+    /// What was done about the gantry's tilt.
+    pub tilt: Option<Tilt>,
+    /// What was done about unequal distances of slices.
+    pub spacing: Option<Spacing>,
+}
+
+/// Reads a series into a volume of HU: sorted, sheared where the gantry was tilted, resampled where slices are not equally far apart. HU that are whole numbers in the files
+/// are rounded to whole numbers again.
+///
+/// # Errors
+/// As [`Stack::read`], [`tilt::correct`] and [`spacing::regularise`].
+pub fn convert(series: Series) -> std::result::Result<(Volume<f32>, Converted), DicomError> {
+    let (volume, tilt, spacing) = correct(Stack::read(&series)?)?;
+    let grid = volume.grid().clone();
+    Ok((volume, Converted { series, grid, tilt, spacing }))
+}
+
+/// Both corrections.
+///
+/// # Errors
+/// As [`tilt::correct`] and [`spacing::regularise`].
+pub fn correct(mut stack: Stack) -> std::result::Result<(Volume<f32>, Option<Tilt>, Option<Spacing>), DicomError> {
+    let whole = stack.hu.par_iter().all(|hu| hu.fract() == 0.0);
+    let round = |stack: &mut Stack| {
+        if whole {
+            stack.hu.par_iter_mut().for_each(|hu| *hu = hu.round());
+        }
+    };
+    let tilt = tilt::correct(&mut stack)?;
+    round(&mut stack);
+    let (distance, spacing) = spacing::regularise(&mut stack)?;
+    round(&mut stack);
+    Ok((stack.into_volume(distance), tilt, spacing))
+}
+
+/// A mask put back onto slices as they lie in their files: for each slice its pixels row by row, in DICOM's order, each with the value of the voxel whose centre is nearest to
+/// the pixel's centre in the world; false outside of the mask's grid. Tilt and spacing need no thought: a corrected grid tells the truth about where its voxels are.
+///
+/// # Errors
+/// [`Error::Shape`] where the mask's affine is singular.
+pub fn onto_slices(slices: &[Slice], mask: &Volume<bool>) -> Result<Vec<Vec<bool>>> {
+    let grid = mask.grid();
+    let to_index = grid.affine.inverse().ok_or_else(|| Error::Shape("the mask's affine is singular".into()))?;
+    let on_slice = |slice: &Slice| {
+        let map = to_index.after(&slice.affine());
+        let mut pixels = vec![false; slice.rows * slice.columns];
+        for (n, pixel) in pixels.iter_mut().enumerate() {
+            let index =
+                map.apply([(n % slice.columns) as f64, (n / slice.columns) as f64, 0.0]).map(|index| (index + 0.5).floor());
+            if (0..3).all(|axis| index[axis] >= 0.0 && index[axis] < grid.shape[axis] as f64) {
+                *pixel = *mask.at(index.map(|index| index as usize));
+            }
+        }
+        pixels
+    };
+    Ok(slices.par_iter().map(on_slice).collect())
+}
+
+/// Reads one DICOM file from memory, attributes and pixels: HU of each of its slices, rows from the last to the first. For tests and fuzzing; series are read by [`convert`].
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub fn read_bytes(bytes: &[u8]) -> std::result::Result<Vec<Vec<f32>>, DicomError> {
+    let mut file = File::from_bytes(bytes)?;
+    let attributes = file.attributes()?;
+    let image = slice::from_attributes(&attributes, Path::new("memory"))?;
+    let layout = Layout::of(&attributes)?;
+    let pixels = file.pixels(&attributes, layout.bytes)?;
+    let mut all = Vec::new();
+    for slice in &image.slices {
+        let mut hu = vec![0.0; slice.rows * slice.columns];
+        stack::read_slice(slice, &pixels, attributes.syntax, &layout, &mut hu)?;
+        all.push(hu);
+    }
+    Ok(all)
+}

@@ -1,0 +1,206 @@
+//! From stored pixels to HU, one frame at a time.
+
+use super::error::DicomError;
+use super::file::{Attributes, Pixels};
+use super::{jpegls, rle};
+use dicom_dictionary_std::{tags, uids};
+use jpeg_decoder::{Decoder, PixelFormat};
+use std::io::Cursor;
+
+/// How a frame's samples are stored (PS3.3, C.7.6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Rows of a frame.
+    pub rows: usize,
+    /// Columns of a frame.
+    pub columns: usize,
+    /// Bytes a sample: 1, 2 or 4.
+    pub bytes: usize,
+    /// Bits of a sample that count.
+    pub bits: u32,
+    /// The highest of them.
+    pub high_bit: u32,
+    /// Two's complement.
+    pub signed: bool,
+    /// Frames in the file.
+    pub frames: usize,
+}
+
+/// The most samples of a frame: 8192 x 8192.
+pub const MAX_FRAME: u64 = 1 << 26;
+
+impl Layout {
+    /// The layout that a file's attributes describe.
+    ///
+    /// # Errors
+    /// [`DicomError::Missing`], [`DicomError::Value`], [`DicomError::TooLarge`], [`DicomError::NotCt`] for a picture in colour.
+    pub fn of(attributes: &Attributes) -> Result<Layout, DicomError> {
+        let rows = attributes.whole(tags::ROWS)?.ok_or_else(|| DicomError::missing(tags::ROWS))?;
+        let columns = attributes.whole(tags::COLUMNS)?.ok_or_else(|| DicomError::missing(tags::COLUMNS))?;
+        let side = |tag, side: i64| usize::try_from(side).ok().filter(|&n| n > 0).ok_or_else(|| DicomError::value(tag, side));
+        let (rows, columns) = (side(tags::ROWS, rows)?, side(tags::COLUMNS, columns)?);
+        if (rows * columns) as u64 > MAX_FRAME {
+            return Err(DicomError::TooLarge { what: "pixels of an image", found: (rows * columns) as u64, most: MAX_FRAME });
+        }
+        if attributes.whole(tags::SAMPLES_PER_PIXEL)?.unwrap_or(1) != 1 {
+            return Err(DicomError::NotCt("a picture in colour".into()));
+        }
+        let allocated = attributes.whole(tags::BITS_ALLOCATED)?.ok_or_else(|| DicomError::missing(tags::BITS_ALLOCATED))?;
+        if ![8, 16, 32].contains(&allocated) {
+            return Err(DicomError::value(tags::BITS_ALLOCATED, allocated));
+        }
+        let bits = attributes.whole(tags::BITS_STORED)?.unwrap_or(allocated);
+        if !(1..=allocated).contains(&bits) {
+            return Err(DicomError::value(tags::BITS_STORED, bits));
+        }
+        let high_bit = attributes.whole(tags::HIGH_BIT)?.unwrap_or(bits - 1);
+        if !(bits - 1..allocated).contains(&high_bit) {
+            return Err(DicomError::value(tags::HIGH_BIT, high_bit));
+        }
+        let frames = attributes.whole(tags::NUMBER_OF_FRAMES)?.unwrap_or(1);
+        let frames = side(tags::NUMBER_OF_FRAMES, frames)?;
+        let signed = attributes.whole(tags::PIXEL_REPRESENTATION)?.unwrap_or(0) == 1;
+        let (bits, high_bit) = (bits as u32, high_bit as u32);
+        Ok(Layout { rows, columns, bytes: allocated as usize / 8, bits, high_bit, signed, frames })
+    }
+
+    /// A sample as the number that it stands for: the bits that count, with their sign.
+    fn value(&self, sample: u32) -> i64 {
+        let bits = sample >> (self.high_bit + 1 - self.bits);
+        self.number(bits)
+    }
+
+    /// The lower `bits` of a number, with their sign.
+    pub fn number(&self, bits: u32) -> i64 {
+        let unused = 32 - self.bits;
+        if self.signed { i64::from((bits << unused) as i32 >> unused) } else { i64::from(bits << unused >> unused) }
+    }
+
+    /// Samples of a frame.
+    fn len(&self) -> usize {
+        self.rows * self.columns
+    }
+}
+
+/// The stored values of a frame, row by row.
+///
+/// # Errors
+/// [`DicomError::TransferSyntax`] for a compression that is not decoded, [`DicomError::Cut`] and [`DicomError::Pixels`].
+pub fn decode(pixels: &Pixels, syntax: &str, layout: &Layout, frame: usize) -> Result<Vec<i64>, DicomError> {
+    match pixels {
+        Pixels::Native(bytes) => native(bytes, layout, frame),
+        Pixels::Encapsulated { offsets, fragments } => {
+            let bytes = collect(offsets, fragments, layout.frames, frame)?;
+            let samples = compressed(&bytes, syntax, layout)?;
+            if samples.len() != layout.len() {
+                let text = format!("{} instead of {} samples of a frame", samples.len(), layout.len());
+                return Err(DicomError::Pixels(text));
+            }
+            Ok(samples)
+        }
+    }
+}
+
+fn native(bytes: &[u8], layout: &Layout, frame: usize) -> Result<Vec<i64>, DicomError> {
+    let size = layout.len() * layout.bytes;
+    let needed = size as u64 * layout.frames as u64;
+    let cut = || DicomError::Cut { what: "pixel data".into(), needed, found: bytes.len() as u64 };
+    let bytes = bytes.get(frame * size..).and_then(|bytes| bytes.get(..size)).ok_or_else(cut)?;
+    Ok(samples(bytes, layout))
+}
+
+/// Values of samples in little endian order.
+fn samples(bytes: &[u8], layout: &Layout) -> Vec<i64> {
+    let number = |sample: &[u8]| sample.iter().rev().fold(0, |number, &byte| number << 8 | u32::from(byte));
+    bytes.chunks_exact(layout.bytes).map(|sample| layout.value(number(sample))).collect()
+}
+
+/// The fragments of a frame in one piece: by the table of offsets where there is one, else one fragment a frame, or all of them for one frame.
+fn collect(offsets: &[u32], fragments: &[(u64, Vec<u8>)], frames: usize, frame: usize) -> Result<Vec<u8>, DicomError> {
+    let join = |fragments: &mut dyn Iterator<Item = &(u64, Vec<u8>)>| fragments.flat_map(|(_, bytes)| bytes).copied().collect();
+    let bytes: Vec<u8> = if frames == 1 {
+        join(&mut fragments.iter())
+    } else if fragments.len() == frames {
+        fragments[frame].1.clone()
+    } else if offsets.len() == frames {
+        let (from, to) = (u64::from(offsets[frame]), offsets.get(frame + 1).map_or(u64::MAX, |&next| next.into()));
+        join(&mut fragments.iter().filter(|(at, _)| (from..to).contains(at)))
+    } else {
+        Vec::new()
+    };
+    if bytes.is_empty() {
+        let text = format!("{} compressed fragments for {frames} frames, and no table of which is whose", fragments.len());
+        return Err(DicomError::Pixels(text));
+    }
+    Ok(bytes)
+}
+
+fn compressed(bytes: &[u8], syntax: &str, layout: &Layout) -> Result<Vec<i64>, DicomError> {
+    match syntax {
+        uids::RLE_LOSSLESS => Ok(samples(&rle::decode(bytes, layout.len(), layout.bytes)?, layout)),
+        uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT | uids::JPEG_LOSSLESS | uids::JPEG_LOSSLESS_SV1 => {
+            jpeg(bytes, layout)
+        }
+        uids::JPEGLS_LOSSLESS | uids::JPEGLS_NEAR_LOSSLESS => {
+            let image = jpegls::decode(bytes, [layout.columns, layout.rows])?;
+            Ok(image.into_iter().map(|sample| layout.number(sample.into())).collect())
+        }
+        uids::JPEG2000_LOSSLESS | uids::JPEG2000 => jpeg_2000(bytes, layout),
+        uid => {
+            use dicom_encoding::transfer_syntax::TransferSyntaxIndex;
+            let known = dicom_transfer_syntax_registry::TransferSyntaxRegistry.get(uid);
+            Err(DicomError::TransferSyntax { uid: uid.into(), name: known.map_or("unknown", |syntax| syntax.name()).into() })
+        }
+    }
+}
+
+/// That a compressed picture has the size that the attributes say, before anything is allocated for it.
+pub(super) fn same_size(found: [usize; 2], expected: [usize; 2]) -> Result<(), DicomError> {
+    if found == expected {
+        return Ok(());
+    }
+    let ([w, h], [columns, rows]) = (found, expected);
+    Err(DicomError::Pixels(format!("the compressed picture has {w}x{h} pixels, the attributes say {columns}x{rows}")))
+}
+
+fn jpeg(bytes: &[u8], layout: &Layout) -> Result<Vec<i64>, DicomError> {
+    let failed = |error: jpeg_decoder::Error| DicomError::Pixels(format!("JPEG: {error}"));
+    let mut decoder = Decoder::new(Cursor::new(bytes));
+    decoder.set_max_decoding_buffer_size(2 * layout.len());
+    decoder.read_info().map_err(failed)?;
+    let info = decoder.info().ok_or_else(|| DicomError::Pixels("JPEG without a picture".into()))?;
+    same_size([info.width.into(), info.height.into()], [layout.columns, layout.rows])?;
+    let bytes = match info.pixel_format {
+        PixelFormat::L8 | PixelFormat::L16 => decoder.decode().map_err(failed)?,
+        _ => return Err(DicomError::NotCt("a picture in colour".into())),
+    };
+    Ok(match info.pixel_format {
+        PixelFormat::L8 => bytes.into_iter().map(|byte| layout.number(byte.into())).collect(),
+        _ => bytes.chunks_exact(2).map(|pair| layout.number(u16::from_ne_bytes([pair[0], pair[1]]).into())).collect(),
+    })
+}
+
+fn jpeg_2000(bytes: &[u8], layout: &Layout) -> Result<Vec<i64>, DicomError> {
+    let (size, components) = jpeg_2000_size(bytes).ok_or_else(|| DicomError::Pixels("JPEG 2000 without a header".into()))?;
+    same_size(size, [layout.columns, layout.rows])?;
+    if components != 1 {
+        return Err(DicomError::NotCt("a picture in colour".into()));
+    }
+    let image = jpeg2k::Image::from_bytes(bytes).map_err(|error| DicomError::Pixels(format!("JPEG 2000: {error}")))?;
+    let component = image.components().first().ok_or_else(|| DicomError::Pixels("JPEG 2000 without a picture".into()))?;
+    // The codestream knows the sign; the attributes decide all the same, as for every other compression.
+    Ok(component.data().iter().map(|&sample| layout.number(sample as u32)).collect())
+}
+
+/// Width and height of a JPEG 2000 codestream, and its components, from its SIZ segment (ISO 15444-1, A.5.1); `None` where there is none, or its tiles
+/// or its sampling are none of a CT's.
+fn jpeg_2000_size(bytes: &[u8]) -> Option<([usize; 2], u16)> {
+    const SOC_SIZ: [u8; 4] = [0xFF, 0x4F, 0xFF, 0x51];
+    let at = bytes.windows(4).take(1 << 12).position(|window| window == SOC_SIZ)?;
+    let long = |n: usize| Some(u32::from_be_bytes(bytes.get(at + n..at + n + 4)?.try_into().ok()?));
+    let (x1, y1, x0, y0, tile_x, tile_y) = (long(8)?, long(12)?, long(16)?, long(20)?, long(24)?, long(28)?);
+    let components = u16::from_be_bytes(bytes.get(at + 40..at + 42)?.try_into().ok()?);
+    let (width, height) = (x1.checked_sub(x0)?, y1.checked_sub(y0)?);
+    let tiles = u64::from(x1.div_ceil(tile_x.max(1))) * u64::from(y1.div_ceil(tile_y.max(1)));
+    (tile_x > 0 && tile_y > 0 && tiles <= 4096).then_some(([width as usize, height as usize], components))
+}

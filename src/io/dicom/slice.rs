@@ -1,0 +1,282 @@
+//! The slices of a file: one of a classic file, one for each frame of an enhanced one.
+
+use super::attributes::{item, numbers, text, texts, whole};
+use super::error::DicomError;
+use super::file::{Attributes, File};
+use super::pixels::Layout;
+use crate::volume::Affine;
+use dicom_core::Tag;
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::InMemDicomObject;
+use std::path::{Path, PathBuf};
+
+/// A slice as it lies in its file. Millimetres and directions are those of DICOM: to the patient's left, back and top (LPS).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slice {
+    /// The file.
+    pub path: PathBuf,
+    /// SOPClassUID.
+    pub sop_class_uid: String,
+    /// SOPInstanceUID.
+    pub sop_instance_uid: String,
+    /// The number of the frame, from 1, in an enhanced multi-frame file; `None` in a classic file.
+    pub frame: Option<u32>,
+    /// InstanceNumber; the frame's number in an enhanced file.
+    pub instance_number: Option<i64>,
+    /// AcquisitionNumber.
+    pub acquisition_number: Option<i64>,
+    /// Centre of the first pixel (ImagePositionPatient).
+    pub position: [f64; 3],
+    /// The direction in which the column index grows (first half of ImageOrientationPatient), of length 1.
+    pub along_row: [f64; 3],
+    /// The direction in which the row index grows (second half of ImageOrientationPatient), of length 1 and perpendicular to `along_row`.
+    pub along_column: [f64; 3],
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns.
+    pub columns: usize,
+    /// Distance in mm between the centres of rows, and of columns (PixelSpacing).
+    pub spacing: [f64; 2],
+    /// SliceThickness in mm.
+    pub thickness: Option<f64>,
+    /// RescaleSlope and RescaleIntercept: HU = slope x stored + intercept.
+    pub rescale: [f64; 2],
+    /// Stored values from the first to the second are padding (PixelPaddingValue, PixelPaddingRangeLimit).
+    pub padding: Option<[i64; 2]>,
+}
+
+/// What slices of one series share.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Identity {
+    /// PatientID.
+    pub patient_id: String,
+    /// StudyInstanceUID.
+    pub study_uid: String,
+    /// SeriesInstanceUID.
+    pub series_uid: String,
+    /// SeriesNumber.
+    pub series_number: Option<i64>,
+    /// FrameOfReferenceUID.
+    pub frame_of_reference_uid: String,
+    /// SeriesDescription.
+    pub description: String,
+    /// StudyDescription.
+    pub study_description: String,
+    /// BodyPartExamined.
+    pub body_part: String,
+    /// Manufacturer.
+    pub manufacturer: String,
+    /// ManufacturerModelName.
+    pub model: String,
+    /// ImageType, such as ORIGINAL, PRIMARY, AXIAL.
+    pub image_type: Vec<String>,
+    /// ConvolutionKernel.
+    pub kernel: Vec<String>,
+    /// KVP.
+    pub kvp: Option<f64>,
+    /// GantryDetectorTilt in degrees; for the record only, geometry is what counts.
+    pub gantry_tilt: Option<f64>,
+}
+
+/// What a file has to give.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// What its slices share.
+    pub identity: Identity,
+    /// Its slices.
+    pub slices: Vec<Slice>,
+}
+
+impl Slice {
+    /// The direction perpendicular to the slice: `along_row` x `along_column`.
+    pub fn normal(&self) -> [f64; 3] {
+        cross(self.along_row, self.along_column)
+    }
+
+    /// From column and row of the slice's pixels (and 0) to RAS millimetres; the third direction is the normal, of 1 mm.
+    pub fn affine(&self) -> Affine {
+        let [row, column] = self.spacing;
+        let normal = self.normal();
+        // LPS to RAS: the first two coordinates change their signs.
+        let sign = [-1.0, -1.0, 1.0];
+        let matrix =
+            [0, 1, 2].map(|n| [self.along_row[n] * column, self.along_column[n] * row, normal[n]].map(|value| sign[n] * value));
+        Affine::new(matrix, [0, 1, 2].map(|n| sign[n] * self.position[n]))
+    }
+}
+
+/// Reads identity and slices of the CT image at `path`, without its pixels.
+///
+/// # Errors
+/// [`DicomError::NotCt`] for other objects and for localizers, and what is wrong with the file.
+pub fn read(path: &Path) -> Result<Image, DicomError> {
+    from_attributes(&File::open(path)?.attributes()?, path)
+}
+
+/// The same from attributes that are read; `path` names the file.
+///
+/// # Errors
+/// As [`read`].
+pub fn from_attributes(attributes: &Attributes, path: &Path) -> Result<Image, DicomError> {
+    let object = &attributes.object;
+    let class = attributes.text(tags::SOP_CLASS_UID);
+    let enhanced = matches!(class.as_str(), uids::ENHANCED_CT_IMAGE_STORAGE | uids::LEGACY_CONVERTED_ENHANCED_CT_IMAGE_STORAGE);
+    if !enhanced && class != uids::CT_IMAGE_STORAGE {
+        let modality = attributes.text(tags::MODALITY);
+        let what = if class.is_empty() { "an object without SOPClassUID".into() } else { format!("of class {class}") };
+        return Err(DicomError::NotCt(if modality.is_empty() { what } else { format!("{what}, modality {modality}") }));
+    }
+    let layout = Layout::of(attributes)?;
+    let mut identity = Identity::of(attributes)?;
+    if !enhanced {
+        let groups = Groups { frame: None, shared: None, root: object };
+        let slice = groups.slice(&layout, path, None)?;
+        return Ok(Image { identity, slices: vec![slice] });
+    }
+    let shared = item(object, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, 0);
+    let mut slices = Vec::new();
+    for frame in 0..layout.frames {
+        let groups = Groups { frame: item(object, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frame), shared, root: object };
+        if groups.frame.is_none() {
+            return Err(DicomError::missing(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE));
+        }
+        if frame == 0 {
+            let reconstruction = groups.find(tags::CT_RECONSTRUCTION_SEQUENCE, tags::CONVOLUTION_KERNEL);
+            identity.kernel = texts(reconstruction, tags::CONVOLUTION_KERNEL);
+        }
+        slices.push(groups.slice(&layout, path, Some(frame as u32 + 1))?);
+    }
+    Ok(Image { identity, slices })
+}
+
+impl Identity {
+    fn of(attributes: &Attributes) -> Result<Identity, DicomError> {
+        let object = &attributes.object;
+        let identity = Identity {
+            patient_id: attributes.text(tags::PATIENT_ID),
+            study_uid: attributes.text(tags::STUDY_INSTANCE_UID),
+            series_uid: attributes.text(tags::SERIES_INSTANCE_UID),
+            series_number: attributes.whole(tags::SERIES_NUMBER).unwrap_or(None),
+            frame_of_reference_uid: attributes.text(tags::FRAME_OF_REFERENCE_UID),
+            description: attributes.text(tags::SERIES_DESCRIPTION),
+            study_description: attributes.text(tags::STUDY_DESCRIPTION),
+            body_part: attributes.text(tags::BODY_PART_EXAMINED),
+            manufacturer: attributes.text(tags::MANUFACTURER),
+            model: attributes.text(tags::MANUFACTURER_MODEL_NAME),
+            image_type: texts(object, tags::IMAGE_TYPE).iter().map(|text| text.to_ascii_uppercase()).collect(),
+            kernel: texts(object, tags::CONVOLUTION_KERNEL),
+            kvp: numbers::<1>(object, tags::KVP).unwrap_or(None).map(|[kvp]| kvp),
+            gantry_tilt: numbers::<1>(object, tags::GANTRY_DETECTOR_TILT).unwrap_or(None).map(|[tilt]| tilt),
+        };
+        if identity.series_uid.is_empty() {
+            return Err(DicomError::missing(tags::SERIES_INSTANCE_UID));
+        }
+        Ok(identity)
+    }
+
+    /// Whether the image is a localizer (scout, topogram), by the third value of ImageType or a later one.
+    pub fn is_localizer(&self) -> bool {
+        self.image_type.iter().skip(2).any(|text| ["LOCALIZER", "SCOUT", "TOPOGRAM"].contains(&text.as_str()))
+    }
+}
+
+/// Where the attributes of a frame may be: in its own item, in the shared one, or (classic files) in the data set itself.
+struct Groups<'a> {
+    frame: Option<&'a InMemDicomObject>,
+    shared: Option<&'a InMemDicomObject>,
+    root: &'a InMemDicomObject,
+}
+
+impl<'a> Groups<'a> {
+    /// The object that has `tag`: the item of the functional group `sequence`, of the frame before the shared one; else the data set.
+    fn find(&self, sequence: Tag, tag: Tag) -> &'a InMemDicomObject {
+        let places = [self.frame, self.shared].into_iter().flatten();
+        places.filter_map(|groups| item(groups, sequence, 0)).find(|item| item.get(tag).is_some()).unwrap_or(self.root)
+    }
+
+    fn numbers<const N: usize>(&self, sequence: Tag, tag: Tag) -> Result<Option<[f64; N]>, DicomError> {
+        numbers(self.find(sequence, tag), tag)
+    }
+
+    fn slice(&self, layout: &Layout, path: &Path, frame: Option<u32>) -> Result<Slice, DicomError> {
+        let orientation = self
+            .numbers::<6>(tags::PLANE_ORIENTATION_SEQUENCE, tags::IMAGE_ORIENTATION_PATIENT)?
+            .ok_or_else(|| DicomError::missing(tags::IMAGE_ORIENTATION_PATIENT))?;
+        let [a, b, c, d, e, f] = orientation;
+        let axes = perpendicular([a, b, c], [d, e, f]);
+        let (along_row, along_column) =
+            axes.ok_or_else(|| DicomError::value(tags::IMAGE_ORIENTATION_PATIENT, format!("{orientation:?}")))?;
+        let position = self.numbers::<3>(tags::PLANE_POSITION_SEQUENCE, tags::IMAGE_POSITION_PATIENT)?;
+        let spacing = self.numbers::<2>(tags::PIXEL_MEASURES_SEQUENCE, tags::PIXEL_SPACING)?;
+        let spacing = spacing.ok_or_else(|| DicomError::missing(tags::PIXEL_SPACING))?;
+        if !spacing.iter().all(|mm| (0.01..=100.0).contains(mm)) {
+            return Err(DicomError::value(tags::PIXEL_SPACING, format!("{spacing:?}")));
+        }
+        let rescale = [tags::RESCALE_SLOPE, tags::RESCALE_INTERCEPT].map(|tag| {
+            let [value] =
+                self.numbers::<1>(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, tag)?.ok_or_else(|| DicomError::missing(tag))?;
+            Ok(value)
+        });
+        let [slope, intercept] = rescale;
+        let content = self.find(tags::FRAME_CONTENT_SEQUENCE, tags::FRAME_ACQUISITION_NUMBER);
+        let acquisition = if frame.is_some() { tags::FRAME_ACQUISITION_NUMBER } else { tags::ACQUISITION_NUMBER };
+        Ok(Slice {
+            path: path.to_path_buf(),
+            sop_class_uid: text(self.root, tags::SOP_CLASS_UID),
+            sop_instance_uid: text(self.root, tags::SOP_INSTANCE_UID),
+            frame,
+            instance_number: frame.map_or_else(|| whole(self.root, tags::INSTANCE_NUMBER).unwrap_or(None), |n| Some(n.into())),
+            acquisition_number: whole(content, acquisition).unwrap_or(None),
+            position: position.ok_or_else(|| DicomError::missing(tags::IMAGE_POSITION_PATIENT))?,
+            along_row,
+            along_column,
+            rows: layout.rows,
+            columns: layout.columns,
+            spacing,
+            thickness: self.numbers::<1>(tags::PIXEL_MEASURES_SEQUENCE, tags::SLICE_THICKNESS).unwrap_or(None).map(|[mm]| mm),
+            rescale: [slope?, intercept?],
+            padding: self.padding(layout),
+        })
+    }
+
+    /// The range of stored values that are padding. Its VR is often that of the other sign: its bits are what counts.
+    fn padding(&self, layout: &Layout) -> Option<[i64; 2]> {
+        let value = |tag| {
+            let stored = whole(self.root, tag).unwrap_or(None)?;
+            let value = layout.number(stored as u32);
+            // A value that needs more bits than are stored is none that a pixel can have.
+            let bits = 8 * layout.bytes as u32;
+            ((value ^ stored) & ((1 << bits) - 1) == 0).then_some(value)
+        };
+        let first = value(tags::PIXEL_PADDING_VALUE)?;
+        let last = value(tags::PIXEL_PADDING_RANGE_LIMIT).unwrap_or(first);
+        Some([first.min(last), first.max(last)])
+    }
+}
+
+/// Two directions made perpendicular and of length 1, the first kept; `None` where they are not nearly so.
+fn perpendicular(row: [f64; 3], column: [f64; 3]) -> Option<([f64; 3], [f64; 3])> {
+    let row = unit(row)?;
+    let column = unit(column)?;
+    let along = dot(row, column);
+    if along.abs() > 0.01 {
+        return None;
+    }
+    let column = unit([0, 1, 2].map(|n| column[n] - along * row[n]))?;
+    Some((row, column))
+}
+
+/// A vector made of length 1; `None` where its length is not 1 within 10%.
+fn unit(vector: [f64; 3]) -> Option<[f64; 3]> {
+    let length = dot(vector, vector).sqrt();
+    (0.9..1.1).contains(&length).then(|| vector.map(|value| value / length))
+}
+
+/// The inner product.
+pub(super) fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
+    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+}
+
+fn cross(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
+    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+}

@@ -1,0 +1,157 @@
+//! The slices of a series in one array, with the place of each.
+
+use super::error::DicomError;
+use super::file::{File, Pixels};
+use super::pixels::{self, Layout};
+use super::series::Series;
+use super::slice::{Slice, dot};
+use crate::io::nifti::MAX_VOXELS;
+use crate::volume::{Affine, Grid, Volume};
+use rayon::prelude::*;
+use std::path::Path;
+
+/// Padding that would be denser than this in HU is made air: it is outside of the field of view, and must not be taken for bone.
+const DENSEST_PADDING: f32 = -900.0;
+/// Air, the lower end of a CT scanner's range, in HU.
+const AIR: f32 = -1024.0;
+
+/// Slices, one behind the other along their normal.
+///
+/// Rows are stored from the last of DICOM to the first, as NIfTI converters do, so that a head on its back grows towards the front.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stack {
+    /// Columns and rows of each slice.
+    pub side: [usize; 2],
+    /// Distance between columns and between rows, in mm.
+    pub spacing: [f64; 2],
+    /// Distance of each slice from the first, along the normal, in mm. Ascending.
+    pub distance: Vec<f64>,
+    /// How far each slice is moved against the first within its plane, in mm: along columns growing, and along rows as stored here (from the last to the first).
+    pub moved: Vec<[f64; 2]>,
+    /// HU, columns fastest, then rows, then slices.
+    pub hu: Vec<f32>,
+    /// HU of padding: voxels at or below are outside of the field of view.
+    pub padding: f32,
+    /// From column and (stored) row of the first slice and millimetres along the normal to RAS millimetres.
+    pub affine: Affine,
+}
+
+impl Stack {
+    /// Reads the pixels of a series.
+    ///
+    /// # Errors
+    /// [`DicomError::File`] for a file whose pixels cannot be read, [`DicomError::Volume`] for a series that is too large.
+    pub fn read(series: &Series) -> Result<Stack, DicomError> {
+        let slices = &series.slices;
+        let first = &slices[0];
+        let (columns, rows) = (first.columns, first.rows);
+        if columns as u64 * rows as u64 * slices.len() as u64 > MAX_VOXELS {
+            return Err(DicomError::Volume(columns, rows, slices.len()));
+        }
+        let mut hu = vec![0.0; columns * rows * slices.len()];
+        // Frames of one file lie behind one another in most series: the file is opened once for each such run.
+        let mut runs: Vec<(&[Slice], &mut [f32])> = Vec::new();
+        let mut rest = &mut hu[..];
+        for run in slices.chunk_by(|a, b| a.path == b.path) {
+            let (part, after) = rest.split_at_mut(columns * rows * run.len());
+            runs.push((run, part));
+            rest = after;
+        }
+        let paddings = runs.into_par_iter().map(|(run, hu)| read_run(run, hu)).collect::<Result<Vec<_>, _>>()?;
+        let least = || hu.par_iter().copied().reduce(|| f32::INFINITY, f32::min);
+        let padding = paddings.into_iter().flatten().reduce(f32::max).unwrap_or_else(least);
+        let (distance, moved) = place(slices);
+        let affine = first.affine().after(&stored_rows(rows));
+        Ok(Stack { side: [columns, rows], spacing: [first.spacing[1], first.spacing[0]], distance, moved, hu, padding, affine })
+    }
+
+    /// A stack of the same slices with other values, such as a mask as 0 and 1 in DICOM's order of rows, slice by slice; for masks that were drawn on the slices.
+    ///
+    /// # Panics
+    /// Where the values are not as many as the slices have pixels.
+    pub fn of_values(slices: &[Slice], values: &[Vec<f32>]) -> Stack {
+        let first = &slices[0];
+        let flipped = |values: &Vec<f32>| values.chunks_exact(first.columns).rev().flatten().copied().collect::<Vec<f32>>();
+        let hu: Vec<f32> = values.iter().flat_map(flipped).collect();
+        assert_eq!(hu.len(), first.columns * first.rows * slices.len(), "one value for each pixel");
+        let (distance, moved) = place(slices);
+        let affine = first.affine().after(&stored_rows(first.rows));
+        let (side, spacing) = ([first.columns, first.rows], [first.spacing[1], first.spacing[0]]);
+        Stack { side, spacing, distance, moved, padding: f32::NEG_INFINITY, hu, affine }
+    }
+
+    /// Number of voxels in a slice.
+    pub fn slice_len(&self) -> usize {
+        self.side[0] * self.side[1]
+    }
+
+    /// The stack as a volume with this distance between slices; `moved` must be made up for already.
+    pub fn into_volume(self, spacing: f64) -> Volume<f32> {
+        let along = Affine::new([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, spacing]], [0.0; 3]);
+        let shape = [self.side[0], self.side[1], self.distance.len()];
+        Volume::new(Grid { shape, affine: self.affine.after(&along) }, self.hu)
+    }
+}
+
+/// From the row as it is stored here to the row of DICOM.
+fn stored_rows(rows: usize) -> Affine {
+    Affine::new([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0]], [0.0, (rows - 1) as f64, 0.0])
+}
+
+/// Distances along the normal, and how slices are moved, against the first.
+fn place(slices: &[Slice]) -> (Vec<f64>, Vec<[f64; 2]>) {
+    let first = &slices[0];
+    let normal = first.normal();
+    let from = |slice: &Slice| [0, 1, 2].map(|n| slice.position[n] - first.position[n]);
+    let distance = slices.iter().map(|slice| dot(from(slice), normal)).collect();
+    let moved = slices.iter().map(|slice| [dot(from(slice), first.along_row), -dot(from(slice), first.along_column)]).collect();
+    (distance, moved)
+}
+
+/// Reads the frames of one file; gives the HU of its padding, where it has one.
+fn read_run(run: &[Slice], hu: &mut [f32]) -> Result<Option<f32>, DicomError> {
+    let path: &Path = &run[0].path;
+    read_frames(run, hu).map_err(|error| error.of(path))
+}
+
+fn read_frames(run: &[Slice], hu: &mut [f32]) -> Result<Option<f32>, DicomError> {
+    let mut file = File::open(&run[0].path)?;
+    let attributes = file.attributes()?;
+    let layout = Layout::of(&attributes)?;
+    let pixels = file.pixels(&attributes, layout.bytes)?;
+    let mut padding = None;
+    for (slice, hu) in run.iter().zip(hu.chunks_exact_mut(slice_len(&run[0]))) {
+        padding = read_slice(slice, &pixels, attributes.syntax, &layout, hu)?.or(padding);
+    }
+    Ok(padding)
+}
+
+fn slice_len(slice: &Slice) -> usize {
+    slice.rows * slice.columns
+}
+
+/// One slice in HU, with its rows from the last to the first.
+pub(super) fn read_slice(
+    slice: &Slice,
+    pixels: &Pixels,
+    syntax: &str,
+    layout: &Layout,
+    hu: &mut [f32],
+) -> Result<Option<f32>, DicomError> {
+    // The file may have changed since its attributes were read.
+    if [layout.rows, layout.columns] != [slice.rows, slice.columns] {
+        return Err(DicomError::Pixels("the size of the image has changed".into()));
+    }
+    let frame = slice.frame.map_or(0, |frame| frame as usize - 1);
+    let stored = pixels::decode(pixels, syntax, layout, frame)?;
+    let [slope, intercept] = slice.rescale;
+    let value = |stored: i64| (slope * stored as f64 + intercept) as f32;
+    let is_padding = |stored: i64| slice.padding.is_some_and(|[from, to]| (from..=to).contains(&stored));
+    let dense = slice.padding.is_some_and(|range| range.iter().any(|&stored| value(stored) > DENSEST_PADDING));
+    for (row, stored) in hu.chunks_exact_mut(slice.columns).rev().zip(stored.chunks_exact(slice.columns)) {
+        for (hu, &stored) in row.iter_mut().zip(stored) {
+            *hu = if dense && is_padding(stored) { AIR } else { value(stored) };
+        }
+    }
+    Ok(slice.padding.map(|[from, to]| if dense { AIR } else { value(from).max(value(to)) }))
+}

@@ -1,0 +1,105 @@
+//! What a conversion did, for reports and for the JSON file beside a converted volume.
+
+use super::{Converted, Identity};
+use serde::{Deserialize, Serialize};
+
+/// Which series became a volume, and how. Names of the scanner's settings are those of BIDS. Nothing in it names the patient.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "PascalCase")]
+pub struct Summary {
+    /// SeriesInstanceUID.
+    #[serde(rename = "SeriesInstanceUID")]
+    pub series_instance_uid: String,
+    /// StudyInstanceUID.
+    #[serde(rename = "StudyInstanceUID")]
+    pub study_instance_uid: String,
+    /// SeriesNumber.
+    pub series_number: Option<i64>,
+    /// SeriesDescription.
+    pub series_description: String,
+    /// Always CT.
+    pub modality: String,
+    /// ImageType.
+    pub image_type: Vec<String>,
+    /// Manufacturer.
+    pub manufacturer: String,
+    /// ManufacturerModelName.
+    pub manufacturers_model_name: String,
+    /// BodyPartExamined.
+    pub body_part_examined: String,
+    /// ConvolutionKernel.
+    pub convolution_kernel: Vec<String>,
+    /// KVP in kV.
+    #[serde(rename = "KVP")]
+    pub kvp: Option<f64>,
+    /// SliceThickness of the first slice, in mm.
+    pub slice_thickness: Option<f64>,
+    /// Slices that were used.
+    pub slices: usize,
+    /// Columns, rows and slices of the volume.
+    pub shape: [usize; 3],
+    /// Distance of voxel centres in mm.
+    pub spacing: [f64; 3],
+    /// Degrees of gantry tilt that were corrected, from the slices' positions.
+    pub tilt_corrected: Option<f64>,
+    /// Columns and rows that the correction of the tilt added.
+    pub tilt_added: Option<[usize; 2]>,
+    /// Smallest and largest distance of slices in mm, where they were made equal.
+    pub unequal_spacing_corrected: Option<[f64; 2]>,
+    /// Why this series, where there were several.
+    pub choice: String,
+    /// What is doubtful: slices left out, slices missing.
+    pub doubts: Vec<String>,
+    /// The version of ichor.
+    pub ichor_version: String,
+    /// For research use only, not for diagnosis.
+    pub notice: String,
+}
+
+impl Summary {
+    /// The summary of a conversion.
+    pub fn of(converted: &Converted) -> Summary {
+        let Converted { series, grid, tilt, spacing } = converted;
+        let identity: &Identity = &series.identity;
+        Summary {
+            series_instance_uid: identity.series_uid.clone(),
+            study_instance_uid: identity.study_uid.clone(),
+            series_number: identity.series_number,
+            series_description: identity.description.clone(),
+            modality: "CT".into(),
+            image_type: identity.image_type.clone(),
+            manufacturer: identity.manufacturer.clone(),
+            manufacturers_model_name: identity.model.clone(),
+            body_part_examined: identity.body_part.clone(),
+            convolution_kernel: identity.kernel.clone(),
+            kvp: identity.kvp,
+            slice_thickness: series.slices[0].thickness,
+            slices: series.slices.len(),
+            shape: grid.shape,
+            spacing: grid.spacing(),
+            tilt_corrected: tilt.map(|tilt| tilt.degrees),
+            tilt_added: tilt.map(|tilt| tilt.added),
+            unequal_spacing_corrected: spacing.map(|spacing| [spacing.smallest, spacing.largest]),
+            choice: series.choice.clone(),
+            doubts: series.doubts.clone(),
+            ichor_version: env!("CARGO_PKG_VERSION").into(),
+            notice: "For research use only, not for diagnosis.".into(),
+        }
+    }
+
+    /// What was done and why, in sentences for a person.
+    pub fn sentences(&self) -> Vec<String> {
+        let mut sentences = vec![format!("DICOM series of {} slices", self.slices)];
+        if !self.choice.is_empty() {
+            sentences[0] = self.choice.clone();
+        }
+        if let (Some(degrees), Some(added)) = (self.tilt_corrected, self.tilt_added) {
+            sentences.push(format!("a tilt of {degrees:.1} degrees is corrected by shearing; {} rows are added", added[1]));
+        }
+        if let Some([smallest, largest]) = self.unequal_spacing_corrected {
+            let [_, _, mm] = self.spacing;
+            sentences.push(format!("slices {smallest:.2} to {largest:.2} mm apart are resampled to {mm:.2} mm"));
+        }
+        sentences
+    }
+}
