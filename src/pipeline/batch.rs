@@ -93,6 +93,10 @@ impl Settings {
         self.file(name, "ich.png")
     }
 
+    fn segmentation(&self, name: &str) -> PathBuf {
+        self.file(name, "ich.dcm")
+    }
+
     fn extra(&self, name: &str, extra: Extra) -> Vec<PathBuf> {
         let endings: &[&str] = match extra {
             Extra::Brain => &["brain.nii.gz"],
@@ -104,12 +108,15 @@ impl Settings {
     }
 
     /// The report of an earlier run, where all outputs that are asked for now are there. The report is written last.
-    fn finished(&self, name: &str) -> Option<Report> {
+    fn finished(&self, job: &Job) -> Option<Report> {
+        let name = &job.name;
         if self.overwrite {
             return None;
         }
-        let mut outputs = self.extras.iter().flat_map(|&extra| self.extra(name, extra)).chain([self.mask(name)]);
-        if !outputs.all(|path| path.is_file()) || (self.pictures && !self.picture(name).is_file()) {
+        let outputs = self.extras.iter().flat_map(|&extra| self.extra(name, extra)).chain([self.mask(name)]);
+        let picture = self.pictures.then(|| self.picture(name));
+        let segmentation = job.study.is_some().then(|| self.segmentation(name));
+        if !outputs.chain(picture).chain(segmentation).all(|path| path.is_file()) {
             return None;
         }
         serde_json::from_slice(&fs::read(self.report(name)).ok()?).ok()
@@ -135,8 +142,7 @@ pub fn run(
     let weights = inference.weights();
     let identity = WeightsIdentity::of(weights);
     // Rows of scans that will be done now are dropped; rows of other inputs stay.
-    let now: BTreeSet<&str> =
-        jobs.iter().filter(|job| settings.finished(&job.name).is_none()).map(|job| job.name.as_str()).collect();
+    let now: BTreeSet<&str> = jobs.iter().filter(|job| settings.finished(job).is_none()).map(|job| job.name.as_str()).collect();
     let path = settings.table();
     let mut table = Table::open(&path, |row| !now.contains(row.name.as_str()))?;
     let listed: BTreeSet<String> = Table::read(&path)?.into_iter().map(|row| row.name).collect();
@@ -197,7 +203,7 @@ struct Waiting {
     header: nifti::Header,
     odd: Vec<Warning>,
     /// The DICOM series that it was.
-    series: Option<dicom::Summary>,
+    series: Option<dicom::Converted>,
     /// The scan in the brain window, where a picture is asked for.
     window: Option<Volume<u8>>,
     /// Seconds of reading.
@@ -206,7 +212,7 @@ struct Waiting {
 
 /// A job up to the network.
 fn next(job: &Job, settings: &Settings, weights: &Weights, pool: &ThreadPool) -> Next {
-    match settings.finished(&job.name) {
+    match settings.finished(job) {
         Some(report) => Next::Finished(Box::new(report)),
         None => match make_ready(job, settings, weights, pool) {
             Ok(waiting) => Next::Ready(Box::new(waiting)),
@@ -227,7 +233,6 @@ fn make_ready(job: &Job, settings: &Settings, weights: &Weights, pool: &ThreadPo
     pool.install(|| {
         let window = settings.pictures.then(|| picture::window(&volume));
         let ready = segment::make_ready(volume, &settings.template.volume, &options, weights, &job.path)?;
-        let series = series.as_ref().map(dicom::Summary::of);
         Ok(Waiting { ready, header, odd, series, window, reading })
     })
 }
@@ -250,7 +255,11 @@ fn finish(
     write_extras(job, settings, &result, &header)?;
     write_mask(&settings.mask(&job.name), &result.mask, &header)?;
     let mut report = report(job, settings, weights, inference, &result);
-    report.dicom = series;
+    if let Some(series) = &series {
+        let algorithm = algorithm(&report);
+        dicom::segmentation::write(&settings.segmentation(&job.name), series, &result.mask, &algorithm)?;
+        report.dicom = Some(dicom::Summary::of(series));
+    }
     if let Some(window) = window {
         report.picture = Some(write_picture(&settings.picture(&job.name), &window, &result, &report)?);
     }
@@ -284,6 +293,16 @@ fn report(job: &Job, settings: &Settings, weights: &WeightsIdentity, inference: 
         ichor_version: env!("CARGO_PKG_VERSION").into(),
         research_use_only: true,
         notice: RESEARCH_USE_ONLY.into(),
+    }
+}
+
+/// What made a result, for DICOM.
+fn algorithm(report: &Report) -> dicom::segmentation::Algorithm {
+    let after = serde_json::to_string(&report.postprocessing).expect("post-processing is numbers and truths");
+    dicom::segmentation::Algorithm {
+        weights: report.weights.name.clone(),
+        sha256: report.weights.sha256.clone(),
+        parameters: format!("template {}, threshold {}, after the network {after}", report.template, report.threshold),
     }
 }
 

@@ -9,6 +9,7 @@ mod file;
 mod jpegls;
 mod pixels;
 mod rle;
+pub mod segmentation;
 mod series;
 mod slice;
 pub mod spacing;
