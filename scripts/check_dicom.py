@@ -1,0 +1,84 @@
+"""Reads every NAME_ich.dcm of a folder by pydicom and highdicom and compares it with NAME_ich.nii.gz and the source images.
+
+Usage: check_dicom.py SOURCE_FOLDER OUTPUT_FOLDER (called by check-dicom).
+
+Every pixel is placed by the position and orientation of its *source image*, looked up in the mask by its affine (nearest voxel), and must have the mask's value.
+"""
+
+import sys
+from pathlib import Path
+
+import highdicom
+import nibabel
+import numpy
+import pydicom
+
+
+def sources(folder):
+    """Source data sets by SOP instance UID."""
+    found = {}
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_file():
+            try:
+                data = pydicom.dcmread(path, stop_before_pixels=True)
+                found[data.SOPInstanceUID] = data
+            except (pydicom.errors.InvalidDicomError, AttributeError):
+                continue
+    return found
+
+
+def expected(mask, source):
+    """The mask's values at the pixels of a source image."""
+    row, column = (numpy.array(source.ImageOrientationPatient[n : n + 3], float) for n in (0, 3))
+    r, c = numpy.mgrid[: source.Rows, : source.Columns]
+    down, right = (float(mm) for mm in source.PixelSpacing)
+    lps = numpy.array(source.ImagePositionPatient, float) + r[..., None] * down * column + c[..., None] * right * row
+    ras = lps * [-1, -1, 1]
+    inverse = numpy.linalg.inv(mask.affine)
+    exact = ras @ inverse[:3, :3].T + inverse[:3, 3]
+    index = numpy.floor(exact + 0.5).astype(int)
+    values = numpy.asarray(mask.dataobj) > 0
+    inside = ((index >= 0) & (index < values.shape)).all(-1)
+    clipped = numpy.clip(index, 0, numpy.array(values.shape) - 1)
+    # Where a pixel is as near to one voxel as to another, single precision of the NIfTI header decides.
+    tie = (numpy.abs(exact - numpy.floor(exact) - 0.5) < 1e-3).any(-1)
+    return inside & values[tuple(numpy.moveaxis(clipped, -1, 0))], tie
+
+
+def check(path, images):
+    """Checks one object; gives its voxels of blood."""
+    mask = nibabel.load(str(path)[: -len(".dcm")] + ".nii.gz")
+    segmentation = highdicom.seg.segread(path)
+    wanted = [images[instance] for _, _, instance in segmentation.get_source_image_uids()]
+    pixels = segmentation.get_pixels_by_source_instance(
+        [image.SOPInstanceUID for image in wanted], segment_numbers=[1]
+    )[..., 0]
+    different = 0
+    for frame, image in zip(pixels, wanted):
+        values, tie = expected(mask, image)
+        different += int(((frame > 0) != values)[~tie].sum())
+    # highdicom's own view of the geometry, where the series is regular, must be the source's.
+    for attribute in ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
+        assert getattr(segmentation, attribute) == getattr(wanted[0], attribute), attribute
+    for group in segmentation.PerFrameFunctionalGroupsSequence:
+        source = images[group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID]
+        written = numpy.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
+        assert numpy.allclose(written, numpy.array(source.ImagePositionPatient, float), atol=1e-6)
+    assert (pixels == pydicom.dcmread(path).pixel_array).all(), "pydicom and highdicom read the same"
+    description = segmentation.get_segment_description(1)
+    print(
+        f"{path.name}: {len(wanted)} frames, {int((pixels > 0).sum())} voxels of {description.segment_label} "
+        f"({description.algorithm_identification.name}); {int((numpy.asarray(mask.dataobj) > 0).sum())} in the volume; "
+        f"{different} differ"
+    )
+    return different
+
+
+def main():
+    images = sources(sys.argv[1])
+    objects = sorted(Path(sys.argv[2]).glob("*_ich.dcm"))
+    assert objects, "no DICOM-SEG"
+    sys.exit(1 if sum(check(path, images) for path in objects) else 0)
+
+
+main()
