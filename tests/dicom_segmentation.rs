@@ -176,7 +176,7 @@ fn patient_study_weights_and_codes_are_told_and_repeat() {
         (tags::FRAME_OF_REFERENCE_UID, "2.25.77"),
         (tags::CONTENT_DATE, "20240229"),
         (tags::MODALITY, "SEG"),
-        (tags::DEVICE_SERIAL_NUMBER, &"ab".repeat(32)),
+        (tags::DEVICE_SERIAL_NUMBER, "ab".repeat(32).as_str()),
         (tags::CONTENT_DESCRIPTION, "For research use only, not for diagnosis."),
     ] {
         assert_eq!(text(&object, tag), value);
