@@ -158,7 +158,7 @@ fn a_mask_drawn_on_the_slices_comes_back_to_them() {
             assert!(slices.windows(2).all(|pair| pair[0].position[2] < pair[1].position[2]), "the slices are in order");
             let values: Vec<Vec<f32>> =
                 drawn.iter().map(|mask| mask.iter().map(|&inside| 100.0 * f32::from(u8::from(inside))).collect()).collect();
-            let (volume, ..) = dicom::correct(Stack::of_values(&slices, &values)).unwrap();
+            let volume = dicom::correct(Stack::of_values(&slices, &values)).unwrap().volume;
             let back = dicom::onto_slices(&slices, &volume.map(|&value| value > 50.0)).unwrap();
             let dice = dice(&drawn, &back);
             println!("{degrees} degrees, {} slices: Dice {dice:.4}", slices.len());
@@ -237,14 +237,17 @@ fn each_study_of_a_folder_is_a_scan_of_its_own() {
         raw.with(tags::SERIES_INSTANCE_UID, VR::UI, &format!("{uid}.1")).write(&folder.path().join(name), &field);
     }
     let root = folder.path().to_path_buf();
-    let names = |inputs: &[std::path::PathBuf]| inputs::find(inputs).unwrap().into_iter().map(|job| job.name).collect::<Vec<_>>();
-    assert_eq!(names(&[root.clone()]), ["a", "b"]);
+    let names = |input: &Path| {
+        let jobs = inputs::find(&[input.to_path_buf()]).unwrap();
+        jobs.into_iter().map(|job| job.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&root), ["a", "b"]);
     let several = inputs::read_one(&root, None).unwrap_err().to_string();
     assert!(several.contains("2 studies"), "{several}");
     assert_eq!(inputs::read_one(&root, Some("2.25.22.1")).unwrap().volume.grid().shape[2], 3);
     // One file stands for its series.
     let file = std::fs::read_dir(root.join("a")).unwrap().next().unwrap().unwrap().path();
-    assert_eq!(names(&[file.clone()]), ["a"]);
+    assert_eq!(names(&file), ["a"]);
     assert_eq!(read(&file).volume.grid().shape[2], 3);
 }
 
