@@ -34,6 +34,25 @@ fn nifti() {
 }
 
 #[test]
+fn dicom_files() {
+    replay("dicom", |bytes| {
+        if let Ok(slices) = ichor::io::dicom::read_bytes(bytes) {
+            assert!(!slices.is_empty());
+        }
+        // What damage does: every file cut, and with single bytes turned over.
+        for end in (0..bytes.len()).step_by(7) {
+            assert!(ichor::io::dicom::read_bytes(&bytes[..end]).is_err(), "{end} bytes");
+        }
+        let mut damaged = bytes.to_vec();
+        for at in (0..bytes.len()).step_by(5) {
+            damaged[at] ^= 0xFF;
+            let _ = ichor::io::dicom::read_bytes(&damaged);
+            damaged[at] ^= 0xFF;
+        }
+    });
+}
+
+#[test]
 fn weights_files() {
     replay("weights", weights::weights);
 }

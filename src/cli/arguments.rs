@@ -139,15 +139,14 @@ pub enum Save {
 
 /// What is done to the mask after the network: nothing if none is given, as in the DeepBleed paper. In this order: smooth, fill, leave out.
 #[derive(Args)]
-#[command(next_help_heading = "After the network (nothing if none is given, as in the DeepBleed paper)")]
 pub struct Postprocessing {
-    /// Smooth the mask: a Gaussian of sigma MM, cut at one half
+    /// Smooth the mask after the network: a Gaussian of sigma MM (1 without a number), cut at one half; not if not given
     #[arg(long, value_name = "MM", num_args = 0..=1, require_equals = true, default_missing_value = "1", value_parser = sigma)]
     pub smooth: Option<f64>,
-    /// Fill what the mask encloses
+    /// Fill what the mask encloses after the network
     #[arg(long)]
     pub fill_holes: bool,
-    /// Leave out components of less than ML mL
+    /// Leave out components of less than ML mL after the network; none if not given
     #[arg(long, value_name = "ML", value_parser = millilitres)]
     pub min_component: Option<f64>,
 }

@@ -1,14 +1,19 @@
-//! The nearest of many points: a k-d tree (Bentley, Multidimensional binary search trees used for associative searching, 1975).
+//! The nearest of many points: a k-d tree (Bentley, Multidimensional binary search trees used for associative searching, 1975) with the
+//! bounds of each part.
 //!
 //! Distances between surfaces are taken between points in the world and not by a distance transform, so that they are exact on the
 //! sheared grids of a tilted gantry too.
 
 /// Points in mm, to be asked for the nearest.
 pub struct Tree {
-    /// The middle of each part lies between the points below and above it along the axis of `axes`.
+    /// The first half of each part lies below the second along the part's longest axis.
     points: Vec<[f64; 3]>,
-    axes: Vec<u8>,
+    /// The bounds of each part, at the place of its middle point.
+    bounds: Vec<Bounds>,
 }
+
+/// Least and greatest place along each axis.
+type Bounds = [[f64; 2]; 3];
 
 /// Parts of so many points are searched one by one.
 const LEAF: usize = 8;
@@ -16,54 +21,64 @@ const LEAF: usize = 8;
 impl Tree {
     /// A tree of `points`.
     pub fn new(mut points: Vec<[f64; 3]>) -> Tree {
-        let mut axes = vec![0; points.len()];
-        split(&mut points, &mut axes);
-        Tree { points, axes }
+        let mut bounds = vec![[[0.0; 2]; 3]; points.len()];
+        split(&mut points, &mut bounds);
+        Tree { points, bounds }
     }
 
     /// Distance in mm from `place` to the nearest point; infinite where there is none.
     pub fn distance(&self, place: [f64; 3]) -> f64 {
         let mut best = f64::INFINITY;
-        search(&self.points, &self.axes, place, &mut best);
+        search(&self.points, &self.bounds, place, &mut best);
         best.sqrt()
     }
 }
 
-fn split(points: &mut [[f64; 3]], axes: &mut [u8]) {
+fn split(points: &mut [[f64; 3]], bounds: &mut [Bounds]) {
+    let own = [0, 1, 2].map(|axis| {
+        let values = points.iter().map(|point| point[axis]);
+        [values.clone().fold(f64::INFINITY, f64::min), values.fold(f64::NEG_INFINITY, f64::max)]
+    });
+    let middle = points.len() / 2;
+    if let Some(place) = bounds.get_mut(middle) {
+        *place = own;
+    }
     if points.len() <= LEAF {
         return;
     }
-    let extent = |axis: usize| {
-        let values = points.iter().map(|point| point[axis]);
-        values.clone().fold(f64::NEG_INFINITY, f64::max) - values.fold(f64::INFINITY, f64::min)
-    };
-    let extents = [extent(0), extent(1), extent(2)];
-    let axis = (0..3).max_by(|&a, &b| extents[a].total_cmp(&extents[b])).unwrap_or(0);
-    let middle = points.len() / 2;
+    let length = |axis: usize| own[axis][1] - own[axis][0];
+    let axis = (0..3).max_by(|&a, &b| length(a).total_cmp(&length(b))).unwrap_or(0);
     points.select_nth_unstable_by(middle, |a, b| a[axis].total_cmp(&b[axis]));
-    axes[middle] = axis as u8;
     let (below, above) = points.split_at_mut(middle);
-    let (axes_below, axes_above) = axes.split_at_mut(middle);
-    split(below, axes_below);
-    split(&mut above[1..], &mut axes_above[1..]);
+    let (bounds_below, bounds_above) = bounds.split_at_mut(middle);
+    split(below, bounds_below);
+    split(&mut above[1..], &mut bounds_above[1..]);
 }
 
 /// Lowers `best`, a squared distance, to that of the nearest of `points`.
-fn search(points: &[[f64; 3]], axes: &[u8], place: [f64; 3], best: &mut f64) {
+fn search(points: &[[f64; 3]], bounds: &[Bounds], place: [f64; 3], best: &mut f64) {
     if points.len() <= LEAF {
         points.iter().for_each(|&point| *best = best.min(squared(point, place)));
         return;
     }
     let middle = points.len() / 2;
-    let axis = usize::from(axes[middle]);
-    let beyond = place[axis] - points[middle][axis];
     *best = best.min(squared(points[middle], place));
-    let (below, above) = ((&points[..middle], &axes[..middle]), (&points[middle + 1..], &axes[middle + 1..]));
-    let (near, far) = if beyond < 0.0 { (below, above) } else { (above, below) };
-    search(near.0, near.1, place, best);
-    if beyond * beyond < *best {
-        search(far.0, far.1, place, best);
+    let below = (&points[..middle], &bounds[..middle]);
+    let above = (&points[middle + 1..], &bounds[middle + 1..]);
+    let mut halves = [below, above].map(|half| (away(&half.1[half.1.len() / 2], place), half));
+    if halves[1].0 < halves[0].0 {
+        halves.swap(0, 1);
     }
+    for (nearest, (points, bounds)) in halves {
+        if nearest < *best {
+            search(points, bounds, place, best);
+        }
+    }
+}
+
+/// Squared distance from `place` to the nearest place within bounds.
+fn away(bounds: &Bounds, place: [f64; 3]) -> f64 {
+    (0..3).map(|axis| (bounds[axis][0] - place[axis]).max(place[axis] - bounds[axis][1]).max(0.0).powi(2)).sum()
 }
 
 fn squared(one: [f64; 3], other: [f64; 3]) -> f64 {

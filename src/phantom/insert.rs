@@ -43,6 +43,9 @@ const VENTRICLE_HU: f32 = 16.0;
 /// Ventricles lie deeper than this in the brain mask, mm; fissures and cisterns do not.
 const VENTRICLE_MM: f32 = 18.0;
 
+/// How often bleeds are drawn anew where none of them fits into the scan.
+const ATTEMPTS: usize = 8;
+
 /// The scan's geometry, with values between voxels.
 struct Space<'a> {
     grid: &'a Grid,
@@ -151,30 +154,37 @@ pub fn insert(seed: u64, scan: &Volume<f32>, brain: &Volume<bool>, settings: &Se
     let ventricles = ventricles(brain, &depth, &means);
     let mut bleeds: Vec<Bleed> = Vec::new();
     let mut free_depth = depth.clone();
-    for order in bleeds::order(&mut random, settings.without_bleed, settings.volume_ml, &kinds, settings.hard) {
-        let side_room = |p: Vec3, side: f32| space.at(&free_depth, p).min(side * (p[0] - middle[0]) - 2.0);
-        let placed = match order.kind {
-            Kind::Subdural => {
-                Bleed::convexity_in(&mut random, &order, middle, (low, high), wall, |p, side| side_room(p, side) + DURA)
-            }
-            Kind::Intraventricular => {
-                let within = |p: Vec3| space.at(&ventricles, p).min(space.at(&free_depth, p));
-                Bleed::in_ventricles(&mut random, &order, middle, (low, high), within)
-            }
-            Kind::Deep | Kind::Lobar | Kind::Infratentorial => hematoma(&mut random, &order, middle, (low, high), side_room),
-        };
-        let Some(bleed) = placed else { continue };
-        // What the next one may not touch.
-        let takes = |p: Vec3| depth_of(&bleed, p, &space, &depth, &ventricles, middle);
-        free_depth
-            .par_iter_mut()
-            .enumerate()
-            .filter(|(_, free)| **free > 0.0)
-            .for_each(|(n, free)| *free = free.min(-takes(space.point(ijk(n)))));
-        bleeds.push(bleed);
+    for _ in 0..ATTEMPTS {
+        let orders = bleeds::order(&mut random, settings.without_bleed, settings.volume_ml, &kinds, settings.hard);
+        for order in &orders {
+            let side_room = |p: Vec3, side: f32| space.at(&free_depth, p).min(side * (p[0] - middle[0]) - 2.0);
+            let placed = match order.kind {
+                Kind::Subdural => {
+                    Bleed::convexity_in(&mut random, order, middle, (low, high), wall, |p, side| side_room(p, side) + DURA)
+                }
+                Kind::Intraventricular => {
+                    let within = |p: Vec3| space.at(&ventricles, p).min(space.at(&free_depth, p));
+                    Bleed::in_ventricles(&mut random, order, middle, (low, high), within)
+                }
+                Kind::Deep | Kind::Lobar | Kind::Infratentorial => hematoma(&mut random, order, middle, (low, high), side_room),
+            };
+            let Some(bleed) = placed else { continue };
+            // What the next one may not touch.
+            let takes = |p: Vec3| depth_of(&bleed, p, &space, &depth, &ventricles, middle);
+            free_depth
+                .par_iter_mut()
+                .enumerate()
+                .filter(|(_, free)| **free > 0.0)
+                .for_each(|(n, free)| *free = free.min(-takes(space.point(ijk(n)))));
+            bleeds.push(bleed);
+        }
+        // Where nothing of what was asked for has found room, something else is asked for.
+        if orders.is_empty() || !bleeds.is_empty() {
+            break;
+        }
     }
     if bleeds.is_empty() && settings.without_bleed == 0.0 {
-        return Err(problem("no bleed of these kinds and volumes fits into the scan: give other kinds, or another seed"));
+        return Err(problem("no bleed of these kinds and volumes fits into the scan: give other kinds, or other volumes"));
     }
     let marks = calcifications(&mut random, settings.calcifications, &space, &free_depth, (low, high));
 

@@ -296,6 +296,9 @@ fn transfer_syntax(source: &mut dyn ReadSeek, start: u64, end: u64, magic: &[u8]
     let cut = |at: u64| DicomError::Cut { what: "file meta information".into(), needed: at, found: end };
     loop {
         let mut head = [0; 8];
+        if at + 8 > end && uid.is_none() {
+            return Err(cut(at + 8));
+        }
         if at + 8 > end {
             break;
         }

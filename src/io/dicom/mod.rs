@@ -54,16 +54,27 @@ pub struct Converted {
 /// # Errors
 /// As [`Stack::read`], [`tilt::correct`] and [`spacing::regularise`].
 pub fn convert(series: Series) -> std::result::Result<(Volume<f32>, Converted), DicomError> {
-    let (volume, tilt, spacing) = correct(Stack::read(&series)?)?;
+    let Corrected { volume, tilt, spacing } = correct(Stack::read(&series)?)?;
     let grid = volume.grid().clone();
     Ok((volume, Converted { series, grid, tilt, spacing }))
+}
+
+/// What [`correct`] gives.
+#[derive(Clone, Debug)]
+pub struct Corrected {
+    /// The volume, on a grid whose axes are perpendicular to each other.
+    pub volume: Volume<f32>,
+    /// What was done about the gantry's tilt.
+    pub tilt: Option<Tilt>,
+    /// What was done about unequal distances of slices.
+    pub spacing: Option<Spacing>,
 }
 
 /// Both corrections.
 ///
 /// # Errors
 /// As [`tilt::correct`] and [`spacing::regularise`].
-pub fn correct(mut stack: Stack) -> std::result::Result<(Volume<f32>, Option<Tilt>, Option<Spacing>), DicomError> {
+pub fn correct(mut stack: Stack) -> std::result::Result<Corrected, DicomError> {
     let whole = stack.hu.par_iter().all(|hu| hu.fract() == 0.0);
     let round = |stack: &mut Stack| {
         if whole {
@@ -74,7 +85,7 @@ pub fn correct(mut stack: Stack) -> std::result::Result<(Volume<f32>, Option<Til
     round(&mut stack);
     let (distance, spacing) = spacing::regularise(&mut stack)?;
     round(&mut stack);
-    Ok((stack.into_volume(distance), tilt, spacing))
+    Ok(Corrected { volume: stack.into_volume(distance), tilt, spacing })
 }
 
 /// A mask put back onto slices as they lie in their files: for each slice its pixels row by row, in DICOM's order, each with the value of the voxel whose centre is nearest to

@@ -8,7 +8,7 @@ pub const LEAST_SLICES: usize = 3;
 /// Slices nearer to each other than this, in mm, are the same slice twice.
 const SAME_MM: f64 = 0.01;
 /// The cosine of the largest angle between a slice's normal and the patient's axis at which it counts as axial: 45 degrees.
-const AXIAL: f64 = 0.7071;
+const AXIAL: f64 = std::f64::consts::FRAC_1_SQRT_2;
 
 /// Slices of one series that share orientation, matrix, kernel and kind of image, sorted along their normal.
 #[derive(Clone, Debug)]

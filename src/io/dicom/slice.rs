@@ -126,8 +126,11 @@ pub fn from_attributes(attributes: &Attributes, path: &Path) -> Result<Image, Di
         let what = if class.is_empty() { "an object without SOPClassUID".into() } else { format!("of class {class}") };
         return Err(DicomError::NotCt(if modality.is_empty() { what } else { format!("{what}, modality {modality}") }));
     }
-    let layout = Layout::of(attributes)?;
     let mut identity = Identity::of(attributes)?;
+    if identity.is_localizer() {
+        return Err(DicomError::NotCt("a localizer".into()));
+    }
+    let layout = Layout::of(attributes)?;
     if !enhanced {
         let groups = Groups { frame: None, shared: None, root: object };
         let slice = groups.slice(&layout, path, None)?;
