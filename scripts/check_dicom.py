@@ -49,7 +49,13 @@ def check(path, images):
     """Checks one object; gives its voxels of blood."""
     mask = nibabel.load(str(path)[: -len(".dcm")] + ".nii.gz")
     segmentation = highdicom.seg.segread(path)
-    wanted = [images[instance] for _, _, instance in segmentation.get_source_image_uids()]
+    # In the order of the frames, which is the one that pydicom reads.
+    of_frame = [
+        group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        for group in segmentation.PerFrameFunctionalGroupsSequence
+    ]
+    assert {uids[2] for uids in segmentation.get_source_image_uids()} == set(of_frame)
+    wanted = [images[instance] for instance in of_frame]
     pixels = segmentation.get_pixels_by_source_instance(
         [image.SOPInstanceUID for image in wanted], segment_numbers=[1]
     )[..., 0]
@@ -60,8 +66,7 @@ def check(path, images):
     # highdicom's own view of the geometry, where the series is regular, must be the source's.
     for attribute in ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
         assert getattr(segmentation, attribute) == getattr(wanted[0], attribute), attribute
-    for group in segmentation.PerFrameFunctionalGroupsSequence:
-        source = images[group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID]
+    for group, source in zip(segmentation.PerFrameFunctionalGroupsSequence, wanted):
         written = numpy.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
         assert numpy.allclose(written, numpy.array(source.ImagePositionPatient, float), atol=1e-6)
     assert (pixels == pydicom.dcmread(path).pixel_array).all(), "pydicom and highdicom read the same"
