@@ -51,10 +51,10 @@ pub fn write(path: &Path, converted: &Converted, mask: &Volume<bool>, algorithm:
     atomic::write(path, |out| file.write_all(out).map_err(io::Error::other))
 }
 
-/// The data set of [`write`].
+/// The data set of [`write()`].
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn segmentation(converted: &Converted, mask: &Volume<bool>, algorithm: &Algorithm) -> Result<InMemDicomObject> {
     let first = &converted.series.slices[0];
     let failed = |source: DicomError| Error::Dicom { path: first.path.clone(), source };
