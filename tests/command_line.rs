@@ -4,10 +4,12 @@ mod support;
 
 use ichor::phantom::ellipsoids as phantom;
 use ichor::volume::{Affine, Grid, Volume};
+use ichor::weights::Weights;
 #[cfg(feature = "emulator")]
 use ichor::{io::nifti, pipeline::template, volume::resample};
 use std::path::Path;
 use std::process::{Command, Output};
+use support::raw_dicom::RawSeries;
 use support::raw_nifti::{self, Codes};
 
 fn ichor(arguments: &[&str]) -> Output {
@@ -213,6 +215,53 @@ fn two_time_points_are_compared() {
     let missing = ichor(&["compare", text(&path("before.nii")), text(&path("missing.nii"))]);
     assert_eq!(missing.status.code(), Some(1));
     assert!(said(&missing).contains("missing.nii"));
+}
+
+/// A tilted series of unequal slices goes from its folder to mask, DICOM-SEG, picture and report by one command, the bleed on its side.
+#[test]
+fn a_dicom_folder_is_segmented_and_converted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let grid =
+        Grid { shape: [75, 85, 75], affine: Affine::new([[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 3.0]], [-111.0; 3]) };
+    let head = phantom::head_on(grid.clone());
+    let to_index = grid.affine.inverse().unwrap();
+    let hu = |[x, y, z]: [f64; 3]| {
+        let at = to_index.apply([-x, -y, z]).map(f64::round);
+        let inside = (0..3).all(|axis| at[axis] >= 0.0 && at[axis] < grid.shape[axis] as f64);
+        if inside { f64::from(*head.scan.at(at.map(|n| n as usize))) } else { -1000.0 }
+    };
+    // 3 mm apart below, 5 mm above, tilted by 12 degrees.
+    let heights: Vec<f64> =
+        (0..30).map(|n| -105.0 + 3.0 * f64::from(n)).chain((0..19).map(|n| -13.0 + 5.0 * f64::from(n))).collect();
+    let (sine, cosine) = 12.0_f64.to_radians().sin_cos();
+    let positions = heights.iter().map(|&z| [-99.0, -110.0 * cosine, z + 110.0 * sine]).collect();
+    let series = RawSeries { columns: 100, rows: 112, positions, ..RawSeries::tilted(&heights, 12.0) };
+    series.write(&path("series"), &hu);
+    Weights::hand_set().write(path("hand-set.safetensors")).unwrap();
+    let (weights, series, out) = (path("hand-set.safetensors"), path("series"), path("out"));
+    let arguments = ["segment", text(&series), "-o", text(&out), "--weights", text(&weights)];
+    let first = ichor(&arguments);
+    assert!(first.status.success(), "{}", said(&first));
+    for ending in ["nii.gz", "dcm", "png", "json"] {
+        assert!(out.join(format!("series_ich.{ending}")).is_file(), "{ending}");
+    }
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(out.join("series_ich.json")).unwrap()).unwrap();
+    let ml = report["volume_ml"].as_f64().unwrap();
+    assert!((0.6..1.3).contains(&(ml / head.bleed_ml())), "{ml} mL of {}", head.bleed_ml());
+    let voxels = (0..grid.len()).filter(|&n| head.bleed.voxels()[n]);
+    let x: f64 = voxels.map(|n| grid.affine.apply([(n % 75) as f64, 0.0, 0.0])[0]).sum();
+    assert_eq!(report["components"][0]["side"], if x < 0.0 { "left" } else { "right" });
+    assert!((report["dicom"]["TiltCorrected"].as_f64().unwrap() - 12.0).abs() < 0.01, "{report}");
+    let again = ichor(&arguments);
+    assert!(String::from_utf8_lossy(&again.stdout).contains("there already"), "{}", said(&again));
+
+    let converted = ichor(&["convert", text(&series), "-o", text(&path("scan.nii.gz"))]);
+    assert!(converted.status.success(), "{}", said(&converted));
+    let scan = ichor::io::nifti::read(path("scan.nii.gz")).unwrap().volume;
+    assert_eq!(scan.grid().shape, ichor::io::nifti::read(out.join("series_ich.nii.gz")).unwrap().volume.grid().shape);
+    let sidecar: serde_json::Value = serde_json::from_slice(&std::fs::read(path("scan.json")).unwrap()).unwrap();
+    assert_eq!(sidecar["Slices"], 49);
 }
 
 /// A whole run on the emulated device: the CUDA kernels inside the pipeline, with the reference's mask.
