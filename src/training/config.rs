@@ -45,6 +45,8 @@ pub struct Data {
     pub thickness_mm: Vec<f64>,
     /// Share of generated heads without a bleed.
     pub without_bleed: f32,
+    /// Share of generated heads whose bleeds are hard to see (as with `ichor phantom --hard`).
+    pub hard: f64,
     /// Least and greatest volume of a generated bleed in mL.
     pub volume_ml: [f32; 2],
     /// The box around the brain that a sample of a folder is cut to, in voxels of the template.
@@ -71,8 +73,14 @@ pub struct Samples {
     pub hu_scale: f64,
     /// Probability that the outermost voxels of the brain are left out, as brain extraction does with those that have bone in them.
     pub without_rim: f64,
+    /// The most voxels, from the surface, that are left out then.
+    pub rim_voxels: usize,
     /// Probability that bone is mixed into the brain's surface, as brain extraction leaves it where slices are thick.
     pub bone_rim: f64,
+    /// Probability that the brain is brighter towards its surface, as beam hardening and the blur of the skull make it.
+    pub glow: f64,
+    /// The most HU that this adds at the surface.
+    pub glow_hu: f64,
     /// Side of the crops that a training begins with, around bleeds as a rule, in voxels.
     pub crop: usize,
     /// Share of crops around a voxel of a bleed, where there is one; the others are around any voxel of the brain. The same for the slices of a 2D network,
@@ -169,10 +177,11 @@ impl Default for Config {
 impl Default for Data {
     fn default() -> Self {
         Data {
-            training: 500,
-            held_out: 16,
+            training: 1200,
+            held_out: 20,
             thickness_mm: vec![2.5, 3.5, 5.0, 7.5],
             without_bleed: 0.15,
+            hard: 0.5,
             volume_ml: [0.5, 150.0],
             grid: [112, 128, 112],
         }
@@ -189,8 +198,11 @@ impl Default for Samples {
             elastic_spacing: 16,
             hu_offset: 2.0,
             hu_scale: 0.03,
-            without_rim: 0.2,
+            without_rim: 0.4,
+            rim_voxels: 3,
             bone_rim: 0.5,
+            glow: 0.5,
+            glow_hu: 20.0,
             crop: 64,
             crop_bleed: 0.75,
             patch: 0,
@@ -205,7 +217,7 @@ impl Default for Schedule {
             least_epochs: 200,
             patience: 10,
             crop_epochs: 10,
-            updates: 18,
+            updates: 36,
             batch: 1,
             crop_batch: 2,
             rate: 1e-3,
@@ -271,14 +283,24 @@ impl Config {
             s.hu_range[0] < s.hu_range[1] && s.hu_range[0] <= 0.0 && s.hu_range[1] > 0.0,
             "samples.hu_range must begin at or below 0 and end above it",
         )?;
-        let shares =
-            [s.flip, s.elastic, s.without_rim, s.bone_rim, s.crop_bleed, self.dropout.rate, f64::from(self.data.without_bleed)];
+        let shares = [
+            s.flip,
+            s.elastic,
+            s.without_rim,
+            s.bone_rim,
+            s.glow,
+            s.crop_bleed,
+            self.dropout.rate,
+            f64::from(self.data.without_bleed),
+            self.data.hard,
+        ];
         need(
             shares.iter().all(|share| (0.0..=1.0).contains(share)),
-            "samples.flip, .elastic, .without_rim, .bone_rim, .crop_bleed, dropout.rate and data.without_bleed must lie between 0 and 1",
+            "samples.flip, .elastic, .without_rim, .bone_rim, .glow, .crop_bleed, dropout.rate, data.without_bleed and .hard must lie between 0 and 1",
         )?;
         need(self.dropout.rate < 1.0, "dropout.rate must be below 1")?;
-        need(s.elastic_spacing > 0, "samples.elastic_spacing must be at least 1")?;
+        need(s.elastic_spacing > 0 && s.rim_voxels > 0, "samples.elastic_spacing and .rim_voxels must be at least 1")?;
+        need((0.0..=1000.0).contains(&s.glow_hu), "samples.glow_hu must lie between 0 and 1000")?;
         let multiple = self.network.multiple();
         let fits = |sides: [usize; 3]| (0..3).all(|axis| sides[axis] > 0 && sides[axis].is_multiple_of(multiple[axis]));
         need(fits([s.crop; 3]), &format!("samples.crop must be a multiple of {multiple:?}, as the network needs"))?;

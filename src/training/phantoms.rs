@@ -46,9 +46,9 @@ impl Source for Phantoms {
     }
 
     fn key(&self) -> String {
-        let Data { thickness_mm, without_bleed, volume_ml, .. } = &self.data;
+        let Data { thickness_mm, without_bleed, hard, volume_ml, .. } = &self.data;
         let version = env!("CARGO_PKG_VERSION");
-        format!("scans of phantoms {version} {} {thickness_mm:?} {without_bleed} {volume_ml:?} {}", self.seed, self.planar)
+        format!("scans of phantoms {version} {} {thickness_mm:?} {without_bleed} {hard} {volume_ml:?} {}", self.seed, self.planar)
     }
 
     fn sample(&self, number: usize) -> Result<Sample> {
@@ -62,6 +62,7 @@ impl Source for Phantoms {
         let settings = Settings {
             without_bleed: self.data.without_bleed,
             volume_ml: self.data.volume_ml,
+            hard: random.uniform() < self.data.hard,
             crooked: 3.0,
             ..Settings::new(grid, thickness)
         };

@@ -5,6 +5,7 @@ use super::random::Random;
 use crate::io::atomic;
 use crate::pipeline::space;
 use crate::volume::Volume;
+use crate::volume::distance::distance_squared;
 use crate::{Error, Result};
 use ndarray::ArrayView3;
 use rayon::prelude::*;
@@ -176,64 +177,58 @@ impl Field {
     }
 }
 
-/// Whether a voxel of the brain has only such voxels beside it.
-fn is_interior(sample: &Sample, at: [usize; 3]) -> bool {
-    let strides = [sample.shape[1] * sample.shape[2], sample.shape[2], 1];
-    let place: usize = (0..3).map(|axis| at[axis] * strides[axis]).sum();
-    // Slices of a 2D network may be far from each other.
-    let first = usize::from(sample.planar);
-    let beside = |axis: usize| {
-        (at[axis] == 0 || sample.mask[place - strides[axis]])
-            && (at[axis] + 1 == sample.shape[axis] || sample.mask[place + strides[axis]])
-    };
-    sample.mask[place] && (first..3).all(beside)
+/// Voxels from each voxel of the brain to the nearest one outside it, 1 at the surface; 0 outside. Slices of a 2D network are taken alone.
+fn depths(sample: &Sample) -> Vec<f32> {
+    let [depth, height, width] = sample.shape;
+    let outside: Vec<bool> = sample.mask.iter().map(|&inside| !inside).collect();
+    let apart = if sample.planar { 1e6 } else { 1.0 };
+    distance_squared(&outside, [width, height, depth], [1.0, 1.0, apart]).into_par_iter().map(f32::sqrt).collect()
 }
 
-/// Bone that brain extraction has left along the brain's surface, thicker in some parts than in others and brightest outside.
-struct BoneRim {
-    /// Voxels from the surface, up to [`BONE_LAYERS`]; 0 outside and deeper inside.
-    layers: Vec<u8>,
-    /// Thickness and brightness.
-    field: Field,
+/// What makes a brain's surface bright: bone that brain extraction has left there, thicker in some parts than in others and brightest outside, and the blur and
+/// the beam hardening of the skull, which reach further.
+struct Rim {
+    /// Thickness and brightness of bone at each place, about those of the whole surface.
+    bone: Option<(Field, [f32; 2])>,
+    /// HU at the surface, and the voxels over which it falls to a third.
+    glow: Option<[f32; 2]>,
 }
 
-/// The thickest rim of bone, in voxels.
-const BONE_LAYERS: u8 = 5;
-/// Voxels between the points at which its thickness is drawn, and the thickness's deviation in voxels.
+/// Voxels between the points at which the thickness of bone is drawn, and the thickness's deviation in voxels.
 const BONE_SPACING: usize = 12;
 const BONE_VOXELS: f32 = 3.0;
+/// Deviation of the thickness from sample to sample, in those of one sample.
+const BONE_ALL_OVER: f64 = 0.5;
 /// Mean and deviation of what the outermost voxels get, HU, and the least.
 const BONE_HU: [f32; 3] = [70.0, 50.0, 15.0];
+/// Least and most voxels over which the glow falls to a third.
+const GLOW_VOXELS: [f64; 2] = [1.5, 6.0];
 
-impl BoneRim {
-    fn draw(sample: &Sample, random: &mut Random) -> BoneRim {
-        let mut inner = Sample { hu: vec![], label: vec![], ..sample.clone() };
-        let mut layers = vec![0; inner.mask.len()];
-        let [_, height, width] = sample.shape;
-        for layer in 1..=BONE_LAYERS {
-            let next: Vec<bool> = (0..layers.len())
-                .into_par_iter()
-                .map(|voxel| is_interior(&inner, [voxel / (height * width), voxel / width % height, voxel % width]))
-                .collect();
-            let peeled = inner.mask.iter().zip(&next).map(|(&inside, &stays)| inside && !stays);
-            layers.iter_mut().zip(peeled).filter(|(_, peeled)| *peeled).for_each(|(of, _)| *of = layer);
-            inner.mask = next;
-        }
-        BoneRim { layers, field: Field::draw(sample.shape, BONE_SPACING, 1.0, random) }
+impl Rim {
+    fn draw(shape: [usize; 3], options: &Samples, random: &mut Random) -> Rim {
+        let bone = (random.uniform() < options.bone_rim).then(|| {
+            let all_over = [0; 2].map(|_| (BONE_ALL_OVER * random.normal()) as f32);
+            (Field::draw(shape, BONE_SPACING, 1.0, random), all_over)
+        });
+        let glow = (random.uniform() < options.glow)
+            .then(|| [random.range(0.0, options.glow_hu), random.range(GLOW_VOXELS[0], GLOW_VOXELS[1])].map(|x| x as f32));
+        Rim { bone, glow }
     }
 
-    /// HU that a voxel, at `place` of the sample, gets.
-    fn hu(&self, at: [usize; 3], place: usize) -> f32 {
-        let layer = f32::from(self.layers[place]);
-        let [thickness, brightness] = self.field.at(at);
-        let share = 1.0 - (layer - 1.0) / (BONE_VOXELS * thickness);
-        let [mean, deviation, least] = BONE_HU;
-        if layer > 0.0 && thickness > 0.0 { share.max(0.0) * (mean + deviation * brightness).max(least) } else { 0.0 }
+    /// HU that a voxel of the brain gets, so many voxels from the surface.
+    fn hu(&self, at: [usize; 3], depth: f32) -> f32 {
+        let bone = self.bone.as_ref().map_or(0.0, |(field, all_over)| {
+            let [thickness, brightness] = field.at(at);
+            let thickness = thickness + all_over[0];
+            let share = 1.0 - (depth - 1.0) / (BONE_VOXELS * thickness);
+            let [mean, deviation, least] = BONE_HU;
+            if thickness > 0.0 { share.max(0.0) * (mean + deviation * (brightness + all_over[1])).max(least) } else { 0.0 }
+        });
+        bone + self.glow.map_or(0.0, |[hu, voxels]| hu * (-(depth - 1.0) / voxels).exp())
     }
 }
 
 /// A sample as it is.
-#[cfg(test)]
 pub fn plain(sample: &Sample, options: &Samples) -> Seen {
     let hu = sample.hu.iter().map(|&hu| f32::from(hu).clamp(options.hu_range[0], options.hu_range[1])).collect();
     Seen { shape: sample.shape, hu, label: sample.label.clone(), mask: sample.mask.clone() }
@@ -246,15 +241,16 @@ pub fn augmented(sample: &Sample, crop: Crop, options: &Samples, random: &mut Ra
         .then(|| Field::draw(sample.shape, options.elastic_spacing, options.elastic_voxels, random));
     let offset = (options.hu_offset * random.normal()) as f32;
     let scale = (1.0 + options.hu_scale * random.normal()) as f32;
-    let without_rim = random.uniform() < options.without_rim;
-    let bone = (random.uniform() < options.bone_rim).then(|| BoneRim::draw(sample, random));
+    let left_out = if random.uniform() < options.without_rim { 1 + random.below(options.rim_voxels) } else { 0 } as f32;
+    let rim = Rim::draw(sample.shape, options, random);
+    let depths = depths(sample);
     // The axes of i, which is left to right, and j.
     let [left, front] = if sample.planar { [1, 2] } else { [0, 1] };
     let [_, height, width] = sample.shape;
     let [low, high] = options.hu_range;
     let place = |at: [usize; 3]| (at[0] * height + at[1]) * width + at[2];
-    let inside = |at: [usize; 3]| if without_rim { is_interior(sample, at) } else { sample.mask[place(at)] };
-    let bone_hu = |at: [usize; 3]| bone.as_ref().map_or(0.0, |bone| bone.hu(at, place(at)));
+    let inside = |at: [usize; 3]| depths[place(at)] > left_out;
+    let rim_hu = |at: [usize; 3]| if inside(at) { rim.hu(at, depths[place(at)] - left_out) } else { 0.0 };
     let voxels: Vec<(f32, bool, bool)> = (0..crop.shape.iter().product::<usize>())
         .into_par_iter()
         .map(|voxel| {
@@ -266,7 +262,7 @@ pub fn augmented(sample: &Sample, crop: Crop, options: &Samples, random: &mut Ra
             }
             let Some(elastic) = &elastic else {
                 let place = place(at);
-                return (f32::from(sample.hu[place]) + bone_hu(at), sample.label[place], inside(at));
+                return (f32::from(sample.hu[place]) + rim_hu(at), sample.label[place], inside(at));
             };
             let moved = elastic.at(at);
             let last = [left, front].map(|axis| sample.shape[axis] - 1);
@@ -281,7 +277,7 @@ pub fn augmented(sample: &Sample, crop: Crop, options: &Samples, random: &mut Ra
             let along_j = |i: usize| (1.0 - sj) * hu(i, near_j) + sj * hu(i, near_j + 1);
             let nearest = of(i.round() as usize, j.round() as usize);
             let hu = (1.0 - si) * along_j(near_i) + si * along_j(near_i + 1);
-            (hu + bone_hu(nearest), sample.label[place(nearest)], inside(nearest))
+            (hu + rim_hu(nearest), sample.label[place(nearest)], inside(nearest))
         })
         .collect();
     Seen {
@@ -382,7 +378,16 @@ mod tests {
     use crate::training::testing::Balls;
 
     fn options() -> Samples {
-        Samples { flip: 0.0, elastic: 0.0, hu_offset: 0.0, hu_scale: 0.0, without_rim: 0.0, bone_rim: 0.0, ..Samples::default() }
+        Samples {
+            flip: 0.0,
+            elastic: 0.0,
+            hu_offset: 0.0,
+            hu_scale: 0.0,
+            without_rim: 0.0,
+            bone_rim: 0.0,
+            glow: 0.0,
+            ..Samples::default()
+        }
     }
 
     #[test]
@@ -432,7 +437,7 @@ mod tests {
         let within = |voxel: usize| [voxel / 64, voxel / 8 % 8, voxel % 8].iter().all(|x| (2..6).contains(x));
         let mask: Vec<bool> = (0..512).map(within).collect();
         let sample = Sample { shape, planar: false, voxel_ml: 1.0, hu: vec![30; 512], label: mask.clone(), mask };
-        let options = Samples { without_rim: 1.0, ..options() };
+        let options = Samples { without_rim: 1.0, rim_voxels: 1, ..options() };
         for (planar, left) in [(false, 8), (true, 16)] {
             let seen = augmented(&Sample { planar, ..sample.clone() }, Crop::whole(&sample), &options, &mut Random::new(1));
             assert_eq!(seen.mask.iter().filter(|&&inside| inside).count(), left);
@@ -456,9 +461,16 @@ mod tests {
             values.iter().sum::<f32>() / values.len() as f32
         };
         assert!(mean(1) > mean(2) && mean(2) > mean(3) && mean(3) > 30.0, "{} {} {}", mean(1), mean(2), mean(3));
-        assert_eq!(mean(6), 30.0);
+        assert!(mean(9) < 30.5, "{}", mean(9));
         assert_eq!(seen.mask, sample.mask);
         assert!(seen.hu.iter().zip(&seen.mask).all(|(&hu, &inside)| inside == (hu != 0.0)));
+        // The glow is the same all around and reaches further; with a part of the rim left out it begins at what is left.
+        let options = Samples { glow: 1.0, glow_hu: 20.0, without_rim: 1.0, rim_voxels: 1, ..options() };
+        let seen = augmented(&sample, Crop::whole(&sample), &options, &mut Random::new(2));
+        let row = &seen.hu[(12 * 24 + 12) * 24..][..24];
+        assert_eq!((row[2], row[21]), (0.0, 0.0));
+        assert!(row[3] > row[4] && row[4] > row[5] && row[5] > 30.0 && row[3] <= 50.0, "{row:?}");
+        assert_eq!((row[3], row[4]), (row[20], row[19]));
     }
 
     #[test]

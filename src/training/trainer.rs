@@ -323,21 +323,26 @@ impl Trainer<'_> {
         for number in 0..config.data.held_out {
             let sample = self.source.sample(number)?;
             self.check(number, &sample)?;
-            let hu: Vec<f32> = sample.hu.iter().map(|&hu| f32::from(hu)).collect();
-            let [d, h, w] = sample.shape;
-            let view = ArrayView3::from_shape((d, h, w), &hu).expect("a sample has a value for each voxel");
-            let mask = ArrayView3::from_shape((d, h, w), &sample.mask).expect("a sample has a value for each voxel");
+            // Every other one as training sees it, the same in each epoch: of brains without a bright rim alone, too low a threshold would be chosen.
+            let mut random = Random::new(config.seed).derive(3).derive(number as u64);
+            let seen = match number % 2 {
+                0 => sample::plain(&sample, &config.samples),
+                _ => sample::augmented(&sample, Crop::whole(&sample), &config.samples, &mut random),
+            };
+            let [d, h, w] = seen.shape;
+            let view = ArrayView3::from_shape((d, h, w), &seen.hu).expect("a sample has a value for each voxel");
+            let mask = ArrayView3::from_shape((d, h, w), &seen.mask).expect("a sample has a value for each voxel");
             let logits = inference.logits(view, Some(mask))?;
             let logits = logits.as_slice().expect("a new array is in standard layout");
             let mut by_logit = vec![0.0; logits.len()];
             row.held_out_loss +=
-                head::loss(&config.loss.into(), logits, &sample.label, &sample.mask, &mut by_logit) / config.data.held_out as f64;
-            let label = sample.label.iter().filter(|&&label| label).count();
+                head::loss(&config.loss.into(), logits, &seen.label, &seen.mask, &mut by_logit) / config.data.held_out as f64;
+            let label = seen.label.iter().filter(|&&label| label).count();
             bleeds += usize::from(label > 0);
             for (place, threshold) in THRESHOLDS.iter().enumerate() {
                 let limit = (threshold / (1.0 - threshold)).ln();
                 let found = logits.iter().filter(|&&logit| logit > limit).count();
-                let both = logits.iter().zip(&sample.label).filter(|&(&logit, &label)| label && logit > limit).count();
+                let both = logits.iter().zip(&seen.label).filter(|&(&logit, &label)| label && logit > limit).count();
                 if label > 0 {
                     dice[place] += 2.0 * both as f64 / (found + label) as f64;
                 } else {
@@ -398,7 +403,7 @@ mod tests {
                 ..Description::deepbleed()
             },
             data: Data { training: 6, held_out: 2, ..Data::default() },
-            samples: Samples { crop: 16, elastic: 0.5, without_rim: 0.0, bone_rim: 0.0, ..Samples::default() },
+            samples: Samples { crop: 16, elastic: 0.5, without_rim: 0.0, bone_rim: 0.0, glow: 0.0, ..Samples::default() },
             schedule: Schedule { epochs, crop_epochs: 1, updates: 3, batch: 2, rate: 5e-3, warm_up: 2, ..Schedule::default() },
             dropout: DropoutPart { rate: 0.1, levels: 1 },
             ..Config::default()
