@@ -4,6 +4,7 @@ use super::error::DicomError;
 use super::file::{Attributes, Pixels};
 use super::{jpegls, rle};
 use dicom_dictionary_std::{tags, uids};
+use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 use jpeg_decoder::{Decoder, PixelFormat};
 use std::io::Cursor;
 
@@ -181,26 +182,51 @@ fn jpeg(bytes: &[u8], layout: &Layout) -> Result<Vec<i64>, DicomError> {
 }
 
 fn jpeg_2000(bytes: &[u8], layout: &Layout) -> Result<Vec<i64>, DicomError> {
-    let (size, components) = jpeg_2000_size(bytes).ok_or_else(|| DicomError::Pixels("JPEG 2000 without a header".into()))?;
-    same_size(size, [layout.columns, layout.rows])?;
-    if components != 1 {
+    let header = Jpeg2000Header::of(bytes).ok_or_else(|| DicomError::Pixels("JPEG 2000 without a header".into()))?;
+    same_size(header.size, [layout.columns, layout.rows])?;
+    if header.components != 1 {
         return Err(DicomError::NotCt("a picture in colour".into()));
     }
-    let image = jpeg2k::Image::from_bytes(bytes).map_err(|error| DicomError::Pixels(format!("JPEG 2000: {error}")))?;
-    let component = image.components().first().ok_or_else(|| DicomError::Pixels("JPEG 2000 without a picture".into()))?;
-    // The codestream knows the sign; the attributes decide all the same, as for every other compression.
-    Ok(component.data().iter().map(|&sample| layout.number(sample as u32)).collect())
+    if header.bits > 16 {
+        return Err(DicomError::Pixels(format!("JPEG 2000 of {} bits", header.bits)));
+    }
+    let failed = |error| DicomError::Pixels(format!("JPEG 2000: {error}"));
+    // Strict: a codestream that ends early is an error and no picture with a part that is blurred.
+    let settings = DecodeSettings { strict: true, ..DecodeSettings::default() };
+    let mut context = DecoderContext::default();
+    let image = Image::new(bytes, &settings).map_err(failed)?;
+    let decoded = image.decode(&mut context).map_err(failed)?;
+    let component = decoded.components().first().ok_or_else(|| DicomError::Pixels("JPEG 2000 without a picture".into()))?;
+    if component.samples().len() != layout.len() {
+        return Err(DicomError::Pixels("JPEG 2000 with a part of the picture alone".into()));
+    }
+    // The decoder shifts all samples as if they were unsigned. The codestream knows the sign; the attributes decide all the same, as for every other compression.
+    let shift = if header.signed { 1 << (header.bits - 1) } else { 0 };
+    Ok(component.samples().iter().map(|&sample| layout.number((sample.round() as i32 - shift) as u32)).collect())
 }
 
-/// Width and height of a JPEG 2000 codestream, and its components, from its SIZ segment (ISO 15444-1, A.5.1); `None` where there is none, or its tiles
-/// or its sampling are none of a CT's.
-fn jpeg_2000_size(bytes: &[u8]) -> Option<([usize; 2], u16)> {
-    const SOC_SIZ: [u8; 4] = [0xFF, 0x4F, 0xFF, 0x51];
-    let at = bytes.windows(4).take(1 << 12).position(|window| window == SOC_SIZ)?;
-    let long = |n: usize| Some(u32::from_be_bytes(bytes.get(at + n..at + n + 4)?.try_into().ok()?));
-    let (x1, y1, x0, y0, tile_x, tile_y) = (long(8)?, long(12)?, long(16)?, long(20)?, long(24)?, long(28)?);
-    let components = u16::from_be_bytes(bytes.get(at + 40..at + 42)?.try_into().ok()?);
-    let (width, height) = (x1.checked_sub(x0)?, y1.checked_sub(y0)?);
-    let tiles = u64::from(x1.div_ceil(tile_x.max(1))) * u64::from(y1.div_ceil(tile_y.max(1)));
-    (tile_x > 0 && tile_y > 0 && tiles <= 4096).then_some(([width as usize, height as usize], components))
+/// What the SIZ segment of a JPEG 2000 codestream with one component says (ISO 15444-1, A.5.1).
+struct Jpeg2000Header {
+    /// Width and height.
+    size: [usize; 2],
+    components: u16,
+    /// Of the first component.
+    bits: u8,
+    signed: bool,
+}
+
+impl Jpeg2000Header {
+    /// `None` where there is none, or its tiles are none of a CT's.
+    fn of(bytes: &[u8]) -> Option<Jpeg2000Header> {
+        const SOC_SIZ: [u8; 4] = [0xFF, 0x4F, 0xFF, 0x51];
+        let at = bytes.windows(4).take(1 << 12).position(|window| window == SOC_SIZ)?;
+        let long = |n: usize| Some(u32::from_be_bytes(bytes.get(at + n..at + n + 4)?.try_into().ok()?));
+        let (x1, y1, x0, y0, tile_x, tile_y) = (long(8)?, long(12)?, long(16)?, long(20)?, long(24)?, long(28)?);
+        let components = u16::from_be_bytes(bytes.get(at + 40..at + 42)?.try_into().ok()?);
+        let &depth = bytes.get(at + 42)?;
+        let size = [x1.checked_sub(x0)? as usize, y1.checked_sub(y0)? as usize];
+        let tiles = u64::from(x1.div_ceil(tile_x.max(1))) * u64::from(y1.div_ceil(tile_y.max(1)));
+        let possible = tile_x > 0 && tile_y > 0 && tiles <= 4096;
+        possible.then_some(Jpeg2000Header { size, components, bits: (depth & 0x7F) + 1, signed: depth & 0x80 != 0 })
+    }
 }
