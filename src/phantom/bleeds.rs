@@ -359,8 +359,9 @@ impl Bleed {
         let side = random.side();
         let towards = [side * random.uniform(0.75, 1.0), random.uniform(-0.6, 0.6), random.uniform(-0.1, 0.7)];
         let towards = towards.map(|x| x / norm(towards));
-        // Greatest thickness; thin ones are the hard ones, so they are common.
-        let thickness = random.log_uniform(1.8, if order.hard { 5.0 } else { 16.0 }).max(0.12 * order.ml);
+        // Greatest thickness; thin ones are the hard ones, so they are common. Up to 10 mm count as thin (Bullock et al., Surgical management of acute
+        // subdural hematomas, 2006).
+        let thickness = random.log_uniform(2.5, if order.hard { 8.0 } else { 16.0 }).max(0.12 * order.ml);
         // The crescent's mean thickness is half of its greatest; its surface lies about 70 mm from the middle.
         let area = order.ml * 1000.0 / (0.5 * thickness) / (70.0 * 70.0 * std::f32::consts::PI);
         let long = (area * random.uniform(1.0, 2.2)).sqrt().clamp(0.2, 1.25);

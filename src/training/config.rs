@@ -177,8 +177,8 @@ impl Default for Config {
 impl Default for Data {
     fn default() -> Self {
         Data {
-            training: 1200,
-            held_out: 20,
+            training: 900,
+            held_out: 16,
             thickness_mm: vec![2.5, 3.5, 5.0, 7.5],
             without_bleed: 0.15,
             hard: 0.5,
@@ -217,7 +217,7 @@ impl Default for Schedule {
             least_epochs: 200,
             patience: 10,
             crop_epochs: 10,
-            updates: 36,
+            updates: 32,
             batch: 1,
             crop_batch: 2,
             rate: 1e-3,
