@@ -12,6 +12,9 @@ const DEEP_MM: f64 = 3.0;
 /// way to bone above. Less than the coarse range: at the border the HU is that of brain and dura, not of a bleed's centre.
 const BORDER_HU: std::ops::RangeInclusive<f32> = -20.0..=100.0;
 
+/// HU of what touches such voxels and is brain too: with bone beside them the mean of thin blood under the skull is that of bone.
+const TOUCHING_HU: std::ops::RangeInclusive<f32> = -20.0..=80.0;
+
 /// Neighbours count in the mean along axes whose voxels are no longer than this, in mm; others are too far.
 const NEIGHBOUR_MM: f64 = 1.2;
 
@@ -36,8 +39,33 @@ pub(super) fn refine(scan: &Volume<f32>, coarse: &Coarse, region: &[bool]) -> Ve
         }
     });
     keep_largest(&mut mask, [ni, nj, nk]);
+    touch(scan, coarse, region, neighbours, &mut mask);
     fill_holes(&mut mask, [ni, nj, nk]);
     mask
+}
+
+/// Adds the voxels of the region that are of brain's or blood's HU themselves and lie beside one of the mask, along axes of short voxels.
+fn touch(scan: &Volume<f32>, coarse: &Coarse, region: &[bool], neighbours: [usize; 3], mask: &mut [bool]) {
+    let Grid { shape, .. } = *scan.grid();
+    let blocks = coarse.volume.grid();
+    let strides = [1, shape[0], shape[0] * shape[1]];
+    let before = mask.to_vec();
+    mask.par_chunks_mut(shape[0]).enumerate().for_each(|(row, mask)| {
+        let (j, k) = (row % shape[1], row / shape[1]);
+        let (Some(block_j), Some(block_k)) = (coarse.axes[1].block(j), coarse.axes[2].block(k)) else { return };
+        let first = blocks.index([0, block_j, block_k]);
+        for block in (0..blocks.shape[0]).filter(|block| region[first + block]) {
+            for i in coarse.axes[0].voxels(block) {
+                let voxel = row * shape[0] + i;
+                let beside = |axis: usize| {
+                    let at = [i, j, k][axis];
+                    (at > 0 && before[voxel - strides[axis]]) || (at + 1 < shape[axis] && before[voxel + strides[axis]])
+                };
+                mask[i] |=
+                    TOUCHING_HU.contains(&scan.voxels()[voxel]) && (0..3).any(|axis| neighbours[axis] == 1 && beside(axis));
+            }
+        }
+    });
 }
 
 /// Mean HU, clamped, of a voxel and of those within `reach` voxels of it along each axis.
