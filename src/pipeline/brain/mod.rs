@@ -249,6 +249,19 @@ mod tests {
         assert!(dice(&found, brain) > 0.98, "{}", dice(&found, brain));
     }
 
+    /// The mean of the outermost voxels and their neighbours is that of bone.
+    #[test]
+    fn thin_blood_under_the_skull_stays_inside() {
+        let matrix = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 3.0]];
+        let fine = Grid { shape: [170, 200, 54], affine: Affine::new(matrix, [-84.6, -99.4, -80.2]) };
+        let sheet = |p: [f64; 3]| brain(p) && ellipsoid(p, BRAIN.map(|a| a - 2.0)) > 1.0 && p[0] > 30.0 && p[2].abs() < 30.0;
+        let found = find(&scan(&fine, |p| if sheet(p) { 60.0 } else { tissue(p) }), Method::Skull).mask;
+        let blood = places(&fine).zip(found.voxels()).filter(|(p, _)| sheet(*p));
+        let (kept, all) = blood.fold((0, 0), |(kept, all), (_, v)| (kept + usize::from(*v), all + 1));
+        assert!(kept as f64 > 0.9 * f64::from(all), "{kept} of {all} voxels");
+        assert!(places(&fine).zip(found.voxels()).all(|(p, v)| !*v || tissue(p) < 1000.0), "no bone");
+    }
+
     #[test]
     fn scalp_is_cut_where_bone_is_missing() {
         for method in METHODS {
