@@ -474,7 +474,10 @@ fn masks_are_evaluated_with_tables_figures_and_a_page() {
     let mut files: Vec<String> =
         std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     files.sort();
-    assert_eq!(files.len(), 13, "{files:?}");
+    assert_eq!(files.len(), 17, "{files:?}");
+    let volumes = std::fs::read_to_string(out.join("table3_volumes.csv")).unwrap();
+    let rows: Vec<&str> = volumes.lines().filter_map(|line| line.split(',').next()).collect();
+    assert_eq!(rows, ["subgroup", "all", "deep", "lobar"]);
     let again = folder.path().join("again");
     evaluate(&again, "2");
     for file in files {
