@@ -4,11 +4,12 @@ mod support;
 
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
-use ichor::phantom::ellipsoids as phantom;
-use ichor::volume::{Affine, Grid, Volume};
-use ichor::weights::Weights;
 #[cfg(feature = "emulator")]
-use ichor::{io::nifti, pipeline::template, volume::resample};
+use ichor::io::nifti;
+use ichor::phantom::ellipsoids as phantom;
+use ichor::pipeline::template;
+use ichor::volume::{Affine, Grid, Volume, resample};
+use ichor::weights::Weights;
 use std::path::Path;
 use std::process::{Command, Output};
 use support::raw_dicom::{RawSeries, field_of};
@@ -261,6 +262,14 @@ fn a_dicom_folder_is_segmented_and_converted() {
     assert_eq!(sidecar["Slices"], 49);
 }
 
+/// The built-in template with an eighth of its voxels.
+fn write_coarse_template(path: &Path) {
+    let fine = template::built_in();
+    let affine = fine.grid().affine.after(&Affine::new([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]], [0.5; 3]));
+    let coarse = Grid { shape: fine.grid().shape.map(|side| side / 2), affine };
+    raw_nifti::write(path, &resample::linear(&fine, &coarse, &Affine::IDENTITY, 0.0).unwrap(), Codes::Both);
+}
+
 #[test]
 fn the_results_of_another_series_are_not_taken_for_those_of_this_one() {
     let folder = tempfile::tempdir().unwrap();
@@ -277,9 +286,11 @@ fn the_results_of_another_series_are_not_taken_for_those_of_this_one() {
         raw.with(tags::CONVOLUTION_KERNEL, VR::SH, kernel).write(&path("scan"), &hu);
     }
     Weights::hand_set().write(path("hand-set.safetensors")).unwrap();
-    let (weights, scan, out) = (path("hand-set.safetensors"), path("scan"), path("out"));
+    write_coarse_template(&path("template.nii"));
+    let (weights, template, scan, out) = (path("hand-set.safetensors"), path("template.nii"), path("scan"), path("out"));
     let segment = |more: &[&str]| {
-        let basic = ["segment", text(&scan), "-o", text(&out), "--weights", text(&weights), "--no-picture"];
+        let made_by = ["--weights", text(&weights), "--template", text(&template), "--no-picture"];
+        let basic = [&["segment", text(&scan), "-o", text(&out)], &made_by[..]].concat();
         ichor(&[&basic[..], more].concat())
     };
     let number = || {
@@ -311,11 +322,7 @@ fn the_emulated_device_finds_what_the_reference_finds() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     write_scan(&path("scan.nii"));
-    // The built-in template with an eighth of its voxels.
-    let fine = template::built_in();
-    let affine = fine.grid().affine.after(&Affine::new([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]], [0.5; 3]));
-    let coarse = Grid { shape: fine.grid().shape.map(|side| side / 2), affine };
-    raw_nifti::write(&path("template.nii"), &resample::linear(&fine, &coarse, &Affine::IDENTITY, 0.0).unwrap(), Codes::Both);
+    write_coarse_template(&path("template.nii"));
     let segment = |device: &str| {
         let (scan, template, out) = (path("scan.nii"), path("template.nii"), path(device));
         let output = ichor(&["segment", text(&scan), "-o", text(&out), "--template", text(&template), "--device", device]);
