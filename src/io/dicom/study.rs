@@ -167,7 +167,8 @@ impl Study {
         if all.len() > 1 {
             let others: Vec<Series> = all.iter().filter(|series| series.label() != chosen.label()).cloned().collect();
             let how = if wanted.is_some() { "asked for" } else { "chosen by the rules" };
-            chosen.choice = format!("of {} series, series {} is used, {how}; not used: {}", all.len(), chosen.label(), list(&others));
+            chosen.choice =
+                format!("of {} series, series {} is used, {how}; not used: {}", all.len(), chosen.label(), list(&others));
         }
         Ok(chosen)
     }
