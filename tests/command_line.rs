@@ -2,14 +2,17 @@
 
 mod support;
 
-use ichor::phantom::ellipsoids as phantom;
-use ichor::volume::{Affine, Grid, Volume};
-use ichor::weights::Weights;
+use dicom_core::VR;
+use dicom_dictionary_std::tags;
 #[cfg(feature = "emulator")]
-use ichor::{io::nifti, pipeline::template, volume::resample};
+use ichor::io::nifti;
+use ichor::phantom::ellipsoids as phantom;
+use ichor::pipeline::template;
+use ichor::volume::{Affine, Grid, Volume, resample};
+use ichor::weights::Weights;
 use std::path::Path;
 use std::process::{Command, Output};
-use support::raw_dicom::RawSeries;
+use support::raw_dicom::{RawSeries, field_of};
 use support::raw_nifti::{self, Codes};
 
 fn ichor(arguments: &[&str]) -> Output {
@@ -225,12 +228,7 @@ fn a_dicom_folder_is_segmented_and_converted() {
     let grid =
         Grid { shape: [75, 85, 75], affine: Affine::new([[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 3.0]], [-111.0; 3]) };
     let head = phantom::head_on(grid.clone());
-    let to_index = grid.affine.inverse().unwrap();
-    let hu = |[x, y, z]: [f64; 3]| {
-        let at = to_index.apply([-x, -y, z]).map(f64::round);
-        let inside = (0..3).all(|axis| at[axis] >= 0.0 && at[axis] < grid.shape[axis] as f64);
-        if inside { f64::from(*head.scan.at(at.map(|n| n as usize))) } else { -1000.0 }
-    };
+    let hu = field_of(&head);
     // 3 mm apart below, 5 mm above, tilted by 12 degrees.
     let heights: Vec<f64> =
         (0..30).map(|n| -105.0 + 3.0 * f64::from(n)).chain((0..19).map(|n| -13.0 + 5.0 * f64::from(n))).collect();
@@ -264,6 +262,59 @@ fn a_dicom_folder_is_segmented_and_converted() {
     assert_eq!(sidecar["Slices"], 49);
 }
 
+/// The built-in template with an eighth of its voxels.
+fn write_coarse_template(path: &Path) {
+    let fine = template::built_in();
+    let affine = fine.grid().affine.after(&Affine::new([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]], [0.5; 3]));
+    let coarse = Grid { shape: fine.grid().shape.map(|side| side / 2), affine };
+    raw_nifti::write(path, &resample::linear(&fine, &coarse, &Affine::IDENTITY, 0.0).unwrap(), Codes::Both);
+}
+
+#[test]
+fn the_results_of_another_series_are_not_taken_for_those_of_this_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let affine = Affine::new([[4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 4.0]], [-111.0; 3]);
+    let head = phantom::head_on(Grid { shape: [56, 64, 56], affine });
+    let hu = field_of(&head);
+    let heights: Vec<f64> = (0..37).map(|n| -105.0 + 6.0 * f64::from(n)).collect();
+    let positions: Vec<[f64; 3]> = heights.iter().map(|&z| [-99.0, -110.0, z]).collect();
+    for (uid, number, kernel) in [("2.25.1", "1", "BONE"), ("2.25.2", "2", "STANDARD")] {
+        let raw =
+            RawSeries { columns: 50, rows: 56, spacing: [4.0, 4.0], positions: positions.clone(), ..RawSeries::axial(&heights) };
+        let raw = raw.with(tags::SERIES_INSTANCE_UID, VR::UI, uid).with(tags::SERIES_NUMBER, VR::IS, number);
+        raw.with(tags::CONVOLUTION_KERNEL, VR::SH, kernel).write(&path("scan"), &hu);
+    }
+    Weights::hand_set().write(path("hand-set.safetensors")).unwrap();
+    write_coarse_template(&path("template.nii"));
+    let (weights, template, scan, out) = (path("hand-set.safetensors"), path("template.nii"), path("scan"), path("out"));
+    let segment = |more: &[&str]| {
+        let made_by = ["--weights", text(&weights), "--template", text(&template), "--no-picture"];
+        let basic = [&["segment", text(&scan), "-o", text(&out)], &made_by[..]].concat();
+        ichor(&[&basic[..], more].concat())
+    };
+    let number = || {
+        let report: serde_json::Value = serde_json::from_slice(&std::fs::read(out.join("scan_ich.json")).unwrap()).unwrap();
+        report["dicom"]["SeriesNumber"].as_i64().unwrap()
+    };
+    let there = |output: &Output| String::from_utf8_lossy(&output.stdout).contains("there already");
+    assert!(segment(&[]).status.success());
+    assert_eq!(number(), 2, "the soft kernel");
+    assert!(there(&segment(&["--series", "2"])), "asked for by its number, it is the same");
+
+    let other = segment(&["--series", "1"]);
+    assert!(other.status.success() && said(&other).contains("made with another DICOM series"), "{}", said(&other));
+    assert_eq!(number(), 1);
+
+    // A series that is not there: the scan fails, and what it had stays.
+    let missing = segment(&["--series", "9"]);
+    assert_eq!((missing.status.code(), number()), (Some(1), 1), "{}", said(&missing));
+    let row = || std::fs::read_to_string(out.join("ichor.csv")).unwrap().lines().nth(1).unwrap().to_string();
+    assert!(row().starts_with("scan,failed,"), "{}", row());
+    assert!(there(&segment(&["--series", "1"])));
+    assert!(row().starts_with("scan,done,"), "the row tells of what is there again: {}", row());
+}
+
 /// A whole run on the emulated device: the CUDA kernels inside the pipeline, with the reference's mask.
 #[cfg(feature = "emulator")]
 #[test]
@@ -271,11 +322,7 @@ fn the_emulated_device_finds_what_the_reference_finds() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     write_scan(&path("scan.nii"));
-    // The built-in template with an eighth of its voxels.
-    let fine = template::built_in();
-    let affine = fine.grid().affine.after(&Affine::new([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]], [0.5; 3]));
-    let coarse = Grid { shape: fine.grid().shape.map(|side| side / 2), affine };
-    raw_nifti::write(&path("template.nii"), &resample::linear(&fine, &coarse, &Affine::IDENTITY, 0.0).unwrap(), Codes::Both);
+    write_coarse_template(&path("template.nii"));
     let segment = |device: &str| {
         let (scan, template, out) = (path("scan.nii"), path("template.nii"), path(device));
         let output = ichor(&["segment", text(&scan), "-o", text(&out), "--template", text(&template), "--device", device]);
@@ -474,7 +521,10 @@ fn masks_are_evaluated_with_tables_figures_and_a_page() {
     let mut files: Vec<String> =
         std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     files.sort();
-    assert_eq!(files.len(), 13, "{files:?}");
+    assert_eq!(files.len(), 17, "{files:?}");
+    let volumes = std::fs::read_to_string(out.join("table3_volumes.csv")).unwrap();
+    let rows: Vec<&str> = volumes.lines().filter_map(|line| line.split(',').next()).collect();
+    assert_eq!(rows, ["subgroup", "all", "deep", "lobar"]);
     let again = folder.path().join("again");
     evaluate(&again, "2");
     for file in files {

@@ -300,8 +300,8 @@ fn bad_dicom_gets_one_clear_sentence() {
     assert!(text.contains("no NIfTI file") && text.contains("no DICOM file"), "{text}");
 }
 
-#[test]
-fn a_zip_bomb_is_refused_and_not_inflated() {
+/// A deflated file of a few hundred kilobytes that would inflate to 520 MiB.
+fn write_bomb(path: &Path) {
     use flate2::{Compression, write::DeflateEncoder};
     use std::io::Write;
     let explicit = std::fs::read(corpus("deflated")).unwrap();
@@ -311,8 +311,101 @@ fn a_zip_bomb_is_refused_and_not_inflated() {
     for _ in 0..520 {
         bomb.write_all(&zeros).unwrap();
     }
-    let said = said(|folder| std::fs::write(folder.join("bomb"), bomb.finish().unwrap()).unwrap());
+    std::fs::write(path, bomb.finish().unwrap()).unwrap();
+}
+
+#[test]
+fn a_zip_bomb_is_refused_and_not_inflated() {
+    let said = said(|folder| write_bomb(&folder.join("bomb")));
     assert!(said.contains("inflates to"), "{said}");
+}
+
+#[test]
+fn a_localizer_of_the_same_study_is_no_scan_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    RawSeries::axial(&[0.0, 3.0, 6.0]).write(&folder.path().join("axial"), &field);
+    let localizer = |study: &str| {
+        let raw = RawSeries::axial(&[0.0]).with(tags::IMAGE_TYPE, VR::CS, "ORIGINAL\\PRIMARY\\LOCALIZER");
+        raw.with(tags::STUDY_INSTANCE_UID, VR::UI, study).with(tags::SERIES_INSTANCE_UID, VR::UI, &format!("{study}.9"))
+    };
+    let names = || inputs::find(&[folder.path().into()]).unwrap().into_iter().map(|job| job.name).collect::<Vec<_>>();
+    localizer("2.25.20").write(&folder.path().join("scout"), &field);
+    assert_eq!(names(), ["axial"]);
+    // That of another patient, whose scan is missing, is told; where one scan is wanted, it is clear which.
+    localizer("2.25.21").write(&folder.path().join("another"), &field);
+    assert_eq!(names(), ["another", "axial"]);
+    assert_eq!(read(folder.path()).volume.grid().shape[2], 3);
+}
+
+/// Runs the program: its exit status and what it says on standard error.
+fn ichor(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_ichor")).args(arguments).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// Names of the files in a folder, sorted; none where there is no folder.
+fn files(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn the_program_says_what_is_wrong_with_each_bad_series_and_leaves_no_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let scans = folder.path().join("scans");
+    let write = |name: &str, raw: RawSeries| {
+        // A study for each folder.
+        let uid = format!("2.25.4{}", name.as_bytes()[0]);
+        raw.with(tags::STUDY_INSTANCE_UID, VR::UI, &uid).write(&scans.join(name), &field);
+    };
+    let good = || RawSeries::axial(&[0.0, 3.0, 6.0, 9.0]);
+    write("cut", good());
+    let file = scans.join("cut/2.25.30_14");
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    write("mixed", good());
+    write("mixed", good().with(tags::PATIENT_ID, VR::LO, "other").with(tags::SERIES_INSTANCE_UID, VR::UI, "2.25.31"));
+    write("untold", good().with(tags::PIXEL_SPACING, VR::DS, ""));
+    write("localizer", good().with(tags::IMAGE_TYPE, VR::CS, "ORIGINAL\\PRIMARY\\LOCALIZER"));
+    write("slice", RawSeries::axial(&[0.0]));
+    std::fs::create_dir(scans.join("bomb")).unwrap();
+    write_bomb(&scans.join("bomb/image"));
+    let wrong = [
+        ("bomb", "image: 536870913 bytes that the deflated data set inflates to", "damaged"),
+        ("cut", "2.25.30_14: the file is cut", "copy it again"),
+        ("localizer", "4 files are a localizer", "give the folder of the axial series"),
+        ("mixed", "different patients (other, phantom)", "sort them into folders"),
+        ("slice", "has 1 slice", "give the folder that holds all of them"),
+        ("untold", "PixelSpacing (0028,0030) is missing", "export the series again"),
+    ];
+    let out = folder.path().join("out");
+    let text = |path: &Path| path.to_str().unwrap().to_string();
+    let (status, said) = ichor(&["segment", &text(&scans), "-o", &text(&out)]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("6 of 6 scans failed") && !said.contains("panicked"), "{said}");
+    assert_eq!(files(&out), ["ichor.csv", "ichor.html"]);
+    let table = std::fs::read_to_string(out.join("ichor.csv")).unwrap();
+    assert_eq!(table.lines().count(), 7, "{table}");
+    for (name, what, remedy) in wrong {
+        let row =
+            table.lines().find(|line| line.starts_with(&format!("{name},failed,"))).unwrap_or_else(|| panic!("{name}: {table}"));
+        assert!(row.contains(what) && row.contains(remedy), "{name}: {row}");
+        // Alone it is the same sentence, for each command that reads a scan.
+        let scan = text(&scans.join(name));
+        let alone = folder.path().join(name);
+        std::fs::create_dir(&alone).unwrap();
+        for command in ["segment", "convert", "brain", "register"] {
+            let output = if command == "segment" { alone.clone() } else { alone.join(format!("{command}.nii.gz")) };
+            let (status, said) = ichor(&[command, &scan, "-o", &text(&output)]);
+            assert_eq!(status, Some(1), "{command} {name}: {said}");
+            let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("ichor: error: ")).collect();
+            assert!(errors.len() == 1 && errors[0].contains(&scan), "{command} {name}: {said}");
+            assert!(errors[0].contains(what) && errors[0].contains(remedy), "{command} {name}: {said}");
+        }
+        assert_eq!(files(&alone), ["ichor.csv"], "{name}");
+    }
 }
 
 fn corpus(name: &str) -> std::path::PathBuf {

@@ -2,10 +2,13 @@
 
 mod support;
 
+use dicom_core::VR;
+use dicom_dictionary_std::tags;
 use ichor::phantom::ellipsoids as phantom;
 use ichor::volume::{Affine, Grid};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use support::raw_dicom::{RawSeries, field_of};
 use support::raw_nifti::{self, Codes};
 
 /// What a user does, and what is then on the page, as one JSON object.
@@ -23,7 +26,9 @@ addEventListener("load", async () => {
   filter.value = "RAS";
   filter.oninput();
   seen.filtered = names();
+  const dialogLinks = () => [...document.querySelectorAll("#viewer a")].map((link) => link.textContent);
   document.querySelector("#rows tr").click();
+  seen.niftiLinks = dialogLinks();
   const dialog = document.getElementById("viewer"), box = dialog.querySelector(".slice");
   seen.open = dialog.open;
   const position = () => box.style.backgroundPosition;
@@ -51,6 +56,14 @@ addEventListener("load", async () => {
   for (let n = 0; n < width * height; n++) {
     if (pixels[4 * n] === 255 && pixels[4 * n + 1] === 48) seen[n % width < width / 2 ? "left" : "right"]++;
   }
+  // A DICOM series is found by its description, and its segmentation object is linked to.
+  dialog.close();
+  filter.value = "soft";
+  filter.oninput();
+  seen.series = names();
+  document.querySelector("#rows tr").click();
+  seen.dicomLinks = dialogLinks();
+  seen.sentences = dialog.textContent;
   document.body.replaceChildren(Object.assign(document.createElement("pre"), { id: "seen", textContent: JSON.stringify(seen) }));
 });
 </script>
@@ -70,13 +83,20 @@ fn browser() -> Option<PathBuf> {
     found
 }
 
-/// A folder with three scans of one head: stored from left to right, from right to left, and one that is no image.
+/// A folder with scans of one head: stored from left to right, from right to left, as DICOM, and one that is no image.
 fn write_scans(folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
     for (name, x) in [("head_RAS", 3.0), ("head_LAS", -3.0)] {
         let affine = Affine::new([[x, 0.0, 0.0], [0.0, 3.1, 0.0], [0.0, 0.0, 4.0]], [-33.0 * x, -105.0, -104.0]);
         let phantom = phantom::head_on(Grid { shape: [64, 70, 48], affine });
         raw_nifti::write(&folder.join(format!("{name}.nii")), &phantom.scan, Codes::Both);
+        if name == "head_RAS" {
+            let heights: Vec<f64> = (0..48).map(|n| -104.0 + 4.0 * f64::from(n)).collect();
+            let positions = heights.iter().map(|&z| [-96.0, -110.0, z]).collect();
+            let series = RawSeries { columns: 64, rows: 70, spacing: [3.1, 3.0], positions, ..RawSeries::axial(&heights) };
+            let series = series.with(tags::SERIES_DESCRIPTION, VR::LO, "<b>soft</b>").with(tags::SERIES_NUMBER, VR::IS, "4");
+            series.write(&folder.join("patient"), &field_of(&phantom));
+        }
     }
     std::fs::write(folder.join("broken.nii"), b"no image").unwrap();
 }
@@ -110,14 +130,20 @@ fn the_page_of_a_batch_works_in_a_browser() {
     let seen =
         seen.unwrap_or_else(|| panic!("the page's script did not come to its end: {}", String::from_utf8_lossy(&dump.stderr)));
     let seen: serde_json::Value = serde_json::from_str(seen).unwrap();
-    assert_eq!(seen["title"], "ichor: 3 scans, 1 failed");
+    assert_eq!(seen["title"], "ichor: 4 scans, 1 failed");
     assert_eq!(seen["first"][0], "broken", "failures first: {seen}");
-    assert_eq!(seen["down"][2], "broken", "no volume is below every volume: {seen}");
+    assert_eq!(seen["down"][3], "broken", "no volume is below every volume: {seen}");
     assert_eq!(seen["up"][0], "broken", "{seen}");
     assert_eq!(seen["filtered"], serde_json::json!(["head_RAS"]));
     for works in ["open", "wheel", "key", "embedded", "size"] {
         assert_eq!(seen[works], true, "{works}: {seen}");
     }
+    assert_eq!(seen["niftiLinks"], serde_json::json!(["head_RAS_ich.nii.gz", "head_RAS_ich.png", "head_RAS_ich.json"]));
+    let endings = ["nii.gz", "dcm", "png", "json"].map(|ending| format!("patient_ich.{ending}"));
+    assert_eq!(seen["dicomLinks"], serde_json::json!(endings));
+    // The browser writes text with its own escapes: the description is no markup.
+    assert_eq!(seen["series"], serde_json::json!(["patientseries 4: &lt;b&gt;soft&lt;/b&gt;"]), "{seen}");
+    assert!(seen["sentences"].as_str().unwrap().contains("DICOM series of 48 slices"), "{seen}");
     // The bleed is on the patient's left: the picture's right.
     assert!(seen["right"].as_u64().unwrap() > 50 && seen["left"] == 0, "{seen}");
 }

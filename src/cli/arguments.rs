@@ -193,7 +193,7 @@ pub struct Segment {
     /// its own (ichor_I_of_N.csv, .html)
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
-    /// Segment scans again whose results are there already
+    /// Segment scans again whose results are there already, of the same series, weights and options
     #[arg(long)]
     pub overwrite: bool,
 }

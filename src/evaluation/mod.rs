@@ -3,6 +3,7 @@
 //! Sharrock et al., 3D Deep Neural Network Segmentation of Intracerebral Hemorrhage, Neuroinformatics 2021 (medRxiv 2020). What
 //! each measure is, and what it is for empty masks, is told in docs/evaluation.md.
 
+mod csv_files;
 pub mod figures;
 pub mod lesions;
 pub mod metrics;

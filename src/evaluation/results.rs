@@ -1,9 +1,9 @@
-//! What all cases come to, and the files that say so: cases.csv, summary.json, evaluation.html, the figures.
+//! What all cases come to, and the files that say so: cases and tables as CSV, summary.json, evaluation.html, the figures.
 
 use super::figures::Figure;
 use super::pairs::Pair;
 use super::statistics::{Agreement, Summary, percent};
-use super::{Case, Settings, page};
+use super::{Case, Settings, csv_files, page};
 use crate::io::atomic;
 use crate::pipeline::inputs;
 use crate::pipeline::report::{RESEARCH_USE_ONLY, Report};
@@ -195,19 +195,13 @@ fn agreement(cases: &[&Case]) -> Option<Agreement> {
     Agreement::of(&volumes)
 }
 
-/// Writes cases.csv, summary.json, each figure as SVG and PNG, and evaluation.html into `folder`, which is made where it is not there.
+/// Writes cases.csv and the tables as CSV, summary.json, each figure as SVG and PNG, and evaluation.html into `folder`, which is made where it is not there.
 ///
 /// # Errors
 /// [`Error::Write`].
 pub fn write(folder: &Path, cases: &[Case], results: &Results, figures: &[Figure]) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
-    let path = folder.join("cases.csv");
-    let mut table = csv::Writer::from_writer(Vec::new());
-    for case in cases {
-        table.serialize(case).map_err(|error| Error::write(&path)(error.into()))?;
-    }
-    let text = table.into_inner().map_err(|error| Error::write(&path)(error.into_error()))?;
-    atomic::write(&path, |file| file.write_all(&text))?;
+    csv_files::write(folder, cases, results)?;
     let json = serde_json::to_vec_pretty(results).expect("results are numbers and text");
     atomic::write(folder.join("summary.json"), |file| file.write_all(&json))?;
     for figure in figures {

@@ -1,6 +1,7 @@
 //! The tables of the DeepBleed paper, as rows of text for people.
 
 use super::Case;
+use super::csv_files::ALL;
 use super::results::Results;
 use super::statistics::{Agreement, Summary};
 
@@ -132,7 +133,7 @@ fn by_subgroup(results: &Results) -> Table {
 }
 
 fn volumes(results: &Results) -> Table {
-    let all = std::iter::once(("all".to_string(), &results.volumes));
+    let all = std::iter::once((ALL.to_string(), &results.volumes));
     let groups = results.subgroups.iter().map(|group| (group.name.clone(), &group.volumes));
     let rows = all.chain(groups).filter_map(|(name, agreement)| Some(agreement_row(name, agreement.as_ref()?)));
     let columns = [

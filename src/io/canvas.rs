@@ -1,12 +1,9 @@
 //! Pictures of a few colours: lines, rectangles and letters on a canvas that becomes a PNG.
 
-use font8x8::UnicodeFonts;
+use super::font;
 
 /// A colour of a canvas: its number in the palette.
 pub type Colour = u8;
-
-/// Side of a letter's square at scale 1, in pixels.
-pub const LETTER: usize = 8;
 
 /// A picture whose pixels are numbers of colours. What is drawn beyond its edges is left out.
 pub struct Canvas {
@@ -55,14 +52,8 @@ impl Canvas {
 
     /// Text whose upper left corner is `at`, in letters of 8 `scale` pixels. A character that the font lacks is drawn as `?`.
     pub fn text(&mut self, at: [usize; 2], scale: usize, text: &str, colour: Colour) {
-        for (place, character) in text.chars().enumerate() {
-            let glyph = font8x8::BASIC_FONTS.get(character).or_else(|| font8x8::BASIC_FONTS.get('?')).unwrap_or_default();
-            for (row, bits) in glyph.into_iter().enumerate() {
-                for column in (0..LETTER).filter(|column| bits >> column & 1 == 1) {
-                    let corner = [at[0] + scale * (LETTER * place + column), at[1] + scale * row];
-                    self.fill(corner, [scale; 2], colour);
-                }
-            }
+        for [x, y] in font::pixels(text) {
+            self.fill([at[0] + scale * x, at[1] + scale * y], [scale; 2], colour);
         }
     }
 

@@ -3,5 +3,6 @@
 pub mod atomic;
 pub mod canvas;
 pub mod dicom;
+pub mod font;
 pub mod nifti;
 pub mod transform;

@@ -5,6 +5,7 @@ use crate::io::{atomic, dicom, nifti, transform};
 use crate::pipeline::Template;
 use crate::pipeline::inputs::{self, Job, Scan, Shard};
 use crate::pipeline::report::{MOST_COMPONENTS, RESEARCH_USE_ONLY, Report, Row, WeightsIdentity};
+use crate::pipeline::resume::{self, Choices, Earlier};
 use crate::pipeline::segment::{self, BrainSource, Options, Ready, Segmentation};
 use crate::pipeline::table::Table;
 use crate::pipeline::warnings::Warning;
@@ -13,14 +14,17 @@ use crate::volume::Volume;
 use crate::weights::Weights;
 use crate::{Error, Result};
 use rayon::ThreadPool;
-use std::collections::BTreeSet;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Instant;
 
 /// An output besides mask and report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Extra {
     /// NAME_brain.nii.gz
     Brain,
@@ -49,7 +53,7 @@ pub struct Settings {
     pub pictures: bool,
     /// UID or number of the DICOM series to use, in place of the one that the rules choose.
     pub series: Option<String>,
-    /// Whether scans are done again whose outputs are there.
+    /// Whether scans are done again whose outputs are there and would come out the same.
     pub overwrite: bool,
     /// The part of a collection that the jobs are: it has a table and a page of its own, so that parts can be done at the same time.
     pub shard: Option<Shard>,
@@ -60,7 +64,7 @@ pub struct Settings {
 pub enum Outcome {
     /// It was segmented.
     Done(Box<Report>),
-    /// Its outputs were there.
+    /// Its outputs were there, made of the same series with the same weights and options.
     Skipped(Box<Report>),
     /// It could not be done.
     Failed(Error),
@@ -107,19 +111,17 @@ impl Settings {
         endings.iter().map(|ending| self.file(name, ending)).collect()
     }
 
-    /// The report of an earlier run, where all outputs that are asked for now are there. The report is written last.
-    fn finished(&self, job: &Job) -> Option<Report> {
-        let name = &job.name;
+    /// What an earlier run has left of a scan.
+    fn earlier(&self, job: &Job, weights: &Weights) -> Earlier {
         if self.overwrite {
-            return None;
+            return Earlier::Incomplete;
         }
-        let outputs = self.extras.iter().flat_map(|&extra| self.extra(name, extra)).chain([self.mask(name)]);
+        let name = &job.name;
+        let extras = self.extras.iter().flat_map(|&extra| self.extra(name, extra));
         let picture = self.pictures.then(|| self.picture(name));
         let segmentation = job.study.is_some().then(|| self.segmentation(name));
-        if !outputs.chain(picture).chain(segmentation).all(|path| path.is_file()) {
-            return None;
-        }
-        serde_json::from_slice(&fs::read(self.report(name)).ok()?).ok()
+        let outputs: Vec<PathBuf> = extras.chain([self.mask(name)]).chain(picture).chain(segmentation).collect();
+        resume::find(job, self, weights, &self.report(name), &outputs)
     }
 }
 
@@ -141,10 +143,11 @@ pub fn run(
     fs::create_dir_all(&settings.output).map_err(Error::write(&settings.output))?;
     let weights = inference.weights();
     let identity = WeightsIdentity::of(weights);
-    // Rows of scans that will be done now are dropped; rows of other inputs stay.
-    let now: BTreeSet<&str> = jobs.iter().filter(|job| settings.finished(job).is_none()).map(|job| job.name.as_str()).collect();
+    // Of the scans that are done, only the row of what is there stays; rows of scans that will be done now are dropped; rows of other inputs stay.
+    let there: BTreeMap<&str, Option<Row>> =
+        jobs.iter().map(|job| (job.name.as_str(), row_there(job, settings, weights))).collect();
     let path = settings.table();
-    let mut table = Table::open(&path, |row| !now.contains(row.name.as_str()))?;
+    let mut table = Table::open(&path, |row| there.get(row.name.as_str()).is_none_or(|there| there.as_ref() == Some(row)))?;
     let listed: BTreeSet<String> = Table::read(&path)?.into_iter().map(|row| row.name).collect();
     // Nothing waits between the two threads: a scan that is ready stays with the one that made it so.
     let (send, receive) = mpsc::sync_channel(0);
@@ -169,7 +172,7 @@ pub fn run(
             };
             match &outcome {
                 Outcome::Done(report) => table.add(&Row::done(report))?,
-                // A kill between the report and its row has left the row out.
+                // A kill between the report and its row has left the row out, or a later run that failed has put its own in its place.
                 Outcome::Skipped(report) if !listed.contains(&job.name) => table.add(&Row::done(report))?,
                 Outcome::Skipped(_) => {}
                 Outcome::Failed(error) => {
@@ -212,12 +215,22 @@ struct Waiting {
 
 /// A job up to the network.
 fn next(job: &Job, settings: &Settings, weights: &Weights, pool: &ThreadPool) -> Next {
-    match settings.finished(job) {
-        Some(report) => Next::Finished(Box::new(report)),
-        None => match make_ready(job, settings, weights, pool) {
-            Ok(waiting) => Next::Ready(Box::new(waiting)),
-            Err(error) => Next::Failed(error),
-        },
+    match settings.earlier(job, weights) {
+        Earlier::Same(report) => return Next::Finished(report),
+        Earlier::Different(how) => log::info!("{}: done again, for the results that are there were made with {how}", job.name),
+        Earlier::Incomplete => {}
+    }
+    match make_ready(job, settings, weights, pool) {
+        Ok(waiting) => Next::Ready(Box::new(waiting)),
+        Err(error) => Next::Failed(error),
+    }
+}
+
+/// The row of a scan whose outputs are there.
+fn row_there(job: &Job, settings: &Settings, weights: &Weights) -> Option<Row> {
+    match settings.earlier(job, weights) {
+        Earlier::Same(report) => Some(Row::done(&report)),
+        _ => None,
     }
 }
 
@@ -252,6 +265,8 @@ fn finish(
     result.seconds.insert("reading".into(), reading);
 
     let start = Instant::now();
+    // A kill between two outputs must not leave the report of others beside them.
+    remove(&settings.report(&job.name))?;
     write_extras(job, settings, &result, &header)?;
     write_mask(&settings.mask(&job.name), &result.mask, &header)?;
     let mut report = report(job, settings, weights, inference, &result);
@@ -269,6 +284,14 @@ fn finish(
     Ok(report)
 }
 
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::write(path)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// The report of a result that has no picture yet.
 fn report(job: &Job, settings: &Settings, weights: &WeightsIdentity, inference: &Inference, result: &Segmentation) -> Report {
     Report {
@@ -282,6 +305,7 @@ fn report(job: &Job, settings: &Settings, weights: &WeightsIdentity, inference: 
         brain_ml: segment::volume_ml(&result.brain),
         threshold: result.threshold,
         postprocessing: settings.options.postprocessing,
+        choices: Some(Choices::of(job, settings)),
         weights: weights.clone(),
         template: settings.template.name.clone(),
         device: inference.device(),

@@ -132,11 +132,11 @@ fn single(input: &Path) -> Job {
     Job { name, path: input.to_path_buf(), study: Some(Arc::new(study)) }
 }
 
-/// Adds a job for each DICOM study among the files below `root`. Files that are DICOM but no CT are no job where there is one since `before`.
+/// Adds a job for each DICOM study among the files below `root`. Files that are DICOM but no CT are no job where there is one since `before`; a localizer alone is one, whose failure is told.
 fn add_studies(root: &Path, files: &[PathBuf], before: usize, jobs: &mut Vec<Job>) {
     let mut names: BTreeMap<String, usize> = BTreeMap::new();
     for study in dicom::study::find(files) {
-        if study.images.is_empty() && study.broken.is_empty() && jobs.len() > before {
+        if !study.is_ct() && jobs.len() > before {
             continue;
         }
         let below = study.folder.strip_prefix(root).unwrap_or(&study.folder);
@@ -185,6 +185,12 @@ pub fn read_one(input: &Path, series: Option<&str>) -> Result<Scan> {
     if let (Some(wanted), true) = (series, jobs.len() > 1) {
         let has = |study: &Study| study.series().is_ok_and(|all| all.iter().any(|series| series.is(wanted)));
         jobs.retain(|job| job.study.as_deref().is_some_and(has));
+    }
+    // The only scan of a folder may lie beside localizers of other studies.
+    let only_localizers =
+        |job: &Job| job.study.as_deref().is_some_and(|study| study.images.is_empty() && study.broken.is_empty());
+    if !jobs.iter().all(only_localizers) {
+        jobs.retain(|job| !only_localizers(job));
     }
     match &jobs[..] {
         [job] => read(job, series),

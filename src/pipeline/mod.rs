@@ -14,6 +14,7 @@ pub mod picture;
 pub mod postprocess;
 pub mod registration;
 pub mod report;
+pub mod resume;
 pub mod segment;
 pub mod space;
 pub mod table;

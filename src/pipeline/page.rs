@@ -3,6 +3,7 @@
 //! It is written from the table and the reports on disk, so it shows what an interrupted run has done, too. One scan at a time is in memory.
 
 use crate::io::atomic;
+use crate::io::dicom::Summary;
 use crate::pipeline::components::Component;
 use crate::pipeline::picture::Layout;
 use crate::pipeline::report::{Report, Row};
@@ -21,12 +22,18 @@ const PLACE: &str = "/*SCANS*/";
 const EMBEDDED_BYTES: usize = 32 << 20;
 /// The page lists so many components of a scan.
 const LISTED_COMPONENTS: usize = 8;
+/// Endings of the files that the page links to, where they are there.
+const LINKED: [&str; 4] = ["ich.nii.gz", "ich.dcm", "ich.png", "ich.json"];
 
 /// What the page knows of a scan.
 #[derive(Serialize)]
 struct Entry<'a> {
     name: &'a str,
     input: &'a str,
+    /// Number and description of the DICOM series; empty where there is none.
+    series: String,
+    /// Which series it was and why, and what was corrected.
+    dicom: Vec<String>,
     /// Why it failed; empty where it did not.
     error: &'a str,
     volume: Option<f64>,
@@ -38,6 +45,8 @@ struct Entry<'a> {
     count: usize,
     components: &'a [Component],
     layout: Option<&'a Layout>,
+    /// Endings of its files.
+    files: Vec<&'static str>,
     /// The picture as a data URI; empty where the file is linked to.
     picture: String,
 }
@@ -74,6 +83,7 @@ fn write_scan(out: &mut dyn Write, row: &Row, folder: &Path, room: &mut usize) -
         picture = format!("data:image/png;base64,{}", STANDARD.encode(fs::read(file("ich.png"))?));
         *room = room.saturating_sub(picture.len());
     }
+    let dicom = report.as_ref().and_then(|report| report.dicom.as_ref());
     let components = report.as_ref().map_or(&[][..], |report| &report.components);
     let warnings = match &report {
         Some(report) => report.warnings.iter().map(|warning| warning.text.as_str()).collect(),
@@ -82,6 +92,8 @@ fn write_scan(out: &mut dyn Write, row: &Row, folder: &Path, room: &mut usize) -
     let entry = Entry {
         name: &row.name,
         input: &row.input,
+        series: dicom.map_or_else(String::new, Summary::label),
+        dicom: dicom.map_or_else(Vec::new, Summary::sentences),
         error: if done { "" } else { &row.error },
         volume: row.volume_ml,
         brain: row.brain_ml,
@@ -92,6 +104,7 @@ fn write_scan(out: &mut dyn Write, row: &Row, folder: &Path, room: &mut usize) -
         count: report.as_ref().map_or(0, |report| report.component_count),
         components: &components[..components.len().min(LISTED_COMPONENTS)],
         layout,
+        files: LINKED.into_iter().filter(|ending| done && file(ending).is_file()).collect(),
         picture,
     };
     // In JSON this character is inside of texts only; there it could end the script.

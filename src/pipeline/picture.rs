@@ -3,7 +3,8 @@
 //! Radiological display: the patient's right is on the picture's left, the front is at the top, as if one looked from the feet. Each panel
 //! bears the marks R and L.
 
-use crate::io::canvas::{Canvas, Colour, LETTER};
+use crate::io::canvas::{Canvas, Colour};
+use crate::io::font::LETTER;
 use crate::pipeline::report::{RESEARCH_USE_ONLY, Report};
 use crate::volume::{Volume, orientation};
 use rayon::prelude::*;

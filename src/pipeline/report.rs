@@ -4,6 +4,7 @@ use crate::io::dicom::Summary;
 use crate::pipeline::components::Component;
 use crate::pipeline::picture;
 use crate::pipeline::postprocess::Postprocessing;
+use crate::pipeline::resume::Choices;
 use crate::pipeline::warnings::Warning;
 use crate::weights::Weights;
 use serde::{Deserialize, Serialize};
@@ -83,6 +84,9 @@ pub struct Report {
     /// What was done to the mask after the network.
     #[serde(default)]
     pub postprocessing: Postprocessing,
+    /// What else was chosen that changes a result; absent in reports of versions that did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choices: Option<Choices>,
     /// The weights.
     pub weights: WeightsIdentity,
     /// The template, by file name or `built-in`.
@@ -124,6 +128,7 @@ impl Report {
             brain_ml: 1400.0,
             threshold: 0.5,
             postprocessing: Postprocessing::default(),
+            choices: None,
             weights: WeightsIdentity::of(&Weights::hand_set()),
             template: "built-in".into(),
             device: "cpu".into(),

@@ -15,6 +15,7 @@ use crate::weights::{InputKind, Weights};
 use crate::{Error, Result};
 use ndarray::{Array3, ArrayView3};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -33,7 +34,8 @@ pub enum BrainSource {
 }
 
 /// How HU are found between voxels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Interpolation {
     /// Linear, as the released DeepBleed program does.
     #[default]
@@ -68,6 +70,13 @@ pub struct Options {
     pub threshold: Option<f32>,
     /// What is done to the mask on the scan's grid; nothing by default.
     pub postprocessing: Postprocessing,
+}
+
+impl Options {
+    /// The probability above which a voxel is hemorrhage with these weights.
+    pub fn threshold_for(&self, weights: &Weights) -> f32 {
+        self.threshold.or(weights.metadata().threshold).unwrap_or(0.5)
+    }
 }
 
 impl Default for Options {
@@ -327,7 +336,7 @@ pub fn find_blood(
     inference: &mut Inference,
 ) -> Result<Segmentation> {
     let Ready { brain, own_grid, input, sought, to_scan, registration, mut warnings, mut seconds } = ready;
-    let threshold = options.threshold.or(inference.weights().metadata().threshold).unwrap_or(0.5);
+    let threshold = options.threshold_for(inference.weights());
     let grid = input.grid().clone();
 
     let start = Instant::now();

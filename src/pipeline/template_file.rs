@@ -4,7 +4,9 @@ use crate::io::nifti::{self, Header};
 use crate::pipeline::{hu, template};
 use crate::volume::{Grid, Volume};
 use crate::{Error, Result};
+use sha2::{Digest, Sha256};
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// What scans are registered to, and whose grid is the network's.
 #[derive(Clone, Debug)]
@@ -15,6 +17,7 @@ pub struct Template {
     pub volume: Volume<f32>,
     /// The header of the file, for outputs in template space.
     header: Option<Header>,
+    sha256: OnceLock<String>,
 }
 
 impl Template {
@@ -24,7 +27,7 @@ impl Template {
     /// As [`nifti::read`]; [`Error::Scan`] for a template without a brain.
     pub fn load(file: Option<&Path>) -> Result<Template> {
         let Some(file) = file else {
-            return Ok(Template { name: "built-in".into(), volume: template::built_in(), header: None });
+            return Ok(Template::of("built-in", template::built_in()));
         };
         let mut scan = nifti::read(file)?;
         hu::clamp(&mut scan.volume);
@@ -34,7 +37,25 @@ impl Template {
             return Err(Error::Scan { path: file.to_path_buf(), problem });
         }
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Template { name, volume: scan.volume, header: Some(scan.header) })
+        Ok(Template { name, volume: scan.volume, header: Some(scan.header), sha256: OnceLock::new() })
+    }
+
+    /// A template that comes from no file.
+    pub fn of(name: &str, volume: Volume<f32>) -> Template {
+        Template { name: name.into(), volume, header: None, sha256: OnceLock::new() }
+    }
+
+    /// SHA-256 of the grid and the voxels, in hex. Computed at the first call.
+    pub fn sha256(&self) -> String {
+        let sum = || {
+            let Grid { shape, affine } = self.volume.grid();
+            let mut sum = Sha256::new();
+            shape.iter().for_each(|side| sum.update((*side as u64).to_le_bytes()));
+            affine.rows.as_flattened().iter().for_each(|number| sum.update(number.to_le_bytes()));
+            self.volume.voxels().iter().for_each(|hu| sum.update(hu.to_le_bytes()));
+            sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        self.sha256.get_or_init(sum).clone()
     }
 
     /// A header for outputs on `grid`: the template file's own where it is its grid.

@@ -3,6 +3,7 @@
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use ichor::phantom::ellipsoids::Phantom;
 use std::path::Path;
 
 /// A series of slices. Millimetres and directions are LPS, as in DICOM.
@@ -109,5 +110,16 @@ impl RawSeries {
             let series = file.element(tags::SERIES_INSTANCE_UID).unwrap().to_str().unwrap().into_owned();
             file.write_to_file(folder.join(format!("{series}_{}", slice * 7 % 101))).unwrap();
         }
+    }
+}
+
+/// HU of a head as a field of place in LPS mm, which DICOM slices are written from.
+pub fn field_of(head: &Phantom) -> impl Fn([f64; 3]) -> f64 {
+    let grid = head.scan.grid();
+    let to_index = grid.affine.inverse().unwrap();
+    move |[x, y, z]| {
+        let at = to_index.apply([-x, -y, z]).map(f64::round);
+        let inside = (0..3).all(|axis| at[axis] >= 0.0 && at[axis] < grid.shape[axis] as f64);
+        if inside { f64::from(*head.scan.at(at.map(|n| n as usize))) } else { -1000.0 }
     }
 }

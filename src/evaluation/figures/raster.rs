@@ -1,12 +1,7 @@
 //! An RGB picture in memory, with lines of any width whose edges are smooth.
 
 use super::drawing::Colour;
-use font8x8::UnicodeFonts;
-
-/// Side of the font's letters in pixels at scale 1.
-const LETTER: usize = 8;
-/// Rows of a letter above its baseline.
-const ABOVE_BASELINE: usize = 7;
+use crate::io::font::{self, ABOVE_BASELINE, LETTER};
 
 /// A picture; what is drawn beyond its edges is left out.
 #[derive(Clone)]
@@ -65,15 +60,9 @@ impl Raster {
     /// Text that begins at `at` on its baseline. A character that the font lacks is drawn as `?`.
     pub fn text(&mut self, at: [f64; 2], scale: usize, text: &str, colour: Colour) {
         let side = scale as f64;
-        for (place, character) in text.chars().enumerate() {
-            let glyph = font8x8::BASIC_FONTS.get(character).or_else(|| font8x8::BASIC_FONTS.get('?')).unwrap_or_default();
-            for (row, bits) in glyph.into_iter().enumerate() {
-                for column in (0..LETTER).filter(|column| bits >> column & 1 == 1) {
-                    let x = at[0] + side * (LETTER * place + column) as f64;
-                    let y = at[1] + side * (row as f64 - ABOVE_BASELINE as f64);
-                    self.fill([x, y], [side; 2], colour);
-                }
-            }
+        for [x, y] in font::pixels(text) {
+            let corner = [at[0] + side * x as f64, at[1] + side * (y as f64 - ABOVE_BASELINE as f64)];
+            self.fill(corner, [side; 2], colour);
         }
     }
 

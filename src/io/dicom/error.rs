@@ -40,7 +40,7 @@ pub enum DicomError {
         name: String,
     },
     /// More than a scan can have.
-    #[error("{what}: {found}, at most {most} are read")]
+    #[error("{found} {what}, and at most {most} are read: the file is damaged, or it is no head CT")]
     TooLarge {
         /// What is too large.
         what: &'static str,
@@ -50,7 +50,9 @@ pub enum DicomError {
         most: u64,
     },
     /// An attribute that is needed.
-    #[error("the attribute {0} is missing: the file cannot be placed or scaled without it")]
+    #[error(
+        "the attribute {0} is missing: the file cannot be placed or scaled without it; export the series again, with all its attributes"
+    )]
     Missing(String),
     /// An attribute whose value cannot be used.
     #[error("the attribute {name} has the value {value:?}, which cannot be used")]
@@ -63,11 +65,17 @@ pub enum DicomError {
     /// No picture of a CT.
     #[error("this is no CT image: it is {0}")]
     NotCt(String),
+    /// A localizer (scout, topogram), with the UID of its study.
+    #[error("this is no CT image of a series: it is a localizer")]
+    Localizer {
+        /// StudyInstanceUID.
+        study: String,
+    },
     /// Pixels that do not decode.
     #[error("the pixels cannot be decoded: {0}")]
     Pixels(String),
     /// A folder without a series that could be used.
-    #[error("the folder holds no CT series that can be used: {0}")]
+    #[error("there is no CT series that can be used: {0}; give the folder of the axial series")]
     NoSeries(String),
     /// `--series` names none of the series.
     #[error("no series is {wanted:?}; there are: {found}")]
@@ -94,7 +102,7 @@ pub enum DicomError {
         found: String,
     },
     /// Too few slices for a volume.
-    #[error("series {series} has {slices} slice{}: a volume needs at least {least}", if *slices == 1 { "" } else { "s" })]
+    #[error("series {series} has {slices} slice{}: a volume needs at least {least}; give the folder that holds all of them", if *slices == 1 { "" } else { "s" })]
     FewSlices {
         /// The series.
         series: String,

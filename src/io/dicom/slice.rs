@@ -108,7 +108,7 @@ impl Slice {
 /// Reads identity and slices of the CT image at `path`, without its pixels.
 ///
 /// # Errors
-/// [`DicomError::NotCt`] for other objects and for localizers, and what is wrong with the file.
+/// [`DicomError::NotCt`] for other objects, [`DicomError::Localizer`], and what is wrong with the file.
 pub fn read(path: &Path) -> Result<Image, DicomError> {
     from_attributes(&File::open(path)?.attributes()?, path)
 }
@@ -128,7 +128,7 @@ pub fn from_attributes(attributes: &Attributes, path: &Path) -> Result<Image, Di
     }
     let mut identity = Identity::of(attributes)?;
     if identity.is_localizer() {
-        return Err(DicomError::NotCt("a localizer".into()));
+        return Err(DicomError::Localizer { study: identity.study_uid });
     }
     let layout = Layout::of(attributes)?;
     if !enhanced {

@@ -21,8 +21,9 @@ pub struct Study {
     pub others: Vec<(PathBuf, DicomError)>,
 }
 
-/// The studies that the DICOM files among `paths` make up, by their UIDs. What is DICOM is told from the content. Files that cannot be read count for the studies
-/// that have images in the same folder, and make a study without images where there is none.
+/// The studies that the DICOM files among `paths` make up, by their UIDs. What is DICOM is told from the content. A study of which only localizers are there has
+/// no images. Files that cannot be read count for a study that has files in the same folder; where there is none, those of a folder are a study without images.
+/// Other objects alone make one where there is no other.
 pub fn find(paths: &[PathBuf]) -> Vec<Study> {
     let read = |path: &PathBuf| match file::is_dicom(path) {
         Ok(true) => Some(slice::read(path)),
@@ -36,26 +37,34 @@ pub fn find(paths: &[PathBuf]) -> Vec<Study> {
         match image {
             None => {}
             Some(Ok(image)) => studies.entry(image.identity.study_uid.clone()).or_default().images.push(image),
+            Some(Err(DicomError::Localizer { study })) => {
+                let error = DicomError::Localizer { study: study.clone() };
+                studies.entry(study).or_default().others.push((path.clone(), error));
+            }
             Some(Err(error @ DicomError::NotCt(_))) => others.push((path.clone(), error)),
             Some(Err(error)) => broken.push((path.clone(), error)),
         }
     }
     let mut studies: Vec<Study> = studies.into_values().collect();
+    // A file that cannot be read is a slice of images rather than of a localizer.
+    studies.sort_by_key(|study| study.images.is_empty());
     for study in &mut studies {
-        let folders: BTreeSet<PathBuf> = study.paths().filter_map(Path::parent).map(Path::to_path_buf).collect();
+        let folders = study.folders();
         let beside = |path: &Path| path.parent().is_some_and(|folder| folders.contains(folder));
         study.broken = broken.extract_if(.., |(path, _)| beside(path)).collect();
-        study.others = others.extract_if(.., |(path, _)| beside(path)).collect();
+        study.others.extend(others.extract_if(.., |(path, _)| beside(path)));
         study.folder = common(&folders.iter().map(PathBuf::as_path).collect());
     }
-    if studies.is_empty() && !(broken.is_empty() && others.is_empty()) {
-        let folders = broken.iter().chain(&others).filter_map(|(path, _)| path.parent()).collect();
-        studies.push(Study { folder: common(&folders), images: Vec::new(), broken, others });
-    } else {
-        for (path, error) in broken {
-            let folder = path.parent().unwrap_or(&path).to_path_buf();
-            studies.push(Study { folder, broken: vec![(path, error)], ..Study::default() });
-        }
+    let mut unread: BTreeMap<PathBuf, Study> = BTreeMap::new();
+    for (path, error) in broken {
+        let folder = path.parent().unwrap_or(&path).to_path_buf();
+        let study = Study { folder: folder.clone(), ..Study::default() };
+        unread.entry(folder).or_insert(study).broken.push((path, error));
+    }
+    studies.extend(unread.into_values());
+    if studies.is_empty() && !others.is_empty() {
+        let folders = others.iter().filter_map(|(path, _)| path.parent()).collect();
+        studies.push(Study { folder: common(&folders), others, ..Study::default() });
     }
     studies.sort_by(|a, b| a.folder.cmp(&b.folder));
     studies
@@ -78,7 +87,9 @@ pub fn of_file(path: &Path) -> Study {
     let image = match slice::read(path) {
         Ok(image) if image.slices.len() > 1 => return Study { images: vec![image], ..alone },
         Ok(image) => image,
-        Err(error @ DicomError::NotCt(_)) => return Study { others: vec![(path.to_path_buf(), error)], ..alone },
+        Err(error @ (DicomError::NotCt(_) | DicomError::Localizer { .. })) => {
+            return Study { others: vec![(path.to_path_buf(), error)], ..alone };
+        }
         Err(error) => return Study { broken: vec![(path.to_path_buf(), error)], ..alone },
     };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -93,8 +104,17 @@ pub fn of_file(path: &Path) -> Study {
 }
 
 impl Study {
-    fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.images.iter().flat_map(|image| &image.slices).map(|slice| slice.path.as_path())
+    /// The folders of the images; those of the localizers where there is no image.
+    fn folders(&self) -> BTreeSet<PathBuf> {
+        let images = self.images.iter().flat_map(|image| &image.slices).map(|slice| &slice.path);
+        let localizers = self.others.iter().map(|(path, _)| path).filter(|_| self.images.is_empty());
+        images.chain(localizers).filter_map(|path| path.parent()).map(Path::to_path_buf).collect()
+    }
+
+    /// Whether a scan should be here: images, a localizer, or files that cannot be read. Other DICOM objects, such as reports, are none.
+    pub fn is_ct(&self) -> bool {
+        let localizer = |(_, error): &(PathBuf, DicomError)| matches!(error, DicomError::Localizer { .. });
+        !self.images.is_empty() || !self.broken.is_empty() || self.others.iter().any(localizer)
     }
 
     /// All series of the study, the one to use first: axial before others, original before derived, a soft kernel before an unknown and a sharp one, more slices
@@ -147,7 +167,8 @@ impl Study {
         if all.len() > 1 {
             let others: Vec<Series> = all.iter().filter(|series| series.label() != chosen.label()).cloned().collect();
             let how = if wanted.is_some() { "asked for" } else { "chosen by the rules" };
-            chosen.choice = format!("of {} series, {} is used, {how}; not used: {}", all.len(), chosen.label(), list(&others));
+            chosen.choice =
+                format!("of {} series, series {} is used, {how}; not used: {}", all.len(), chosen.label(), list(&others));
         }
         Ok(chosen)
     }
@@ -156,8 +177,11 @@ impl Study {
     fn reasons(&self) -> String {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for (_, error) in &self.others {
-            let DicomError::NotCt(what) = error else { continue };
-            *counts.entry(what.clone()).or_default() += 1;
+            let what = match error {
+                DicomError::NotCt(what) => what.clone(),
+                _ => "a localizer".into(),
+            };
+            *counts.entry(what).or_default() += 1;
         }
         counts
             .into_iter()

@@ -87,6 +87,14 @@ impl Summary {
         }
     }
 
+    /// The series in a few words, as archives show it: number and description.
+    pub fn label(&self) -> String {
+        let number = self.series_number.map_or_else(String::new, |number| format!(" {number}"));
+        let description = self.series_description.trim();
+        let colon = if description.is_empty() { "" } else { ": " };
+        format!("series{number}{colon}{description}")
+    }
+
     /// What was done and why, in sentences for a person.
     pub fn sentences(&self) -> Vec<String> {
         let mut sentences = vec![format!("DICOM series of {} slices", self.slices)];

@@ -17,6 +17,7 @@ mod synthetic;
 
 use crate::volume::{Grid, Volume};
 use coarse::Coarse;
+use std::fmt;
 
 /// How the brain is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +27,15 @@ pub enum Method {
     Skull,
     /// BET (Smith 2002) after the CT protocol of Muschelli and others (2015), its result kept off the bone.
     Bet,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Method::Skull => "skull",
+            Method::Bet => "bet",
+        })
+    }
 }
 
 /// What [`extract`] can be told.
