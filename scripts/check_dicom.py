@@ -1,10 +1,12 @@
-"""Reads every NAME_ich.dcm of a folder by pydicom and highdicom and compares it with NAME_ich.nii.gz and the source images.
+"""Reads every NAME_ich.dcm and NAME_ich_sr.dcm of a folder by pydicom and highdicom and compares them with NAME_ich.nii.gz, NAME_ich.json and the source images.
 
 Usage: check_dicom.py SOURCE_FOLDER OUTPUT_FOLDER (called by check-dicom).
 
 Every pixel is placed by the position and orientation of its *source image*, looked up in the mask by its affine (nearest voxel), and must have the mask's value.
+The structured report must have the volume of the JSON report, and refer to the segmentation and to all source images.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -79,11 +81,53 @@ def check(path, images):
     return different
 
 
+def check_report(path, images):
+    """Checks one structured report; gives how many things are wrong."""
+    stem = str(path)[: -len("_sr.dcm")]
+    told = json.loads(Path(stem + ".json").read_text())
+    segmentation = pydicom.dcmread(stem + ".dcm", stop_before_pixels=True)
+    document = highdicom.sr.srread(path)
+    [group] = document.content.get_volumetric_roi_measurement_groups()
+    [volume] = group.get_measurements()
+    [observer] = document.content.get_observer_contexts()
+    segment = group.referenced_segment
+    evidence = document.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    referenced = {
+        instance.ReferencedSOPInstanceUID for series in evidence for instance in series.ReferencedSOPSequence
+    }
+    source = next(iter(images.values()))
+    texts = [item.TextValue for item in document.ContentSequence if item.ValueType == "TEXT"]
+    same = {
+        "volume in mL": (volume.value, volume.unit.value) == (told["volume_ml"], "mL"),
+        "volume as a decimal": abs(float(volume[0].MeasuredValueSequence[0].NumericValue) - told["volume_ml"]) < 1e-9,
+        "finding": group.finding_type == segmentation.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0],
+        "finding site": group.finding_sites[0].value == segmentation.SegmentSequence[0].AnatomicRegionSequence[0],
+        "segment": (segment.referenced_sop_instance_uid, segment.referenced_segment_numbers) == (segmentation.SOPInstanceUID, [1]),
+        "tracking UID": group.tracking_uid == segmentation.SegmentSequence[0].TrackingUID,
+        "source series": segment.source_series_for_segmentation.value == source.SeriesInstanceUID,
+        "evidence": referenced == {*images, segmentation.SOPInstanceUID},
+        "patient and study": all(
+            getattr(document, attribute) == getattr(source, attribute) for attribute in ("PatientID", "StudyInstanceUID")
+        ),
+        "weights": observer.observer_identifying_attributes.serial_number == told["weights"]["sha256"],
+        "notice": told["notice"] in texts,
+        "warnings": all(any(warning["text"] in text for text in texts) for warning in told["warnings"]),
+    }
+    wrong = [name for name, right in same.items() if not right]
+    print(
+        f"{path.name}: {volume.name.meaning} {volume.value} {volume.unit.value} of {group.finding_type.meaning}, "
+        f"{len(referenced)} files referred to; " + (f"wrong: {', '.join(wrong)}" if wrong else "all as told elsewhere")
+    )
+    return len(wrong)
+
+
 def main():
     images = sources(sys.argv[1])
     objects = sorted(Path(sys.argv[2]).glob("*_ich.dcm"))
-    assert objects, "no DICOM-SEG"
-    sys.exit(1 if sum(check(path, images) for path in objects) else 0)
+    reports = sorted(Path(sys.argv[2]).glob("*_ich_sr.dcm"))
+    assert objects and len(objects) == len(reports), "DICOM-SEG and structured report of every scan"
+    wrong = sum(check(path, images) for path in objects) + sum(check_report(path, images) for path in reports)
+    sys.exit(1 if wrong else 0)
 
 
 main()

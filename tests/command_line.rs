@@ -220,7 +220,7 @@ fn two_time_points_are_compared() {
     assert!(said(&missing).contains("missing.nii"));
 }
 
-/// A tilted series of unequal slices goes from its folder to mask, DICOM-SEG, picture and report by one command, the bleed on its side.
+/// A tilted series of unequal slices goes from its folder to mask, DICOM-SEG, structured report, picture and report by one command, the bleed on its side.
 #[test]
 fn a_dicom_folder_is_segmented_and_converted() {
     let folder = tempfile::tempdir().unwrap();
@@ -238,11 +238,11 @@ fn a_dicom_folder_is_segmented_and_converted() {
     series.write(&path("series"), &hu);
     Weights::hand_set().write(path("hand-set.safetensors")).unwrap();
     let (weights, series, out) = (path("hand-set.safetensors"), path("series"), path("out"));
-    let arguments = ["segment", text(&series), "-o", text(&out), "--weights", text(&weights)];
+    let arguments = ["segment", text(&series), "-o", text(&out), "--weights", text(&weights), "--dicom-report"];
     let first = ichor(&arguments);
     assert!(first.status.success(), "{}", said(&first));
-    for ending in ["nii.gz", "dcm", "png", "json"] {
-        assert!(out.join(format!("series_ich.{ending}")).is_file(), "{ending}");
+    for ending in [".nii.gz", ".dcm", "_sr.dcm", ".png", ".json"] {
+        assert!(out.join(format!("series_ich{ending}")).is_file(), "{ending}");
     }
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(out.join("series_ich.json")).unwrap()).unwrap();
     let ml = report["volume_ml"].as_f64().unwrap();
@@ -253,6 +253,13 @@ fn a_dicom_folder_is_segmented_and_converted() {
     assert!((report["dicom"]["TiltCorrected"].as_f64().unwrap() - 12.0).abs() < 0.01, "{report}");
     let again = ichor(&arguments);
     assert!(String::from_utf8_lossy(&again.stdout).contains("there already"), "{}", said(&again));
+    // The report that is missing is written again, the same.
+    let structured = out.join("series_ich_sr.dcm");
+    let before = std::fs::read(&structured).unwrap();
+    std::fs::remove_file(&structured).unwrap();
+    let third = ichor(&arguments);
+    assert!(!String::from_utf8_lossy(&third.stdout).contains("there already"), "{}", said(&third));
+    assert!(std::fs::read(&structured).unwrap() == before);
 
     let converted = ichor(&["convert", text(&series), "-o", text(&path("scan.nii.gz"))]);
     assert!(converted.status.success(), "{}", said(&converted));

@@ -5,12 +5,11 @@ mod support;
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use dicom_object::{FileDicomObject, InMemDicomObject, from_reader};
-use ichor::io::dicom::Converted;
-use ichor::io::dicom::segmentation::{self, Algorithm};
+use ichor::io::dicom::{Algorithm, Converted, segmentation};
 use ichor::pipeline::inputs::{self, Scan};
 use ichor::volume::Volume;
 use std::path::Path;
-use support::raw_dicom::RawSeries;
+use support::raw_dicom::{RawSeries, items, text};
 
 type Object = FileDicomObject<InMemDicomObject>;
 
@@ -52,14 +51,6 @@ fn file(converted: &Converted, mask: &Volume<bool>) -> Vec<u8> {
 
 fn write(converted: &Converted, mask: &Volume<bool>) -> Object {
     from_reader(&file(converted, mask)[..]).unwrap()
-}
-
-fn items(object: &InMemDicomObject, tag: dicom_core::Tag) -> &[InMemDicomObject] {
-    object.element(tag).unwrap().items().unwrap()
-}
-
-fn text(object: &InMemDicomObject, tag: dicom_core::Tag) -> String {
-    object.element(tag).unwrap().to_str().unwrap().trim_end_matches(['\0', ' ']).to_string()
 }
 
 /// For each frame its position as it is written, the UID of its source, and its pixels, row by row.

@@ -189,6 +189,9 @@ pub struct Segment {
     /// Write no NAME_ich.png, the picture of a scan's slices with the hemorrhage outlined
     #[arg(long)]
     pub no_picture: bool,
+    /// Write NAME_ich_sr.dcm for DICOM scans too: the volume as a DICOM structured report (TID 1500) that refers to NAME_ich.dcm
+    #[arg(long)]
+    pub dicom_report: bool,
     /// Do part I of N of the scans, for job arrays: they may run at the same time into the same folder, each with a table and a page of
     /// its own (ichor_I_of_N.csv, .html)
     #[arg(long, value_name = "I/N")]

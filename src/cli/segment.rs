@@ -41,11 +41,15 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
         template: Template::load(arguments.template.as_deref())?,
         extras: arguments.save.iter().map(|&save| save.into()).collect(),
         pictures: !arguments.no_picture,
+        dicom_report: arguments.dicom_report,
         series: arguments.series.clone(),
         overwrite: arguments.overwrite,
         shard: arguments.shard,
     };
     introduce(&weights);
+    if settings.dicom_report && jobs.iter().all(|job| job.study.is_none()) {
+        log::warn!("--dicom-report: no input is DICOM, so there will be no NAME_ich_sr.dcm");
+    }
     let bar = talk::progress(jobs.len());
     let mut failed = 0;
     let pool = pool(arguments.run.threads)?;

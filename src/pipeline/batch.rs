@@ -1,8 +1,10 @@
 //! Many scans with one loaded network: outputs, reports and the table, going on where an earlier run stopped.
 
 use crate::inference::Inference;
+use crate::io::dicom::structured_report::{self, Measurements};
 use crate::io::{atomic, dicom, nifti, transform};
 use crate::pipeline::Template;
+use crate::pipeline::components::Component;
 use crate::pipeline::inputs::{self, Job, Scan, Shard};
 use crate::pipeline::report::{MOST_COMPONENTS, RESEARCH_USE_ONLY, Report, Row, WeightsIdentity};
 use crate::pipeline::resume::{self, Choices, Earlier};
@@ -51,6 +53,8 @@ pub struct Settings {
     pub extras: Vec<Extra>,
     /// Whether each scan gets a picture.
     pub pictures: bool,
+    /// Whether each DICOM scan gets a structured report too.
+    pub dicom_report: bool,
     /// UID or number of the DICOM series to use, in place of the one that the rules choose.
     pub series: Option<String>,
     /// Whether scans are done again whose outputs are there and would come out the same.
@@ -101,6 +105,10 @@ impl Settings {
         self.file(name, "ich.dcm")
     }
 
+    fn structured_report(&self, name: &str) -> PathBuf {
+        self.file(name, "ich_sr.dcm")
+    }
+
     fn extra(&self, name: &str, extra: Extra) -> Vec<PathBuf> {
         let endings: &[&str] = match extra {
             Extra::Brain => &["brain.nii.gz"],
@@ -120,7 +128,9 @@ impl Settings {
         let extras = self.extras.iter().flat_map(|&extra| self.extra(name, extra));
         let picture = self.pictures.then(|| self.picture(name));
         let segmentation = job.study.is_some().then(|| self.segmentation(name));
-        let outputs: Vec<PathBuf> = extras.chain([self.mask(name)]).chain(picture).chain(segmentation).collect();
+        let structured_report = (job.study.is_some() && self.dicom_report).then(|| self.structured_report(name));
+        let outputs: Vec<PathBuf> =
+            extras.chain([self.mask(name)]).chain(picture).chain(segmentation).chain(structured_report).collect();
         resume::find(job, self, weights, &self.report(name), &outputs)
     }
 }
@@ -271,9 +281,8 @@ fn finish(
     write_mask(&settings.mask(&job.name), &result.mask, &header)?;
     let mut report = report(job, settings, weights, inference, &result);
     if let Some(series) = &series {
-        let algorithm = algorithm(&report);
-        dicom::segmentation::write(&settings.segmentation(&job.name), series, &result.mask, &algorithm)?;
         report.dicom = Some(dicom::Summary::of(series));
+        write_dicom(job, settings, series, &result.mask, &report)?;
     }
     if let Some(window) = window {
         report.picture = Some(write_picture(&settings.picture(&job.name), &window, &result, &report)?);
@@ -320,10 +329,34 @@ fn report(job: &Job, settings: &Settings, weights: &WeightsIdentity, inference: 
     }
 }
 
+/// Writes the segmentation of a DICOM series, and the structured report where it is asked for.
+fn write_dicom(job: &Job, settings: &Settings, series: &dicom::Converted, mask: &Volume<bool>, report: &Report) -> Result<()> {
+    let algorithm = algorithm(report);
+    let uids = dicom::segmentation::write(&settings.segmentation(&job.name), series, mask, &algorithm)?;
+    if settings.dicom_report {
+        let path = settings.structured_report(&job.name);
+        structured_report::write(&path, series, &uids, &measurements(report), &algorithm)?;
+    }
+    Ok(())
+}
+
+/// What a structured report says: the same as the report.
+fn measurements(report: &Report) -> Measurements {
+    let corrections = report.dicom.iter().flat_map(dicom::Summary::sentences);
+    let warnings = report.warnings.iter().map(|warning| format!("Warning {}: {}", warning.number, warning.text));
+    let count = report.component_count;
+    let component = |(n, Component { volume_ml, side, .. }): (usize, &Component)| {
+        format!("Component {n} of {count}: {volume_ml:.2} mL, {side}")
+    };
+    let components = (1..).zip(&report.components).map(component);
+    let remarks = corrections.chain(warnings).chain(components).collect();
+    Measurements { volume_ml: report.volume_ml, remarks }
+}
+
 /// What made a result, for DICOM.
-fn algorithm(report: &Report) -> dicom::segmentation::Algorithm {
+fn algorithm(report: &Report) -> dicom::Algorithm {
     let after = serde_json::to_string(&report.postprocessing).expect("post-processing is numbers and truths");
-    dicom::segmentation::Algorithm {
+    dicom::Algorithm {
         weights: report.weights.name.clone(),
         sha256: report.weights.sha256.clone(),
         parameters: format!("template {}, threshold {}, after the network {after}", report.template, report.threshold),

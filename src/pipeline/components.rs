@@ -3,6 +3,7 @@
 use crate::volume::morphology::{Connectivity, Pieces};
 use crate::volume::{Affine, Volume};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// A component is on both sides when at least this share of it lies on each.
 const BOTH_SIDES: f64 = 0.1;
@@ -17,6 +18,16 @@ pub enum Side {
     Right,
     /// At least a tenth of the volume on either side of the midline.
     Both,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Side::Left => "left",
+            Side::Right => "right",
+            Side::Both => "both sides",
+        })
+    }
 }
 
 /// One component: voxels that are connected over faces, edges or corners.

@@ -23,7 +23,7 @@ const EMBEDDED_BYTES: usize = 32 << 20;
 /// The page lists so many components of a scan.
 const LISTED_COMPONENTS: usize = 8;
 /// Endings of the files that the page links to, where they are there.
-const LINKED: [&str; 4] = ["ich.nii.gz", "ich.dcm", "ich.png", "ich.json"];
+const LINKED: [&str; 5] = ["ich.nii.gz", "ich.dcm", "ich_sr.dcm", "ich.png", "ich.json"];
 
 /// What the page knows of a scan.
 #[derive(Serialize)]

@@ -23,6 +23,9 @@ pub struct Choices {
     pub template_sha256: String,
     /// The outputs besides mask, picture and report.
     pub saved: Vec<Extra>,
+    /// Whether a DICOM scan got a structured report.
+    #[serde(default)]
+    pub dicom_report: bool,
 }
 
 impl Choices {
@@ -41,6 +44,7 @@ impl Choices {
             interpolation: settings.options.interpolation,
             template_sha256: settings.template.sha256(),
             saved: settings.extras.clone(),
+            dicom_report: job.study.is_some() && settings.dicom_report,
         }
     }
 }
@@ -68,7 +72,7 @@ pub fn find(job: &Job, settings: &Settings, weights: &Weights, report: &Path, ou
     let now = Choices::of(job, settings);
     let Some(made) = &report.choices else { return Earlier::Different("options that its report does not tell".into()) };
     // A file that is there and that the report does not list is of an earlier result.
-    if !now.saved.iter().all(|extra| made.saved.contains(extra)) {
+    if !now.saved.iter().all(|extra| made.saved.contains(extra)) || (now.dicom_report && !made.dicom_report) {
         return Earlier::Incomplete;
     }
     let different = differences(&report, made, &now, job, settings, weights);
@@ -142,6 +146,7 @@ mod tests {
                 template: Template::load(None).unwrap(),
                 extras: vec![Extra::Brain],
                 pictures: false,
+                dicom_report: false,
                 series: None,
                 overwrite: false,
                 shard: None,

@@ -6,6 +6,16 @@ use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 use ichor::phantom::ellipsoids::Phantom;
 use std::path::Path;
 
+/// The items of a sequence that must be there.
+pub fn items(object: &InMemDicomObject, tag: Tag) -> &[InMemDicomObject] {
+    object.element(tag).unwrap().items().unwrap()
+}
+
+/// A text that must be there, without what fills it.
+pub fn text(object: &InMemDicomObject, tag: Tag) -> String {
+    object.element(tag).unwrap().to_str().unwrap().trim_end_matches(['\0', ' ']).to_string()
+}
+
 /// A series of slices. Millimetres and directions are LPS, as in DICOM.
 #[derive(Clone)]
 pub struct RawSeries {

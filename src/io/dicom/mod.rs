@@ -4,6 +4,9 @@
 //! reads its pixels into a [`Stack`], shears it ([`tilt`]) and resamples it ([`spacing`]). [`onto_slices`] goes the way back, for masks on the slices as they were.
 
 mod attributes;
+mod content;
+mod derived;
+mod elements;
 mod error;
 mod file;
 mod jpegls;
@@ -14,10 +17,12 @@ mod series;
 mod slice;
 pub mod spacing;
 mod stack;
+pub mod structured_report;
 pub mod study;
 mod summary;
 pub mod tilt;
 
+pub use derived::Algorithm;
 pub use error::DicomError;
 pub use file::is_dicom;
 pub use series::{Kernel, LEAST_SLICES, Series};
