@@ -17,6 +17,9 @@ pub struct Config {
     pub license: String,
     /// What the samples are, for the weights' file.
     pub trained_on: String,
+    /// The probability above which a voxel is hemorrhage, for the weights' file; if not given, that with the best mean Dice of the held-out samples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f32>,
     /// The network.
     pub network: Description,
     /// Where samples come from.
@@ -158,6 +161,7 @@ impl Default for Config {
             seed: 1,
             license: "unknown".into(),
             trained_on: "unknown".into(),
+            threshold: None,
             network: Description {
                 widths: vec![4, 8, 16, 32, 64],
                 up_widths: vec![64, 32, 16, 8],
@@ -278,6 +282,7 @@ impl Config {
         self.network.validate().map_err(|error| error.to_string())?;
         let (s, t, o) = (&self.samples, &self.schedule, &self.optimiser);
         need(self.data.training > 0 && self.data.held_out > 0, "data.training and data.held_out must be at least 1")?;
+        need(self.threshold.is_none_or(|threshold| (0.0..1.0).contains(&threshold)), "threshold must lie between 0 and 1")?;
         need(!self.data.thickness_mm.is_empty(), "data.thickness_mm must have a value")?;
         need(
             s.hu_range[0] < s.hu_range[1] && s.hu_range[0] <= 0.0 && s.hu_range[1] > 0.0,
@@ -390,6 +395,7 @@ mod tests {
                 "[network]\nkernel = [1, 5, 5]\nstride = [1, 2, 2]\nwidths = [4, 8]\nconvs = [1, 1]\nup_widths = [8]\nup_convs = [1]\nshared = true\nactivation = \"relu\"\n[samples]\npatch = 64",
                 "samples.patch",
             ),
+            ("threshold = 1.5", "threshold"),
             ("[optimiser]\nbeta1 = 1.0", "beta1"),
             ("[dropout]\nrate = 1.0", "dropout.rate"),
             ("[data]\nheld_out = 0", "held_out"),

@@ -50,7 +50,7 @@ pub struct Epoch {
     pub held_out_dice: f64,
     /// Mean volume that is found in held-out samples without a bleed, in mL.
     pub false_ml: f64,
-    /// The best threshold.
+    /// The threshold that the weights' file gets: the best one, where the config has none.
     pub threshold: f32,
 }
 
@@ -353,7 +353,8 @@ impl Trainer<'_> {
         let best = (0..THRESHOLDS.len()).fold(0, |best, place| if dice[place] > dice[best] { place } else { best });
         row.held_out_dice = dice[best] / bleeds.max(1) as f64;
         row.false_ml = false_ml[best] / (config.data.held_out - bleeds).max(1) as f64;
-        Ok((self.export(Some(THRESHOLDS[best]))?, THRESHOLDS[best]))
+        let threshold = config.threshold.unwrap_or(THRESHOLDS[best]);
+        Ok((self.export(Some(threshold))?, threshold))
     }
 
     /// The averaged weights as a weights file has them: for HU as they are.
@@ -419,12 +420,12 @@ mod tests {
     fn the_loss_falls_and_the_balls_are_found() {
         let folder = tempfile::tempdir().unwrap();
         let schedule = Schedule { epochs: 3, crop_epochs: 0, updates: 10, rate: 1e-2, ..config(3).schedule };
-        let history = run(&Config { schedule, ..config(3) }, folder.path(), 2).history;
+        let history = run(&Config { schedule, threshold: Some(0.5), ..config(3) }, folder.path(), 2).history;
         assert!(history[2].loss < 0.7 * history[0].loss, "{history:?}");
         assert!(history[2].held_out_loss < 0.95 * history[0].held_out_loss, "{history:?}");
         assert!(history[2].held_out_dice > 0.6, "{history:?}");
         let weights = Weights::open(folder.path().join("weights.safetensors")).unwrap();
-        assert_eq!(weights.metadata().hu_range, Some([-20.0, 120.0]));
+        assert_eq!((weights.metadata().hu_range, weights.metadata().threshold), (Some([-20.0, 120.0]), Some(0.5)));
         assert!(weights.metadata().others["training"].contains("warm_up = 2"));
     }
 
