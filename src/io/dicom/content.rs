@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn numbers_are_exact() {
-        for (value, binary) in [(0.0, false), (12.5, false), (1.0 / 3.0, true), (1234.567_890_123_456_7, true)] {
+        for (value, binary) in [(0.0, false), (12.5, false), (1.0 / 3.0, true), (1_234.567_890_123_456_7, true)] {
             let number = measured(["118565006", "SCT", "Volume"], value, ["mL", "UCUM", "mL"]);
             let measured = &number.element(tags::MEASURED_VALUE_SEQUENCE).unwrap().items().unwrap()[0];
             let digits = measured.element(tags::NUMERIC_VALUE).unwrap().to_str().unwrap().into_owned();
