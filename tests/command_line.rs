@@ -260,6 +260,9 @@ fn a_dicom_folder_is_segmented_and_converted() {
     let third = ichor(&arguments);
     assert!(!String::from_utf8_lossy(&third.stdout).contains("there already"), "{}", said(&third));
     assert!(std::fs::read(&structured).unwrap() == before);
+    // Another mask does not keep the report of this one.
+    let other = ichor(&["segment", text(&series), "-o", text(&out), "--weights", text(&weights), "--threshold", "0.9"]);
+    assert!(other.status.success() && !structured.exists(), "{}", said(&other));
 
     let converted = ichor(&["convert", text(&series), "-o", text(&path("scan.nii.gz"))]);
     assert!(converted.status.success(), "{}", said(&converted));

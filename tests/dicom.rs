@@ -428,6 +428,17 @@ fn every_transfer_syntax_gives_the_same_pixels() {
     }
 }
 
+/// A disk of the greatest stored value on the least one: what lossy compression adds to either must not come out at the other end.
+#[test]
+fn lossy_samples_stay_in_their_range() {
+    let slices = dicom::read_bytes(&std::fs::read(corpus("jpeg_2000_lossy")).unwrap()).unwrap();
+    let expected = (0..32).rev().flat_map(|row| (0..40).map(move |column| (row - 16i32).pow(2) + (column - 20i32).pow(2) < 60));
+    for (hu, disk) in slices[0].iter().zip(expected) {
+        let expected = if disk { 3071.0 } else { -1024.0 };
+        assert!((-1024.0..=3071.0).contains(hu) && (hu - expected).abs() < 400.0, "{hu} for {expected}");
+    }
+}
+
 #[test]
 fn frames_of_an_enhanced_file_are_sorted_by_their_own_positions() {
     let scan = read(&corpus("enhanced"));

@@ -275,8 +275,9 @@ fn finish(
     result.seconds.insert("reading".into(), reading);
 
     let start = Instant::now();
-    // A kill between two outputs must not leave the report of others beside them.
+    // A kill between two outputs must not leave the report of others beside them, nor this run a structured report of another mask.
     remove(&settings.report(&job.name))?;
+    remove(&settings.structured_report(&job.name))?;
     write_extras(job, settings, &result, &header)?;
     write_mask(&settings.mask(&job.name), &result.mask, &header)?;
     let mut report = report(job, settings, weights, inference, &result);

@@ -23,9 +23,6 @@ pub struct Choices {
     pub template_sha256: String,
     /// The outputs besides mask, picture and report.
     pub saved: Vec<Extra>,
-    /// Whether a DICOM scan got a structured report.
-    #[serde(default)]
-    pub dicom_report: bool,
 }
 
 impl Choices {
@@ -44,7 +41,6 @@ impl Choices {
             interpolation: settings.options.interpolation,
             template_sha256: settings.template.sha256(),
             saved: settings.extras.clone(),
-            dicom_report: job.study.is_some() && settings.dicom_report,
         }
     }
 }
@@ -72,7 +68,7 @@ pub fn find(job: &Job, settings: &Settings, weights: &Weights, report: &Path, ou
     let now = Choices::of(job, settings);
     let Some(made) = &report.choices else { return Earlier::Different("options that its report does not tell".into()) };
     // A file that is there and that the report does not list is of an earlier result.
-    if !now.saved.iter().all(|extra| made.saved.contains(extra)) || (now.dicom_report && !made.dicom_report) {
+    if !now.saved.iter().all(|extra| made.saved.contains(extra)) {
         return Earlier::Incomplete;
     }
     let different = differences(&report, made, &now, job, settings, weights);

@@ -265,7 +265,17 @@ mod tests {
         let matrix = [[1.2, 0.0, 0.0], [0.0, 1.2, 0.0], [0.0, 0.0, 3.0]];
         let fine = Grid { shape: [142, 167, 54], affine: Affine::new(matrix, [-84.6, -99.4, -80.2]) };
         let sheet = |p: [f64; 3]| brain(p) && ellipsoid(p, BRAIN.map(|a| a - 2.4)) > 1.0 && p[0] > 30.0 && p[2].abs() < 30.0;
-        let found = find(&scan(&fine, |p| if sheet(p) { 60.0 } else { tissue(p) }), Method::Skull).mask;
+        let head = |p: [f64; 3]| if sheet(p) { 60.0 } else { tissue(p) };
+        let found = find(&scan(&fine, head), Method::Skull).mask;
+        // The same head with its first two axes exchanged, one of them backward.
+        let [ni, nj, nk] = fine.shape;
+        let turn = Affine::new([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], [ni as f64 - 1.0, 0.0, 0.0]);
+        let turned = find(&scan(&Grid { shape: [nj, ni, nk], affine: fine.affine.after(&turn) }, head), Method::Skull).mask;
+        let voxels = (0..nk).flat_map(|k| (0..nj).flat_map(move |j| (0..ni).map(move |i| [i, j, k])));
+        assert!(
+            voxels.into_iter().all(|[i, j, k]| found.at([i, j, k]) == turned.at([j, ni - 1 - i, k])),
+            "another way to lie, another mask"
+        );
         let blood = places(&fine).zip(found.voxels()).filter(|(p, _)| sheet(*p));
         let (kept, all) = blood.fold((0, 0), |(kept, all), (_, v)| (kept + usize::from(*v), all + 1));
         assert!(kept as f64 > 0.9 * f64::from(all), "{kept} of {all} voxels");
