@@ -12,10 +12,11 @@ use std::process::Command;
 use support::raw_dicom::{RawSeries, field_of};
 use support::raw_nifti::{self, Codes};
 
-/// What a user does, and what is then on the page, as one JSON object.
+/// What a user does, and what is then on the page, as one JSON object. The browser prints the page once it is loaded, which it is not before the picture that the
+/// first part adds is: nothing waits for a clock.
 const DRIVER: &str = r##"
 <script>
-addEventListener("load", async () => {
+{
   const names = () => [...document.querySelectorAll("#rows .name")].map((cell) => cell.textContent);
   const seen = { title: document.getElementById("title").textContent, first: names() };
   const head = (text) => [...document.querySelectorAll("#head button")].find((button) => button.textContent === text);
@@ -41,22 +42,9 @@ addEventListener("load", async () => {
   // The picture that is shown: pixels of the outline in the panel, left and right of its middle.
   const shown = box.style.backgroundImage.slice(5, -2);
   seen.embedded = shown.startsWith("data:image/png");
-  const image = new Image();
+  const image = document.createElement("img");
   image.src = shown;
-  await image.decode();
-  const layout = scans.find((scan) => scan.name === seen.filtered[0]).layout;
-  seen.size = image.naturalWidth === layout.size[0] && image.naturalHeight === layout.size[1];
-  const canvas = document.createElement("canvas");
-  const [width, height] = layout.panel;
-  Object.assign(canvas, { width, height });
-  const pen = canvas.getContext("2d");
-  const [x, y] = [layout.key % layout.columns * width, layout.top + Math.floor(layout.key / layout.columns) * height];
-  pen.drawImage(image, -x, -y);
-  const pixels = pen.getImageData(0, 0, width, height).data;
-  seen.left = seen.right = 0;
-  for (let n = 0; n < width * height; n++) {
-    if (pixels[4 * n] === 255 && pixels[4 * n + 1] === 48) seen[n % width < width / 2 ? "left" : "right"]++;
-  }
+  document.body.append(image);
   // A DICOM series is found by its description, and its segmentation object is linked to.
   dialog.close();
   filter.value = "soft";
@@ -65,8 +53,23 @@ addEventListener("load", async () => {
   document.querySelector("#rows tr").click();
   seen.dicomLinks = dialogLinks();
   seen.sentences = dialog.textContent;
-  document.body.replaceChildren(Object.assign(document.createElement("pre"), { id: "seen", textContent: JSON.stringify(seen) }));
-});
+  addEventListener("load", () => {
+    const layout = scans.find((scan) => scan.name === seen.filtered[0]).layout;
+    seen.size = image.naturalWidth === layout.size[0] && image.naturalHeight === layout.size[1];
+    const canvas = document.createElement("canvas");
+    const [width, height] = layout.panel;
+    Object.assign(canvas, { width, height });
+    const pen = canvas.getContext("2d");
+    const [x, y] = [layout.key % layout.columns * width, layout.top + Math.floor(layout.key / layout.columns) * height];
+    pen.drawImage(image, -x, -y);
+    const pixels = pen.getImageData(0, 0, width, height).data;
+    seen.left = seen.right = 0;
+    for (let n = 0; n < width * height; n++) {
+      if (pixels[4 * n] === 255 && pixels[4 * n + 1] === 48) seen[n % width < width / 2 ? "left" : "right"]++;
+    }
+    document.body.replaceChildren(Object.assign(document.createElement("pre"), { id: "seen", textContent: JSON.stringify(seen) }));
+  });
+}
 </script>
 "##;
 
@@ -117,14 +120,7 @@ fn the_page_of_a_batch_works_in_a_browser() {
     let driven = out.join("driven.html");
     std::fs::write(&driven, page.replace("</body>", &format!("{DRIVER}</body>"))).unwrap();
     let dump = Command::new(browser)
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--virtual-time-budget=20000",
-            "--dump-dom",
-        ])
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--dump-dom"])
         .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
         .arg(format!("file://{}", driven.display()))
         .output()
