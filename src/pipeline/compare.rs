@@ -2,6 +2,7 @@
 
 use crate::io::nifti;
 use crate::pipeline::report::{RESEARCH_USE_ONLY, Report};
+use crate::pipeline::resume::Choices;
 use crate::{Error, Result};
 use serde::Serialize;
 use std::fs;
@@ -21,7 +22,7 @@ pub struct TimePoint {
     pub volume_ml: f64,
     /// Name and SHA-256 of the weights; absent for a mask.
     pub weights: Option<[String; 2]>,
-    /// Threshold and what was done to the mask, in words; absent for a mask.
+    /// Threshold, what was done to the mask, and the other options that change a result, in words; absent for a mask.
     pub method: Option<String>,
     /// The warnings of the report.
     pub warnings: Vec<String>,
@@ -60,7 +61,7 @@ impl TimePoint {
             return Ok(TimePoint {
                 file,
                 volume_ml: report.volume_ml,
-                method: Some(format!("threshold {}, {:?}", report.threshold, report.postprocessing)),
+                method: Some(method(&report)),
                 weights: Some([report.weights.name, report.weights.sha256]),
                 warnings: report.warnings.into_iter().map(|warning| warning.text).collect(),
             });
@@ -78,6 +79,17 @@ impl TimePoint {
     }
 }
 
+/// What two results must have in common so that a change is not that of an option.
+fn method(report: &Report) -> String {
+    let choices = report.choices.as_ref().map_or_else(String::new, |choices| {
+        // Each scan has a mask of its own.
+        let brain = choices.brain.split_once(' ').map_or(choices.brain.as_str(), |(kind, _)| kind);
+        let Choices { outside_brain, interpolation, template_sha256, .. } = choices;
+        format!(", brain by {brain}, blood outside of it {outside_brain}, {interpolation:?}, template {template_sha256}")
+    });
+    format!("threshold {}, {:?}{choices}", report.threshold, report.postprocessing)
+}
+
 /// Compares an earlier time point with a later one.
 pub fn compare(earlier: TimePoint, later: TimePoint) -> Comparison {
     let change_ml = later.volume_ml - earlier.volume_ml;
@@ -89,7 +101,7 @@ pub fn compare(earlier: TimePoint, later: TimePoint) -> Comparison {
         if earlier.weights != later.weights {
             warnings.push("the two were made with different weights: a change may be theirs".to_string());
         } else if earlier.method != later.method {
-            warnings.push("the two were made with another threshold or post-processing: a change may be theirs".to_string());
+            warnings.push("the two were made with another threshold or other options: a change may be theirs".to_string());
         }
     }
     for point in [&earlier, &later] {
@@ -110,6 +122,7 @@ mod tests {
     use super::*;
     use crate::pipeline::batch::write_mask;
     use crate::pipeline::report::NumberedWarning;
+    use crate::pipeline::segment::Interpolation;
     use crate::volume::testing::mask;
 
     fn point(volume_ml: f64) -> TimePoint {
@@ -169,6 +182,20 @@ mod tests {
         assert!(compare(read(&first), read(&other)).warnings[0].contains("different weights"));
         let other = Report { threshold: 0.4, ..first.clone() };
         assert!(compare(read(&first), read(&other)).warnings[0].contains("another threshold"));
+        let choices = |brain: &str| {
+            let choices = Choices {
+                input: "a.nii".into(),
+                brain: brain.into(),
+                outside_brain: false,
+                interpolation: Interpolation::Linear,
+                template_sha256: "1".into(),
+                saved: Vec::new(),
+            };
+            Report { choices: Some(choices), ..first.clone() }
+        };
+        let warnings = |a: &str, b: &str| compare(read(&choices(a)), read(&choices(b))).warnings;
+        assert!(warnings("skull", "bet")[0].contains("other options"));
+        assert!(warnings("mask a.nii", "mask b.nii").is_empty(), "each scan has a mask of its own");
         let warned = Report { warnings: vec![NumberedWarning { number: 1, text: "small".into() }], ..first.clone() };
         assert!(compare(read(&first), read(&warned)).warnings[0].contains("small"));
     }

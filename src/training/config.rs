@@ -84,6 +84,14 @@ pub struct Samples {
     pub glow: f64,
     /// The most HU that this adds at the surface.
     pub glow_hu: f64,
+    /// Probability that bleeds are painted into a sample for a network in 3D, others each time it is seen.
+    pub painted: f64,
+    /// Probability that calcifications are.
+    pub calcified: f64,
+    /// The contrast of what is no blood is multiplied with a factor between 1 / (1 + this) and 1 + this.
+    pub contrast: f64,
+    /// The most noise that is added, as its deviation in HU; up to as much comes of each of three widths: of a voxel, of some, of an eighth of the brain.
+    pub noise_hu: f64,
     /// Side of the crops that a training begins with, around bleeds as a rule, in voxels.
     pub crop: usize,
     /// Share of crops around a voxel of a bleed, where there is one; the others are around any voxel of the brain. The same for the slices of a 2D network,
@@ -207,6 +215,10 @@ impl Default for Samples {
             bone_rim: 0.5,
             glow: 0.5,
             glow_hu: 20.0,
+            painted: 0.5,
+            calcified: 0.3,
+            contrast: 0.5,
+            noise_hu: 4.0,
             crop: 64,
             crop_bleed: 0.75,
             patch: 0,
@@ -294,6 +306,8 @@ impl Config {
             s.without_rim,
             s.bone_rim,
             s.glow,
+            s.painted,
+            s.calcified,
             s.crop_bleed,
             self.dropout.rate,
             f64::from(self.data.without_bleed),
@@ -301,11 +315,15 @@ impl Config {
         ];
         need(
             shares.iter().all(|share| (0.0..=1.0).contains(share)),
-            "samples.flip, .elastic, .without_rim, .bone_rim, .glow, .crop_bleed, dropout.rate, data.without_bleed and .hard must lie between 0 and 1",
+            "samples.flip, .elastic, .without_rim, .bone_rim, .glow, .painted, .calcified, .crop_bleed, dropout.rate, data.without_bleed and .hard must lie between 0 and 1",
         )?;
         need(self.dropout.rate < 1.0, "dropout.rate must be below 1")?;
         need(s.elastic_spacing > 0 && s.rim_voxels > 0, "samples.elastic_spacing and .rim_voxels must be at least 1")?;
-        need((0.0..=1000.0).contains(&s.glow_hu), "samples.glow_hu must lie between 0 and 1000")?;
+        need(
+            [s.glow_hu, s.noise_hu].iter().all(|hu| (0.0..=1000.0).contains(hu)),
+            "samples.glow_hu and .noise_hu must lie between 0 and 1000",
+        )?;
+        need((0.0..=10.0).contains(&s.contrast), "samples.contrast must lie between 0 and 10")?;
         let multiple = self.network.multiple();
         let fits = |sides: [usize; 3]| (0..3).all(|axis| sides[axis] > 0 && sides[axis].is_multiple_of(multiple[axis]));
         need(fits([s.crop; 3]), &format!("samples.crop must be a multiple of {multiple:?}, as the network needs"))?;

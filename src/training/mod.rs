@@ -7,15 +7,18 @@
 
 #![allow(clippy::needless_range_loop, reason = "kernels index several arrays of registers by one counter with a constant bound")]
 
+mod augment;
 mod checkpoint;
 pub mod config;
 mod conv;
 mod curves;
+mod field;
 mod head;
 mod input;
 mod kernels;
 mod network;
 mod optimiser;
+mod paint;
 mod pairs;
 mod parameters;
 mod phantoms;

@@ -95,12 +95,12 @@ impl Parameters {
     /// What the learning rate is multiplied with for each value: kernels that sum over many inputs learn slower.
     ///
     /// Adam moves all weights of a kernel by about the same amount. Where they are moved the same way, the sum over `n` inputs moves by `n` times as much, and
-    /// a block that applies one kernel several times grows by a power of that. So a kernel's rate falls with its fan-in (Yang et al. 2021, "Tensor Programs V", table 3),
-    /// from 500 on.
+    /// a block that applies one kernel several times grows by a power of that; where they are moved without regard to each other, by the root of `n`. A kernel's
+    /// rate falls with the root of its fan-in, from 500 on: falling with the fan-in itself (Yang et al. 2021, "Tensor Programs V", table 3) it learned slower.
     pub fn rates(description: &Description) -> Parameters {
         let mut rates = Parameters::zeros(description);
         for spec in description.tensors() {
-            let rate = (FULL_RATE_FAN_IN / fan_in(&spec) as f32).min(1.0);
+            let rate = (FULL_RATE_FAN_IN / fan_in(&spec) as f32).min(1.0).sqrt();
             rates.tensor_mut(&spec.name).fill(rate);
         }
         rates
@@ -194,6 +194,9 @@ mod tests {
         let rate = |name: &str| rates.tensor(name)[0];
         assert_eq!((rate("input_layer/convolution/kernel"), rate("up_1/convolution/bias")), (1.0, 1.0));
         // 125 taps of 32 and of 256 channels.
-        assert_eq!((rate("up_1/convolution/kernel"), rate("up_4/convolution/kernel")), (500.0 / 4000.0, 500.0 / 32000.0));
+        assert_eq!(
+            (rate("up_1/convolution/kernel"), rate("up_4/convolution/kernel")),
+            ((500.0f32 / 4000.0).sqrt(), (500.0f32 / 32000.0).sqrt())
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! The training itself: epochs of updates, each followed by a look at the held-out samples and a checkpoint.
 
+use super::augment::{self, Crop, Prepared};
 use super::checkpoint;
 use super::config::Config;
 use super::curves;
@@ -8,7 +9,7 @@ use super::network::{Example, Layers, Network};
 use super::optimiser::State;
 use super::parameters::Parameters;
 use super::random::{Random, mix};
-use super::sample::{self, Crop, Sample, Source};
+use super::sample::{Sample, Source};
 use crate::cpu::Instructions;
 use crate::device::Device;
 use crate::inference::Inference;
@@ -25,7 +26,7 @@ use std::time::Instant;
 /// the usual rate. A power of 2, and folded into the exported weights without rounding: those take HU.
 const SCALE: f32 = 1.0 / 128.0;
 /// Updates for which the same samples give crops: making a sample takes longer than training on a crop of it.
-const CROPS_PER_SAMPLE: usize = 4;
+const CROPS_PER_SAMPLE: usize = 8;
 /// Thresholds of the probability among which the best for the held-out samples is taken.
 const THRESHOLDS: [f32; 13] = [0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8];
 
@@ -163,8 +164,8 @@ struct Trainer<'a> {
     shape: [usize; 3],
     /// Buffers for each grid that is trained on.
     networks: BTreeMap<[usize; 3], Network>,
-    /// The samples of the last update.
-    samples: BTreeMap<usize, Sample>,
+    /// The samples of the last update, by their index.
+    samples: BTreeMap<usize, Prepared>,
     instructions: Instructions,
     pack_seconds: f64,
 }
@@ -225,10 +226,10 @@ impl Trainer<'_> {
         let mut finite = 0;
         for update in 0..updates {
             let group = update / uses;
-            let numbers: Vec<usize> = (0..batch).map(|b| self.number(first + group * batch + b)).collect();
-            self.fetch(&numbers)?;
+            let indices: Vec<usize> = (0..batch).map(|b| first + group * batch + b).collect();
+            self.fetch(&indices)?;
             row.rate = schedule.rate_at(done + update, total);
-            let (loss, norm) = self.update(&numbers, view, (done + update) as u64, row.rate)?;
+            let (loss, norm) = self.update(&indices, view, (done + update) as u64, row.rate)?;
             row.loss += loss / updates as f64;
             if norm.is_finite() {
                 row.gradient += norm;
@@ -244,13 +245,15 @@ impl Trainer<'_> {
     }
 
     /// Has the samples of an update in memory, and no others.
-    fn fetch(&mut self, numbers: &[usize]) -> Result<()> {
-        self.samples.retain(|number, _| numbers.contains(number));
-        for &number in numbers {
-            if !self.samples.contains_key(&number) {
+    fn fetch(&mut self, indices: &[usize]) -> Result<()> {
+        self.samples.retain(|index, _| indices.contains(index));
+        for &index in indices {
+            if !self.samples.contains_key(&index) {
+                let number = self.number(index);
                 let sample = self.source.sample(number)?;
                 self.check(number, &sample)?;
-                self.samples.insert(number, sample);
+                let mut random = Random::new(self.config.seed).derive(4).derive(index as u64);
+                self.samples.insert(index, Prepared::painted(sample, &self.config.samples, &mut random));
             }
         }
         Ok(())
@@ -269,22 +272,23 @@ impl Trainer<'_> {
     }
 
     /// One update from some samples: the mean loss and the gradient's norm.
-    fn update(&mut self, numbers: &[usize], view: View, number: u64, rate: f64) -> Result<(f64, f64)> {
+    fn update(&mut self, indices: &[usize], view: View, number: u64, rate: f64) -> Result<(f64, f64)> {
         let config = self.config;
         let start = Instant::now();
         let layers = Layers::new(&config.network, &self.state.weights, self.instructions)?;
         self.pack_seconds += start.elapsed().as_secs_f64();
         let mut gradient = Parameters::zeros(&config.network);
         let mut mean = 0.0;
-        for (place, sample) in numbers.iter().enumerate() {
-            let sample = &self.samples[sample];
+        for (place, index) in indices.iter().enumerate() {
+            let prepared = &self.samples[index];
+            let sample = prepared.sample();
             let mut random = Random::new(config.seed).derive(2).derive(number).derive(place as u64);
             let region = match view {
                 View::Cube(side) => Crop::cube(sample, side, config.samples.crop_bleed, &mut random),
                 View::Slice => Crop::slice(sample, config.samples.crop_bleed, &mut random),
                 View::Whole => Crop::whole(sample),
             };
-            let mut seen = sample::augmented(sample, region, &config.samples, &mut random);
+            let mut seen = augment::augmented(prepared, region, &config.samples, &mut random);
             seen.hu.iter_mut().for_each(|hu| *hu *= SCALE);
             let network = match self.networks.entry(seen.shape) {
                 std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
@@ -305,9 +309,9 @@ impl Trainer<'_> {
             let example = Example { input: &seen.hu, label: &seen.label, mask: &seen.mask };
             let loss = Loss::from(config.loss);
             mean +=
-                network.gradient(&layers, &self.state.weights, example, &loss, dropout, &mut gradient)? / numbers.len() as f64;
+                network.gradient(&layers, &self.state.weights, example, &loss, dropout, &mut gradient)? / indices.len() as f64;
         }
-        gradient.values_mut().iter_mut().for_each(|value| *value /= numbers.len() as f32);
+        gradient.values_mut().iter_mut().for_each(|value| *value /= indices.len() as f32);
         Ok((mean, self.state.update(&gradient, rate, &self.rates, &config.optimiser)))
     }
 
@@ -326,8 +330,11 @@ impl Trainer<'_> {
             // Every other one as training sees it, the same in each epoch: of brains without a bright rim alone, too low a threshold would be chosen.
             let mut random = Random::new(config.seed).derive(3).derive(number as u64);
             let seen = match number % 2 {
-                0 => sample::plain(&sample, &config.samples),
-                _ => sample::augmented(&sample, Crop::whole(&sample), &config.samples, &mut random),
+                0 => augment::plain(&sample, &config.samples),
+                _ => {
+                    let whole = Crop::whole(&sample);
+                    augment::augmented(&Prepared::new(sample.clone()), whole, &config.samples, &mut random)
+                }
             };
             let [d, h, w] = seen.shape;
             let view = ArrayView3::from_shape((d, h, w), &seen.hu).expect("a sample has a value for each voxel");
@@ -486,7 +493,7 @@ mod tests {
             instructions,
             pack_seconds: 0.0,
         };
-        let seen = sample::plain(&SOURCE.sample(0).unwrap(), &config.samples);
+        let seen = augment::plain(&SOURCE.sample(0).unwrap(), &config.samples);
         let weights = trainer.export(Some(0.5)).unwrap();
         let view = ArrayView3::from_shape((32, 32, 32), &seen.hu).unwrap();
         let exported = Inference::new(&weights, Device::Cpu, 2).logits(view, None).unwrap();
