@@ -148,8 +148,8 @@ impl Noise {
     }
 }
 
-/// HU about which contrasts are changed: about the mean of grey and white matter.
-const TISSUE_HU: f32 = 33.0;
+/// About the mean of grey and white matter: HU about which contrasts are changed.
+pub const TISSUE_HU: f32 = 33.0;
 
 /// A sample in memory, with what all that is seen of it has in common.
 pub struct Prepared {

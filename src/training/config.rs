@@ -90,7 +90,7 @@ pub struct Samples {
     pub calcified: f64,
     /// The contrast of what is no blood is multiplied with a factor between 1 / (1 + this) and 1 + this.
     pub contrast: f64,
-    /// The most noise that is added, as its deviation in HU; up to as much comes of each of three widths: of a voxel, of some, of an eighth of the brain.
+    /// The most noise that is added, as its deviation in HU; up to as much comes of each of three widths: of a voxel, of a few, of large parts of the brain.
     pub noise_hu: f64,
     /// Side of the crops that a training begins with, around bleeds as a rule, in voxels.
     pub crop: usize,

@@ -1,6 +1,7 @@
 //! Bleeds and calcifications that are painted into a sample, others at each time it is seen: a generated head has one bleed or a few, and making one takes longer
 //! than an update of the weights.
 
+use super::augment::TISSUE_HU;
 use super::config::Samples;
 use super::field::Field;
 use super::random::Random;
@@ -19,8 +20,6 @@ const LAYER_THICKNESS: [f64; 2] = [1.5, 8.0];
 const BLOOD_HU: [f64; 2] = [44.0, 82.0];
 /// How much of the contrast of the tissue that it lies in is seen through it, as its noise.
 const SHINE: f32 = 0.4;
-/// HU that most tissue has, about which it shines through.
-const TISSUE_HU: f32 = 33.0;
 /// Share of the bodies with oedema, the least and the greatest width of it in radii, and of what it takes off in HU.
 const OEDEMA: f64 = 0.4;
 const OEDEMA_WIDTH: [f64; 2] = [0.2, 0.7];
@@ -214,6 +213,14 @@ mod tests {
             let at_surface = (0..seen.label.len()).filter(|&v| seen.label[v] && depths[v] == 1.0).count();
             assert!(at_surface > 10, "{at_surface}");
         }
+    }
+
+    #[test]
+    fn from_the_middle_of_the_grid_no_way_leads_out_and_the_search_ends() {
+        let mut sample = brain();
+        let (depths, middle) = (depths(&sample), sample.voxel([24, 28, 24]));
+        layer(&mut sample, &depths, middle, &mut Random::new(1));
+        assert!(sample.mask.iter().zip(&sample.label).all(|(&inside, &label)| inside || !label));
     }
 
     #[test]

@@ -200,7 +200,8 @@ fn jpeg_2000(bytes: &[u8], layout: &Layout) -> Result<Vec<i64>, DicomError> {
     if component.samples().len() != layout.len() {
         return Err(DicomError::Pixels("JPEG 2000 with a part of the picture alone".into()));
     }
-    // Lossy samples may lie beyond the range, and would come out at its other end. The decoder shifts all of them as if they were unsigned. The codestream knows the sign; the attributes decide all the same, as for every other compression.
+    // Lossy samples may lie beyond the range, and would come out at its other end. The decoder shifts all of them as if they were unsigned; the codestream
+    // knows the sign. The attributes decide all the same, as for every other compression.
     let shift = if header.signed { 1 << (header.bits - 1) } else { 0 };
     let most = ((1u32 << header.bits) - 1) as f32;
     let whole = |sample: f32| sample.round().clamp(0.0, most) as i32;
