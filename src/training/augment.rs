@@ -87,6 +87,8 @@ struct Rim {
     bone: Option<(Field, [f32; 2])>,
     /// HU at the surface, and the voxels over which it falls to a third.
     glow: Option<[f32; 2]>,
+    /// HU at the lowest voxel, its slice, and the slices over which it falls to nothing.
+    base: Option<[f32; 3]>,
 }
 
 /// Voxels between the points at which the thickness of bone is drawn, and the thickness's deviation in voxels.
@@ -97,17 +99,24 @@ const BONE_ALL_OVER: f64 = 0.5;
 /// Mean and deviation of what the outermost voxels get, HU, and the least.
 const BONE_HU: [f32; 3] = [70.0, 50.0, 15.0];
 /// Least and most voxels over which the glow falls to a third.
-const GLOW_VOXELS: [f64; 2] = [1.5, 6.0];
+const GLOW_VOXELS: [f64; 2] = [1.5, 10.0];
+/// Least and most slices over which the brightness of the skull base falls to nothing.
+const BASE_SLICES: [f64; 2] = [8.0, 28.0];
 
 impl Rim {
-    fn draw(shape: [usize; 3], options: &Samples, random: &mut Random) -> Rim {
+    fn draw(sample: &Sample, options: &Samples, random: &mut Random) -> Rim {
+        let shape = sample.shape;
         let bone = (random.uniform() < options.bone_rim).then(|| {
             let all_over = [0; 2].map(|_| (BONE_ALL_OVER * random.normal()) as f32);
             (Field::draw(shape, BONE_SPACING, 1.0, random), all_over)
         });
         let glow = (random.uniform() < options.glow)
             .then(|| [random.range(0.0, options.glow_hu), random.range(GLOW_VOXELS[0], GLOW_VOXELS[1])].map(|x| x as f32));
-        Rim { bone, glow }
+        let base = (!sample.planar && random.uniform() < options.base).then(|| {
+            let lowest = (0..shape[2]).find(|&k| sample.mask.iter().skip(k).step_by(shape[2]).any(|&inside| inside)).unwrap_or(0);
+            [random.range(0.0, options.base_hu) as f32, lowest as f32, random.range(BASE_SLICES[0], BASE_SLICES[1]) as f32]
+        });
+        Rim { bone, glow, base }
     }
 
     /// HU that a voxel of the brain gets, so many voxels from the surface.
@@ -119,7 +128,12 @@ impl Rim {
             let [mean, deviation, least] = BONE_HU;
             if thickness > 0.0 { share.max(0.0) * (mean + deviation * (brightness + all_over[1])).max(least) } else { 0.0 }
         });
-        bone + self.glow.map_or(0.0, |[hu, voxels]| hu * (-(depth - 1.0) / voxels).exp())
+        // Bone and fluid lie around the brainstem: what is bright there is its inside.
+        let base = self.base.map_or(0.0, |[hu, lowest, slices]| {
+            let share = 1.0 - (at[2] as f32 - lowest) / slices;
+            hu * share.max(0.0) * (1.0 - (-0.5 * depth).exp())
+        });
+        bone + base + self.glow.map_or(0.0, |[hu, voxels]| hu * (-(depth - 1.0) / voxels).exp())
     }
 }
 
@@ -192,7 +206,7 @@ pub fn augmented(prepared: &Prepared, crop: Crop, options: &Samples, random: &mu
     let offset = (options.hu_offset * random.normal()) as f32;
     let scale = (1.0 + options.hu_scale * random.normal()) as f32;
     let left_out = if random.uniform() < options.without_rim { 1 + random.below(options.rim_voxels) } else { 0 } as f32;
-    let rim = Rim::draw(sample.shape, options, random);
+    let rim = Rim::draw(sample, options, random);
     let contrast = (1.0 + options.contrast).powf(random.range(-1.0, 1.0)) as f32;
     let noise = (options.noise_hu > 0.0).then(|| Noise::draw(sample.shape, options.noise_hu, random));
     // The axes of i, which is left to right, and j.
@@ -261,6 +275,7 @@ mod tests {
             without_rim: 0.0,
             bone_rim: 0.0,
             glow: 0.0,
+            base: 0.0,
             contrast: 0.0,
             noise_hu: 0.0,
             ..Samples::default()
