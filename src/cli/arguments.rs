@@ -343,6 +343,9 @@ pub struct Train {
     /// The options (TOML); the built-in ones if not given
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Weights to begin with, a file or `built-in`; those of the options, else random ones, if not given
+    #[arg(long, value_name = "WEIGHTS")]
+    pub from: Option<String>,
     /// Folder for weights, curves and checkpoint; a training that was stopped goes on there
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,

@@ -85,24 +85,21 @@ pub fn depths(sample: &Sample) -> Vec<f32> {
 struct Rim {
     /// Thickness and brightness of bone at each place, about those of the whole surface.
     bone: Option<(Field, [f32; 2])>,
-    /// Its share at each place, HU at the surface, and the voxels over which it falls to a third.
-    glow: Option<(Field, [f32; 2])>,
+    /// HU at the surface, and the voxels over which it falls to a third.
+    glow: Option<[f32; 2]>,
     /// HU at the lowest voxel, its slice, and the slices over which it falls to nothing.
     base: Option<[f32; 3]>,
 }
 
-/// Voxels between the points at which the thickness of bone is drawn, and the thickness's deviation in voxels. Much more of it would look like subdural blood, and
-/// teach that such layers are none.
+/// Voxels between the points at which the thickness of bone is drawn, and the thickness's deviation in voxels.
 const BONE_SPACING: usize = 12;
-const BONE_VOXELS: f32 = 1.2;
+const BONE_VOXELS: f32 = 3.0;
 /// Deviation of the thickness from sample to sample, in those of one sample.
 const BONE_ALL_OVER: f64 = 0.5;
 /// Mean and deviation of what the outermost voxels get, HU, and the least.
-const BONE_HU: [f32; 3] = [45.0, 30.0, 10.0];
-/// Least and most voxels over which the glow falls to a third, those between the points at which its share of the drawn HU is drawn, and the share's deviation.
-const GLOW_VOXELS: [f64; 2] = [2.0, 10.0];
-const GLOW_SPACING: usize = 24;
-const GLOW_UNEVEN: f64 = 0.4;
+const BONE_HU: [f32; 3] = [70.0, 50.0, 15.0];
+/// Least and most voxels over which the glow falls to a third.
+const GLOW_VOXELS: [f64; 2] = [1.5, 10.0];
 /// Least and most slices over which the brightness of the skull base falls to nothing.
 const BASE_SLICES: [f64; 2] = [8.0, 28.0];
 
@@ -113,10 +110,8 @@ impl Rim {
             let all_over = [0; 2].map(|_| (BONE_ALL_OVER * random.normal()) as f32);
             (Field::draw(shape, BONE_SPACING, 1.0, random), all_over)
         });
-        let glow = (random.uniform() < options.glow).then(|| {
-            let drawn = [random.range(0.0, options.glow_hu), random.range(GLOW_VOXELS[0], GLOW_VOXELS[1])];
-            (Field::draw(shape, GLOW_SPACING, GLOW_UNEVEN, random), drawn.map(|x| x as f32))
-        });
+        let glow = (random.uniform() < options.glow)
+            .then(|| [random.range(0.0, options.glow_hu), random.range(GLOW_VOXELS[0], GLOW_VOXELS[1])].map(|x| x as f32));
         let base = (!sample.planar && random.uniform() < options.base).then(|| {
             let lowest = (0..shape[2]).find(|&k| sample.mask.iter().skip(k).step_by(shape[2]).any(|&inside| inside)).unwrap_or(0);
             [random.range(0.0, options.base_hu) as f32, lowest as f32, random.range(BASE_SLICES[0], BASE_SLICES[1]) as f32]
@@ -138,11 +133,7 @@ impl Rim {
             let share = 1.0 - (at[2] as f32 - lowest) / slices;
             hu * share.max(0.0) * (1.0 - (-0.5 * depth).exp())
         });
-        let glow = self
-            .glow
-            .as_ref()
-            .map_or(0.0, |(share, [hu, voxels])| hu * (1.0 + share.at(at)[0]).max(0.0) * (-(depth - 1.0) / voxels).exp());
-        bone + base + glow
+        bone + base + self.glow.map_or(0.0, |[hu, voxels]| hu * (-(depth - 1.0) / voxels).exp())
     }
 }
 
@@ -380,7 +371,7 @@ mod tests {
             let seen = augmented(&prepared, Crop::whole(prepared.sample()), &options, &mut Random::new(seed));
             let at = |layer: usize| mean(&seen, |voxel| depth(voxel) == Some(layer));
             assert!(at(1) >= at(2) && at(2) >= at(3), "{} {} {}", at(1), at(2), at(3));
-            assert_eq!(at(9), 30.0);
+            assert!(at(9) < 32.0, "{}", at(9));
             some |= at(1) > 40.0;
             assert_eq!(seen.mask, prepared.sample().mask);
             assert!(seen.hu.iter().zip(&seen.mask).all(|(&hu, &inside)| inside == (hu != 0.0)));
@@ -401,7 +392,7 @@ mod tests {
             assert!(layers[1..].windows(2).all(|pair| pair[0] > pair[1]) && layers[9] >= 30.0, "{layers:?}");
             brightest = brightest.max(layers[1]);
         }
-        assert!((35.0..60.0).contains(&brightest), "{brightest}");
+        assert!((35.0..=50.0).contains(&brightest), "{brightest}");
     }
 
     #[test]

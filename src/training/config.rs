@@ -20,6 +20,9 @@ pub struct Config {
     /// The probability above which a voxel is hemorrhage, for the weights' file; if not given, that with the best mean Dice of the held-out samples.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f32>,
+    /// Weights to begin with, for more training on other samples: a weights file, or `built-in`. If not given, random ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// The network.
     pub network: Description,
     /// Where samples come from.
@@ -174,6 +177,7 @@ impl Default for Config {
             license: "unknown".into(),
             trained_on: "unknown".into(),
             threshold: None,
+            from: None,
             network: Description {
                 widths: vec![4, 8, 16, 32, 64],
                 up_widths: vec![64, 32, 16, 8],

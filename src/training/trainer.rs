@@ -13,6 +13,7 @@ use super::sample::{Sample, Source};
 use crate::cpu::Instructions;
 use crate::device::Device;
 use crate::inference::Inference;
+use crate::network::Description;
 use crate::reference::{Dropout, Loss};
 use crate::weights::{Metadata, Weights};
 use crate::{Error, Result};
@@ -25,6 +26,8 @@ use std::time::Instant;
 /// What is multiplied with HU before the network sees them in training. What tells blood from brain is then about 0.2, which biases reach in some hundred updates of
 /// the usual rate. A power of 2, and folded into the exported weights without rounding: those take HU.
 const SCALE: f32 = 1.0 / 128.0;
+/// The name of the built-in weights in [`Config::from`].
+const BUILT_IN: &str = "built-in";
 /// Updates for which the same samples give crops: making a sample takes longer than training on a crop of it.
 const CROPS_PER_SAMPLE: usize = 8;
 /// Thresholds of the probability among which the best for the held-out samples is taken.
@@ -96,7 +99,7 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
     let checkpoint_path = folder.join("checkpoint");
     let (state, history) = match checkpoint::read(&checkpoint_path, config)? {
         Some(found) => found,
-        None => (State::new(Parameters::initial(&config.network, config.seed)?), vec![]),
+        None => (State::new(first_weights(config)?), vec![]),
     };
     crate::io::atomic::write(folder.join("config.toml"), |file| file.write_all(config.to_toml().as_bytes()))?;
     let shape = source.sample(0)?.shape;
@@ -142,6 +145,44 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
         *seconds.entry(part).or_default() += value;
     }
     Ok(Outcome { history, early, seconds })
+}
+
+/// What a training begins with.
+fn first_weights(config: &Config) -> Result<Parameters> {
+    let Some(name) = &config.from else { return Parameters::initial(&config.network, config.seed) };
+    let weights = if name == BUILT_IN { Weights::built_in() } else { Weights::open(name)? };
+    let problem = |problem: String| Error::Training { path: name.into(), problem };
+    if *weights.description() != config.network {
+        let network = toml::to_string(weights.description()).expect("a description is numbers, lists and text");
+        return Err(problem(format!(
+            "is of another network than the options' [network]; to begin with it give there\n{network}"
+        )));
+    }
+    if weights.metadata().hu_range != Some(config.samples.hu_range) {
+        return Err(problem(match weights.metadata().hu_range {
+            Some([low, high]) => format!("takes HU from {low} to {high}: give samples.hu_range = [{low:?}, {high:?}]"),
+            None => "takes HU that are not clipped, and training clips them: it is no weights file to begin with".into(),
+        }));
+    }
+    let tensors = config.network.tensors().into_iter().map(|spec| (spec.name.clone(), weights.tensor(&spec.name).into_owned()));
+    let mut parameters = Parameters::of(&config.network, &tensors.collect());
+    scale_input(&mut parameters, &config.network, 1.0 / SCALE);
+    Ok(parameters)
+}
+
+/// Changes weights so that they give for `input` what they gave for `input * scale`.
+///
+/// A network of convolutions, PReLUs and sums whose input and biases are multiplied with a positive number gives that many times the output. So the biases are
+/// divided by it and the last kernel is multiplied with it; for a power of 2 nothing is rounded.
+fn scale_input(parameters: &mut Parameters, network: &Description, scale: f32) {
+    for spec in network.tensors() {
+        let values = parameters.tensor_mut(&spec.name);
+        if spec.name == "outblock/binary/kernel" {
+            values.iter_mut().for_each(|value| *value *= scale);
+        } else if spec.name.ends_with("/bias") && spec.name != "outblock/binary/bias" {
+            values.iter_mut().for_each(|value| *value /= scale);
+        }
+    }
 }
 
 /// What of a sample the network sees in training.
@@ -365,29 +406,21 @@ impl Trainer<'_> {
     }
 
     /// The averaged weights as a weights file has them: for HU as they are.
-    ///
-    /// A network of convolutions, PReLUs and sums whose input and biases are multiplied with a positive number gives that many times the output. So the scale
-    /// of the input is folded in by the biases and by the last kernel, exactly.
     fn export(&self, threshold: Option<f32>) -> Result<Weights> {
+        let config = self.config;
         let mut parameters = self.state.average.clone();
-        for spec in self.config.network.tensors() {
-            let values = parameters.tensor_mut(&spec.name);
-            if spec.name == "outblock/binary/kernel" {
-                values.iter_mut().for_each(|value| *value *= SCALE);
-            } else if spec.name.ends_with("/bias") && spec.name != "outblock/binary/bias" {
-                values.iter_mut().for_each(|value| *value /= SCALE);
-            }
-        }
+        scale_input(&mut parameters, &config.network, SCALE);
+        let from = config.from.as_ref().map(|name| format!(", from {name}")).unwrap_or_default();
         let metadata = Metadata {
-            origin: Some(format!("trained by ichor {}, seed {}", env!("CARGO_PKG_VERSION"), self.config.seed)),
-            license: Some(self.config.license.clone()),
-            trained_on: Some(self.config.trained_on.clone()),
+            origin: Some(format!("trained by ichor {}, seed {}{from}", env!("CARGO_PKG_VERSION"), config.seed)),
+            license: Some(config.license.clone()),
+            trained_on: Some(config.trained_on.clone()),
             threshold,
-            hu_range: Some(self.config.samples.hu_range),
-            input: self.config.input(),
-            others: BTreeMap::from([("training".to_string(), self.config.to_toml())]),
+            hu_range: Some(config.samples.hu_range),
+            input: config.input(),
+            others: BTreeMap::from([("training".to_string(), config.to_toml())]),
         };
-        Weights::from_tensors("trained", &self.config.network, &metadata, &parameters.tensors())
+        Weights::from_tensors("trained", &config.network, &metadata, &parameters.tensors())
     }
 }
 
@@ -395,7 +428,7 @@ impl Trainer<'_> {
 mod tests {
     use super::super::config::{Data, DropoutPart, Samples, Schedule};
     use super::*;
-    use crate::network::{Activation, Description};
+    use crate::network::Activation;
     use crate::training::testing::Balls;
 
     const SOURCE: Balls = Balls::CUBE;
@@ -411,7 +444,15 @@ mod tests {
                 ..Description::deepbleed()
             },
             data: Data { training: 6, held_out: 2, ..Data::default() },
-            samples: Samples { crop: 16, elastic: 0.5, without_rim: 0.0, bone_rim: 0.0, glow: 0.0, ..Samples::default() },
+            samples: Samples {
+                crop: 16,
+                elastic: 0.5,
+                without_rim: 0.0,
+                bone_rim: 0.0,
+                glow: 0.0,
+                base: 0.0,
+                ..Samples::default()
+            },
             schedule: Schedule { epochs, crop_epochs: 1, updates: 3, batch: 2, rate: 5e-3, warm_up: 2, ..Schedule::default() },
             dropout: DropoutPart { rate: 0.1, levels: 1 },
             ..Config::default()
@@ -502,6 +543,33 @@ mod tests {
         let scaled: Vec<f32> = seen.hu.iter().map(|hu| hu * SCALE).collect();
         network.forward(&layers, &trainer.state.average, &scaled, None);
         crate::training::testing::assert_close(network.logits(), exported.as_slice().unwrap(), 1e-4);
+    }
+
+    #[test]
+    fn a_training_begins_with_the_weights_that_it_is_given() {
+        let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+        run(&config(1), folders[0].path(), 2);
+        let path = folders[0].path().join("weights.safetensors");
+        let given = Weights::open(&path).unwrap();
+        // A rate of next to nothing leaves the weights as they were.
+        let schedule = Schedule { rate: 1e-12, last_rate: 1e-12, ..config(1).schedule };
+        let from = Some(path.display().to_string());
+        run(&Config { from: from.clone(), schedule, ..config(1) }, folders[1].path(), 2);
+        let trained = Weights::open(folders[1].path().join("weights.safetensors")).unwrap();
+        for spec in given.description().tensors() {
+            crate::training::testing::assert_close(&trained.tensor(&spec.name), &given.tensor(&spec.name), 1e-6);
+        }
+        assert!(trained.metadata().origin.as_ref().unwrap().ends_with(&format!(", from {}", path.display())));
+        // Another network, other HU, no file.
+        let refused = |config: Config| match train(&config, &SOURCE, folders[2].path(), |_| {}) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("it was trained"),
+        };
+        let other = Description { up_widths: vec![8, 8], ..config(1).network };
+        assert!(refused(Config { from: from.clone(), network: other, ..config(1) }).contains("up_widths = [12, 8]"));
+        let samples = Samples { hu_range: [-10.0, 90.0], ..config(1).samples };
+        assert!(refused(Config { from, samples, ..config(1) }).contains("samples.hu_range = [-20.0, 120.0]"));
+        refused(Config { from: Some("no such file".into()), ..config(1) });
     }
 
     #[test]
