@@ -565,8 +565,8 @@ mod tests {
             Err(error) => error.to_string(),
             Ok(_) => panic!("it was trained"),
         };
-        let other = Description { up_widths: vec![8, 8], ..config(1).network };
-        assert!(refused(Config { from: from.clone(), network: other, ..config(1) }).contains("up_widths = [12, 8]"));
+        let other = Description { up_convs: vec![2, 1], ..config(1).network };
+        assert!(refused(Config { from: from.clone(), network: other, ..config(1) }).contains("up_convs = [1, 1]"));
         let samples = Samples { hu_range: [-10.0, 90.0], ..config(1).samples };
         assert!(refused(Config { from, samples, ..config(1) }).contains("samples.hu_range = [-20.0, 120.0]"));
         refused(Config { from: Some("no such file".into()), ..config(1) });
