@@ -1,5 +1,7 @@
 //! The command line of ichor: it parses and prints; the work is done by the library.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads: use cli::talk::say and log")]
+
 mod cli;
 
 use clap::error::ErrorKind;
@@ -14,6 +16,7 @@ fn main() -> ExitCode {
     }
     cli::talk::start(&arguments.talk);
     match cli::run(arguments.command) {
+        Ok(_) if cli::talk::lost() => ExitCode::FAILURE,
         Ok(code) => code,
         Err(error) => {
             log::error!("{error}");

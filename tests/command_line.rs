@@ -56,6 +56,30 @@ fn wrong_use_is_status_2() {
     }
 }
 
+/// Runs with what is printed going to `to`.
+fn printing_to(to: impl Into<std::process::Stdio>, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ichor")).args(arguments).stdout(to).output().unwrap()
+}
+
+#[test]
+fn a_reader_that_has_gone_stops_nothing() {
+    for arguments in [&["devices"][..], &["weights", "info"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = printing_to(writer, arguments);
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}: {}", said(&output));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_under_what_is_printed_is_a_failure() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = printing_to(full, &["weights", "info"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("standard output cannot be written"), "{}", said(&output));
+}
+
 #[test]
 fn help_says_that_it_is_for_research_only() {
     let output = ichor(&["--help"]);

@@ -2,6 +2,7 @@
 
 use super::{load_weights, with_threads};
 use crate::cli::arguments::Bench;
+use crate::cli::talk::say;
 use ichor::io::nifti;
 use ichor::network::Plan;
 use ichor::pipeline::space;
@@ -30,22 +31,22 @@ struct Figures {
 pub fn run(arguments: &Bench) -> Result<ExitCode> {
     let figures = with_threads(arguments.run.threads, |threads| measure(arguments, threads))??;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&figures).expect("figures are numbers and text"));
+        say!("{}", serde_json::to_string_pretty(&figures).expect("figures are numbers and text"));
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{} on {}, {} threads", figures.weights, figures.device, figures.threads);
-    println!("grid {:?}, {:.1} GFLOP dense, loaded in {:.3} s", figures.size, figures.gflop, figures.load_seconds);
+    say!("{} on {}, {} threads", figures.weights, figures.device, figures.threads);
+    say!("grid {:?}, {:.1} GFLOP dense, loaded in {:.3} s", figures.size, figures.gflop, figures.load_seconds);
     if let Some(share) = figures.mask_share {
-        println!("the answer inside a mask of {:.1}% of the grid", 100.0 * share);
+        say!("the answer inside a mask of {:.1}% of the grid", 100.0 * share);
     }
-    println!(
+    say!(
         "{} passes, median {:.4} s: {:.1} GFLOP/s dense-equivalent",
         figures.seconds.len(),
         figures.median_seconds,
         figures.dense_gflop_per_second
     );
     if let Some(bytes) = figures.peak_resident_bytes {
-        println!("peak resident {:.0} MB", bytes as f64 / 1e6);
+        say!("peak resident {:.0} MB", bytes as f64 / 1e6);
     }
     Ok(ExitCode::SUCCESS)
 }

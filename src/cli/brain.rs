@@ -2,6 +2,7 @@
 
 use super::{extraction, with_threads};
 use crate::cli::arguments::Brain;
+use crate::cli::talk::say;
 use ichor::Result;
 use ichor::pipeline::batch::write_mask;
 use ichor::pipeline::inputs;
@@ -19,7 +20,7 @@ pub fn run(arguments: &Brain) -> Result<ExitCode> {
         }
         let mask = orientation::from_ras(&prepared.brain, &prepared.own_grid);
         write_mask(&arguments.output, &mask, &scan.header)?;
-        println!("{}\t{:.1} mL", arguments.output.display(), segment::volume_ml(&mask));
+        say!("{}\t{:.1} mL", arguments.output.display(), segment::volume_ml(&mask));
         Ok(ExitCode::SUCCESS)
     })?
 }

@@ -1,6 +1,7 @@
 //! `ichor compare`
 
 use crate::cli::arguments::Compare;
+use crate::cli::talk::say;
 use ichor::Result;
 use ichor::pipeline::compare::{EXPANSION_ML, EXPANSION_PERCENT, TimePoint, compare};
 use std::process::ExitCode;
@@ -11,15 +12,15 @@ pub fn run(arguments: &Compare) -> Result<ExitCode> {
         log::warn!("{warning}");
     }
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&found).expect("a comparison is numbers and text"));
+        say!("{}", serde_json::to_string_pretty(&found).expect("a comparison is numbers and text"));
         return Ok(ExitCode::SUCCESS);
     }
     for (when, point) in ["earlier", "later"].into_iter().zip(&found.time_points) {
-        println!("{when:<8} {:>8.2} mL  {}", point.volume_ml, point.file);
+        say!("{when:<8} {:>8.2} mL  {}", point.volume_ml, point.file);
     }
     let percent = found.change_percent.map_or_else(String::new, |percent| format!("  {percent:+.1}%"));
-    println!("{:<8} {:>+8.2} mL{percent}", "change", found.change_ml);
-    println!("growth above {EXPANSION_ML} mL or {EXPANSION_PERCENT}% (1 yes, 0 no): {}", found.above_6_ml_or_33_percent);
-    println!("{}", found.notice);
+    say!("{:<8} {:>+8.2} mL{percent}", "change", found.change_ml);
+    say!("growth above {EXPANSION_ML} mL or {EXPANSION_PERCENT}% (1 yes, 0 no): {}", found.above_6_ml_or_33_percent);
+    say!("{}", found.notice);
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 
 use super::with_threads;
 use crate::cli::arguments::Convert;
+use crate::cli::talk::say;
 use ichor::io::dicom::Summary;
 use ichor::io::{atomic, nifti};
 use ichor::pipeline::inputs;
@@ -33,7 +34,7 @@ pub fn run(arguments: &Convert) -> Result<ExitCode> {
         let json = serde_json::to_vec_pretty(&summary).expect("a summary is numbers and text");
         atomic::write(sidecar(&arguments.output), |file| file.write_all(&json))?;
         let [i, j, k] = summary.shape;
-        println!("{}\t{i} x {j} x {k} voxels", arguments.output.display());
+        say!("{}\t{i} x {j} x {k} voxels", arguments.output.display());
         Ok(ExitCode::SUCCESS)
     })?
 }

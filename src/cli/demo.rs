@@ -2,6 +2,7 @@
 
 use super::{inference, segment::introduce, with_threads};
 use crate::cli::arguments::Demo;
+use crate::cli::talk::say;
 use ichor::io::nifti;
 use ichor::phantom::{self, Kind};
 use ichor::pipeline::batch::write_mask;
@@ -42,15 +43,15 @@ pub fn run(arguments: &Demo) -> Result<ExitCode> {
         }
         let found: Vec<f32> = result.mask.voxels().iter().map(|&inside| f32::from(u8::from(inside))).collect();
         let overlap = dice(&found, phantom.label.voxels(), 0.5, None).hard;
-        println!("known volume   {known_ml:.2} mL");
-        println!("found volume   {:.2} mL", result.volume_ml());
-        println!("Dice           {overlap:.3}");
-        println!("device         {}", inference.device());
-        println!("weights        {}", weights.name());
+        say!("known volume   {known_ml:.2} mL");
+        say!("found volume   {:.2} mL", result.volume_ml());
+        say!("Dice           {overlap:.3}");
+        say!("device         {}", inference.device());
+        say!("weights        {}", weights.name());
         for (stage, seconds) in &result.seconds {
-            println!("{stage:<14} {seconds:.2} s");
+            say!("{stage:<14} {seconds:.2} s");
         }
-        println!("For research use only, not for diagnosis.");
+        say!("For research use only, not for diagnosis.");
         Ok(ExitCode::SUCCESS)
     })?
 }

@@ -3,6 +3,7 @@
 use super::with_threads;
 use crate::cli::arguments::Evaluate;
 use crate::cli::talk;
+use crate::cli::talk::say;
 use ichor::evaluation::pairs::{self, Pair, Pairs};
 use ichor::evaluation::results::{self, Failure, Results};
 use ichor::evaluation::{self, Case, Settings, figures, tables};
@@ -45,13 +46,13 @@ pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
     let figures = figures::all(&compared, &cases, &results);
     results::write(&arguments.output, &cases, &results, &figures)?;
     for remark in tables::remarks(&results) {
-        println!("{remark}");
+        say!("{remark}");
     }
-    println!();
+    say!("");
     for table in tables::all(&results) {
-        println!("{}", table.markdown());
+        say!("{}", table.markdown());
     }
-    println!("{RESEARCH_USE_ONLY}");
+    say!("{RESEARCH_USE_ONLY}");
     Ok(exit)
 }
 

@@ -3,6 +3,7 @@
 use super::with_threads;
 use crate::cli::arguments::{BleedKind, Phantom};
 use crate::cli::talk;
+use crate::cli::talk::say;
 use ichor::io::{atomic, nifti};
 use ichor::phantom::{self, Kind, Person, Settings, Sex, Truth, insert};
 use ichor::pipeline::batch::write_mask;
@@ -79,7 +80,7 @@ pub fn run(arguments: &Phantom) -> Result<ExitCode> {
             table.flush().map_err(Error::write(&path))?;
             // Whole after each phantom, so that a kill leaves the rows of what is there.
             atomic::write(&path, |file| file.write_all(table.get_ref()))?;
-            println!("{name}\t{}\t{:.2} mL", kinds(&made.bleeds), segment::volume_ml(&made.label));
+            say!("{name}\t{}\t{:.2} mL", kinds(&made.bleeds), segment::volume_ml(&made.label));
             bar.inc(1);
         }
         bar.finish_and_clear();

@@ -2,6 +2,7 @@
 
 use super::{extraction, with_threads};
 use crate::cli::arguments::Register;
+use crate::cli::talk::say;
 use ichor::io::{nifti, transform};
 use ichor::pipeline::segment::{self, BrainSource};
 use ichor::pipeline::{Template, inputs};
@@ -36,7 +37,7 @@ pub fn run(arguments: &Register) -> Result<ExitCode> {
             transform::write(path, &result.template_to_scan)?;
         }
         nifti::write(&arguments.output, &moved, &template.header_for(grid)?)?;
-        println!(
+        say!(
             "{}\tmutual information {:.4}, overlap {:.3}",
             arguments.output.display(),
             result.mutual_information,

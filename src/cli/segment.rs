@@ -2,6 +2,7 @@
 
 use super::{extraction, inference, load_weights, pool, talk};
 use crate::cli::arguments::{Save, Segment};
+use crate::cli::talk::say;
 use ichor::io::dicom::Summary;
 use ichor::pipeline::Template;
 use ichor::pipeline::batch::{self, Extra, Outcome, Settings};
@@ -81,7 +82,7 @@ pub fn introduce(weights: &Weights) {
 }
 
 fn print_report(report: &Report, remark: &str) {
-    println!("{}\t{:.2} mL\t{} voxels{remark}", report.name, report.volume_ml, report.voxels);
+    say!("{}\t{:.2} mL\t{} voxels{remark}", report.name, report.volume_ml, report.voxels);
     for sentence in report.dicom.iter().flat_map(Summary::sentences) {
         log::info!("{}: {sentence}", report.name);
     }

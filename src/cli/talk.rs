@@ -1,10 +1,12 @@
-//! What is said on standard error: messages, and a progress bar on a terminal.
+//! What is said: results on standard output; messages, and a progress bar on a terminal, on standard error.
 
 use crate::cli::arguments::{LogLevel, Talk};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use std::io::IsTerminal;
+use std::fmt::Arguments;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bars and messages share the terminal through this.
 static TERMINAL: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
@@ -27,7 +29,8 @@ impl Log for Messages {
             Level::Warn => "warning: ",
             _ => "",
         };
-        TERMINAL.suspend(|| eprintln!("ichor: {level}{}", record.args()));
+        // Where nobody listens any more, the work goes on.
+        TERMINAL.suspend(|| _ = writeln!(std::io::stderr(), "ichor: {level}{}", record.args()));
     }
 
     fn flush(&self) {}
@@ -45,6 +48,32 @@ pub fn start(talk: &Talk) {
     log::set_max_level(level);
     // A second logger cannot have been set: this is the first thing that the program does.
     let _ = log::set_logger(&Messages);
+}
+
+/// Whether standard output could not be written.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Writes a line to standard output, as `println!`, but does not panic. A reader that has closed it (`ichor segment DIR | head -1`) has what it wanted: the work
+/// goes on without a word. Any other failure, as a full disk, is reported once, and makes the program fail in the end.
+macro_rules! say {
+    ($($part:tt)*) => { $crate::cli::talk::line(format_args!($($part)*)) };
+}
+pub(crate) use say;
+
+/// What [`say`] does.
+pub fn line(text: Arguments) {
+    if let Err(error) = writeln!(std::io::stdout(), "{text}")
+        && error.kind() != ErrorKind::BrokenPipe
+        && !LOST.swap(true, Ordering::Relaxed)
+    {
+        log::error!("standard output cannot be written ({error}): give it a place with room");
+    }
+}
+
+/// Whether something that was to be printed is lost.
+pub fn lost() -> bool {
+    // What is buffered has not failed yet.
+    std::io::stdout().flush().is_err_and(|error| error.kind() != ErrorKind::BrokenPipe) || LOST.load(Ordering::Relaxed)
 }
 
 /// A bar of `length` scans: shown on a terminal when messages are, and when there is more than one.

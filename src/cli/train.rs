@@ -3,6 +3,7 @@
 use super::talk;
 use super::with_threads;
 use crate::cli::arguments::Train;
+use crate::cli::talk::say;
 use ichor::pipeline::Template;
 use ichor::training::{Cache, Config, Pairs, Phantoms, Progress, Source, train};
 use ichor::{Error, Result};
@@ -62,8 +63,8 @@ fn learn(config: &Config, source: &dyn Source, arguments: &Train) -> Result<Exit
     }
     let least = outcome.history.iter().min_by(|a, b| a.held_out_loss.total_cmp(&b.held_out_loss));
     let best = least.ok_or_else(|| Error::Training { path: folder.clone(), problem: "no epoch was trained".into() })?;
-    println!("{}\tepoch {}, held-out Dice {:.3}", folder.join("weights.safetensors").display(), best.epoch, best.held_out_dice);
-    println!("For research use only, not for diagnosis.");
+    say!("{}\tepoch {}, held-out Dice {:.3}", folder.join("weights.safetensors").display(), best.epoch, best.held_out_dice);
+    say!("For research use only, not for diagnosis.");
     Ok(ExitCode::SUCCESS)
 }
 

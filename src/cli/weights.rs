@@ -2,6 +2,7 @@
 
 use super::load_weights;
 use crate::cli::arguments::Weights as Command;
+use crate::cli::talk::say;
 use ichor::weights::{Dtype, Metadata, Summary, Weights, onnx, tensorflow};
 use ichor::{Result, io::atomic};
 use std::path::Path;
@@ -12,7 +13,7 @@ pub fn run(command: &Command) -> Result<ExitCode> {
         Command::Info { file, json } => info(file.as_deref(), *json)?,
         Command::Check { file } => {
             let weights = Weights::open(file)?;
-            println!("{}: good: {} parameters, SHA-256 {}", file.display(), weights.description().parameters(), weights.sha256());
+            say!("{}: good: {} parameters, SHA-256 {}", file.display(), weights.description().parameters(), weights.sha256());
         }
         Command::Export { file, output, half } => {
             let weights = load_weights(file.as_deref())?;
@@ -22,7 +23,7 @@ pub fn run(command: &Command) -> Result<ExitCode> {
                 false => weights.with_dtype(if *half { Dtype::F16 } else { Dtype::F32 })?.bytes().to_vec(),
             };
             atomic::write(output, |file| file.write_all(&bytes))?;
-            println!("{}: {} bytes", output.display(), bytes.len());
+            say!("{}: {} bytes", output.display(), bytes.len());
         }
         Command::Import { prefix, output, .. } if prefix.extension().is_some_and(|extension| extension == "onnx") => {
             written(&onnx::import(prefix)?, output)?;
@@ -39,9 +40,9 @@ pub fn run(command: &Command) -> Result<ExitCode> {
 fn info(file: Option<&Path>, json: bool) -> Result<()> {
     let summary = Summary::of(&load_weights(file)?);
     if json {
-        println!("{}", serde_json::to_string_pretty(&summary).expect("a summary is numbers and text"));
+        say!("{}", serde_json::to_string_pretty(&summary).expect("a summary is numbers and text"));
     } else {
-        print!("{summary}");
+        say!("{}", summary.to_string().trim_end());
     }
     Ok(())
 }
@@ -52,6 +53,6 @@ fn import(prefix: &Path, output: &Path, options: tensorflow::Options) -> Result<
 
 fn written(weights: &Weights, output: &Path) -> Result<()> {
     atomic::write(output, |file| file.write_all(weights.bytes()))?;
-    println!("{}: {} parameters, SHA-256 {}", output.display(), weights.description().parameters(), weights.sha256());
+    say!("{}: {} parameters, SHA-256 {}", output.display(), weights.description().parameters(), weights.sha256());
     Ok(())
 }
