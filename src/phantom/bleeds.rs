@@ -127,11 +127,11 @@ pub fn order(random: &mut Random, none_share: f32, range_ml: [f32; 2], kinds: &[
         return Vec::new();
     }
     let weight = |kind: &Kind| match kind {
-        Kind::Deep => 0.30,
-        Kind::Lobar => 0.25,
-        Kind::Infratentorial => 0.10,
-        Kind::Intraventricular => 0.09,
-        Kind::Subdural => 0.26,
+        Kind::Deep => 0.33,
+        Kind::Lobar => 0.29,
+        Kind::Infratentorial => 0.11,
+        Kind::Intraventricular => 0.11,
+        Kind::Subdural => 0.16,
     };
     let weights: Vec<f32> = kinds.iter().map(weight).collect();
     let mut orders = Vec::new();

@@ -79,7 +79,7 @@ impl Settings {
             volume_ml: [0.5, 150.0],
             kinds: Kind::ALL.to_vec(),
             hard: false,
-            noise_hu: [2.0, 5.0],
+            noise_hu: [1.0, 5.0],
             artefacts: 1.0,
             motion: 0.1,
             cut: 0.05,

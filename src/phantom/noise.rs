@@ -56,29 +56,36 @@ fn plane(seed: u64, stream: u64, [ni, nj]: [usize; 2], kernels: &[[Vec<f32>; 2];
         let normals = random.normals();
         pair.iter_mut().zip(normals).for_each(|(to, from)| *to = from);
     }
-    let smooth = |which: usize| {
-        let (along_i, along_j) = (&kernels[0][which], &kernels[1][which]);
-        let mut rows = vec![0.0; ni * nj];
-        for (row, from) in rows.chunks_mut(ni.max(1)).zip(white.chunks(ni.max(1))) {
-            convolve(row, from, along_i);
-        }
-        let mut out = vec![0.0; ni * nj];
-        for (j, row) in out.chunks_mut(ni.max(1)).enumerate() {
-            let mut add = |from: usize, weight: f32| {
-                row.iter_mut().zip(&rows[ni * from..]).for_each(|(to, from)| *to += weight * from);
-            };
-            add(j, along_j[0]);
-            for (n, &weight) in along_j.iter().enumerate().skip(1) {
-                // The slice goes on periodically.
-                add((j + n) % nj, weight);
-                add((j + nj * n.div_ceil(nj) - n) % nj, weight);
-            }
-        }
-        out
-    };
+    let smooth = |which: usize| smooth(&white, [ni, nj], [&kernels[0][which], &kernels[1][which]]);
     let (mut narrow, wide) = (smooth(0), smooth(1));
     narrow.iter_mut().zip(&wide).for_each(|(a, b)| *a = gain * (*a - WIDE * b));
     narrow
+}
+
+/// A slice by a symmetric kernel along each of its axes, periodically.
+fn smooth(slice: &[f32], [ni, nj]: [usize; 2], [along_i, along_j]: [&[f32]; 2]) -> Vec<f32> {
+    let mut rows = vec![0.0; ni * nj];
+    for (row, from) in rows.chunks_mut(ni.max(1)).zip(slice.chunks(ni.max(1))) {
+        convolve(row, from, along_i);
+    }
+    let mut out = vec![0.0; ni * nj];
+    for (j, row) in out.chunks_mut(ni.max(1)).enumerate() {
+        let mut add = |from: usize, weight: f32| {
+            row.iter_mut().zip(&rows[ni * from..]).for_each(|(to, from)| *to += weight * from);
+        };
+        add(j, along_j[0]);
+        for (n, &weight) in along_j.iter().enumerate().skip(1) {
+            add((j + n) % nj, weight);
+            add((j + nj * n.div_ceil(nj) - n) % nj, weight);
+        }
+    }
+    out
+}
+
+/// A slice as a scanner of limited resolution shows it: spread by a Gaussian of a deviation in mm.
+pub fn blurred(slice: &[f32], shape: [usize; 2], spacing: [f32; 2], deviation_mm: f32) -> Vec<f32> {
+    let [along_i, along_j] = spacing.map(|s| kernel(deviation_mm / s));
+    smooth(slice, shape, [&along_i, &along_j])
 }
 
 /// One row by a symmetric kernel, periodically.
@@ -129,6 +136,22 @@ mod tests {
         // Noise as alike but without the ramp has 4 pi (0.55 / 0.45)^2 = 19 times the power of white noise there; this has a fraction of that.
         let found = deviation(means.into_iter());
         assert!(found < 0.6 * 19f32.sqrt() / 16.0, "{found}");
+    }
+
+    #[test]
+    fn a_blur_spreads_a_point_by_its_deviation_in_mm_and_keeps_what_is_even() {
+        let (shape, spacing) = ([64, 48], [0.5, 0.8]);
+        let mut point = vec![0.0; 64 * 48];
+        point[32 + 64 * 24] = 1.0;
+        let spread = blurred(&point, shape, spacing, 1.1);
+        let total: f32 = spread.iter().sum();
+        assert!((total - 1.0).abs() < 1e-4, "{total}");
+        for axis in 0..2 {
+            let from = |n: usize| ([n % 64, n / 64][axis] as f32 - [32.0, 24.0][axis]) * spacing[axis];
+            let variance: f32 = spread.iter().enumerate().map(|(n, value)| value * from(n).powi(2)).sum();
+            assert!((variance.sqrt() - 1.1).abs() < 0.03, "{} along axis {axis}", variance.sqrt());
+        }
+        assert!(blurred(&[37.0; 64 * 48], shape, spacing, 1.1).iter().all(|hu| (hu - 37.0).abs() < 1e-3));
     }
 
     #[test]

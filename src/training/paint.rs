@@ -12,7 +12,7 @@ const BLEEDS: [usize; 2] = [1, 3];
 /// Least and greatest volume of a body of blood in mL; each order of magnitude is as likely as another.
 const BODY_ML: [f64; 2] = [0.3, 50.0];
 /// Share of the bleeds that lie along the brain's surface, as subdural ones do.
-const ALONG_SURFACE: f64 = 0.3;
+const ALONG_SURFACE: f64 = 0.35;
 /// Least and greatest radius and thickness of such a layer, in voxels.
 const LAYER_RADIUS: [f64; 2] = [10.0, 40.0];
 const LAYER_THICKNESS: [f64; 2] = [1.5, 8.0];
