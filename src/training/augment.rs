@@ -89,6 +89,8 @@ struct Rim {
     glow: Option<[f32; 2]>,
     /// HU at the lowest voxel, its slice, and the slices over which it falls to nothing.
     base: Option<[f32; 3]>,
+    /// Bone in the uppermost slices: how uneven, HU, the highest slice, and how many slices it reaches.
+    vertex: Option<(Field, [f32; 3])>,
 }
 
 /// Voxels between the points at which the thickness of bone is drawn, and the thickness's deviation in voxels.
@@ -103,6 +105,11 @@ const GLOW_VOXELS: [f64; 2] = [1.5, 10.0];
 /// Least and most slices over which the brightness of the skull base falls to nothing.
 const BASE_SLICES: [f64; 2] = [8.0, 28.0];
 
+/// Least and most slices at the vertex that bone reaches, the slices over which it falls to nothing, and the voxels over which it is uneven.
+const VERTEX_SLICES: [f64; 2] = [1.0, 8.0];
+const VERTEX_EDGE: f32 = 2.0;
+const VERTEX_SPACING: usize = 6;
+
 impl Rim {
     fn draw(sample: &Sample, options: &Samples, random: &mut Random) -> Rim {
         let shape = sample.shape;
@@ -116,7 +123,16 @@ impl Rim {
             let lowest = (0..shape[2]).find(|&k| sample.mask.iter().skip(k).step_by(shape[2]).any(|&inside| inside)).unwrap_or(0);
             [random.range(0.0, options.base_hu) as f32, lowest as f32, random.range(BASE_SLICES[0], BASE_SLICES[1]) as f32]
         });
-        Rim { bone, glow, base }
+        let vertex = (!sample.planar && random.uniform() < options.vertex).then(|| {
+            let highest =
+                (0..shape[2]).rev().find(|&k| sample.mask.iter().skip(k).step_by(shape[2]).any(|&inside| inside)).unwrap_or(0);
+            let slices = random.range(VERTEX_SLICES[0], VERTEX_SLICES[1]) as f32;
+            (
+                Field::draw(shape, VERTEX_SPACING, 0.7, random),
+                [random.range(0.0, options.vertex_hu) as f32, highest as f32, slices],
+            )
+        });
+        Rim { bone, glow, base, vertex }
     }
 
     /// HU that a voxel of the brain gets, so many voxels from the surface.
@@ -133,7 +149,12 @@ impl Rim {
             let share = 1.0 - (at[2] as f32 - lowest) / slices;
             hu * share.max(0.0) * (1.0 - (-0.5 * depth).exp())
         });
-        bone + base + self.glow.map_or(0.0, |[hu, voxels]| hu * (-(depth - 1.0) / voxels).exp())
+        // Thick slices at the vertex lie along the bone: a share of it is in all of the slice.
+        let vertex = self.vertex.as_ref().map_or(0.0, |(field, [hu, highest, slices])| {
+            let share = (slices - (highest - at[2] as f32)) / VERTEX_EDGE;
+            hu * share.clamp(0.0, 1.0) * (1.0 + field.at(at)[0]).max(0.0)
+        });
+        bone + base + vertex + self.glow.map_or(0.0, |[hu, voxels]| hu * (-(depth - 1.0) / voxels).exp())
     }
 }
 
@@ -276,6 +297,7 @@ mod tests {
             bone_rim: 0.0,
             glow: 0.0,
             base: 0.0,
+            vertex: 0.0,
             contrast: 0.0,
             noise_hu: 0.0,
             ..Samples::default()
@@ -393,6 +415,25 @@ mod tests {
             brightest = brightest.max(layers[1]);
         }
         assert!((35.0..=50.0).contains(&brightest), "{brightest}");
+    }
+
+    #[test]
+    fn bone_at_the_vertex_is_in_the_uppermost_slices_alone() {
+        let (sample, _) = cube();
+        let options = Samples { vertex: 1.0, vertex_hu: 60.0, ..options() };
+        let mut most = 0.0f32;
+        for seed in 0..20 {
+            let seen = augmented(&Prepared::new(sample.clone()), Crop::whole(&sample), &options, &mut Random::new(seed));
+            let plain = plain(&sample, &options);
+            let highest =
+                (0..seen.mask.len()).filter(|&voxel| seen.mask[voxel]).map(|voxel| voxel % sample.shape[2]).max().unwrap();
+            for voxel in (0..seen.mask.len()).filter(|&voxel| seen.mask[voxel]) {
+                let added = seen.hu[voxel] - plain.hu[voxel];
+                assert!(added >= 0.0 && (added == 0.0 || highest - voxel % sample.shape[2] < 8), "{added} HU, seed {seed}");
+                most = most.max(added);
+            }
+        }
+        assert!(most > 30.0, "{most}");
     }
 
     #[test]

@@ -91,6 +91,10 @@ pub struct Samples {
     pub base: f64,
     /// The most HU that this adds at the lowest slice.
     pub base_hu: f64,
+    /// Probability that bone is in the uppermost slices, as thick slices along the vertex have it; for a network in 3D.
+    pub vertex: f64,
+    /// The most HU that this adds; uneven.
+    pub vertex_hu: f64,
     /// Probability that bleeds are painted into a sample for a network in 3D, others each time it is seen.
     pub painted: f64,
     /// Probability that calcifications are.
@@ -225,6 +229,8 @@ impl Default for Samples {
             glow_hu: 30.0,
             base: 0.5,
             base_hu: 30.0,
+            vertex: 0.4,
+            vertex_hu: 60.0,
             painted: 0.5,
             calcified: 0.3,
             contrast: 0.5,
@@ -317,6 +323,7 @@ impl Config {
             s.bone_rim,
             s.glow,
             s.base,
+            s.vertex,
             s.painted,
             s.calcified,
             s.crop_bleed,
@@ -326,13 +333,13 @@ impl Config {
         ];
         need(
             shares.iter().all(|share| (0.0..=1.0).contains(share)),
-            "samples.flip, .elastic, .without_rim, .bone_rim, .glow, .base, .painted, .calcified, .crop_bleed, dropout.rate, data.without_bleed and .hard must lie between 0 and 1",
+            "samples.flip, .elastic, .without_rim, .bone_rim, .glow, .base, .vertex, .painted, .calcified, .crop_bleed, dropout.rate, data.without_bleed and .hard must lie between 0 and 1",
         )?;
         need(self.dropout.rate < 1.0, "dropout.rate must be below 1")?;
         need(s.elastic_spacing > 0 && s.rim_voxels > 0, "samples.elastic_spacing and .rim_voxels must be at least 1")?;
         need(
-            [s.glow_hu, s.base_hu, s.noise_hu].iter().all(|hu| (0.0..=1000.0).contains(hu)),
-            "samples.glow_hu, .base_hu and .noise_hu must lie between 0 and 1000",
+            [s.glow_hu, s.base_hu, s.vertex_hu, s.noise_hu].iter().all(|hu| (0.0..=1000.0).contains(hu)),
+            "samples.glow_hu, .base_hu, .vertex_hu and .noise_hu must lie between 0 and 1000",
         )?;
         need((0.0..=10.0).contains(&s.contrast), "samples.contrast must lie between 0 and 10")?;
         let multiple = self.network.multiple();

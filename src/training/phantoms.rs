@@ -47,8 +47,12 @@ impl Source for Phantoms {
 
     fn key(&self) -> String {
         let Data { thickness_mm, without_bleed, hard, volume_ml, .. } = &self.data;
-        let version = env!("CARGO_PKG_VERSION");
-        format!("scans of phantoms {version} {} {thickness_mm:?} {without_bleed} {hard} {volume_ml:?} {}", self.seed, self.planar)
+        format!(
+            "scans of phantoms {} {} {thickness_mm:?} {without_bleed} {hard} {volume_ml:?} {}",
+            phantom::REVISION,
+            self.seed,
+            self.planar
+        )
     }
 
     fn sample(&self, number: usize) -> Result<Sample> {

@@ -451,6 +451,7 @@ mod tests {
                 bone_rim: 0.0,
                 glow: 0.0,
                 base: 0.0,
+                vertex: 0.0,
                 ..Samples::default()
             },
             schedule: Schedule { epochs, crop_epochs: 1, updates: 3, batch: 2, rate: 5e-3, warm_up: 2, ..Schedule::default() },
