@@ -37,7 +37,7 @@ pub struct Settings {
     pub grid: Grid,
     /// Slice thickness in mm, across the planes of i and j. May be more or less than their distance.
     pub thickness: f64,
-    /// Whether only the brain is wanted: 0 HU outside its mask, as the network's input has it. Faster.
+    /// Whether only the brain is wanted: 0 HU outside its mask, as the network's input has it, and no blur in the slice's plane, which would mix that 0 in. Faster.
     pub brain_only: bool,
     /// Share of phantoms without a bleed.
     pub without_bleed: f32,

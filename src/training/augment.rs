@@ -123,7 +123,8 @@ impl Rim {
             let lowest = (0..shape[2]).find(|&k| sample.mask.iter().skip(k).step_by(shape[2]).any(|&inside| inside)).unwrap_or(0);
             [random.range(0.0, options.base_hu) as f32, lowest as f32, random.range(BASE_SLICES[0], BASE_SLICES[1]) as f32]
         });
-        let vertex = (!sample.planar && random.uniform() < options.vertex).then(|| {
+        // Nothing is drawn where there is none: trainings from before this option give the same bytes with 0.
+        let vertex = (!sample.planar && options.vertex > 0.0 && random.uniform() < options.vertex).then(|| {
             let highest =
                 (0..shape[2]).rev().find(|&k| sample.mask.iter().skip(k).step_by(shape[2]).any(|&inside| inside)).unwrap_or(0);
             let slices = random.range(VERTEX_SLICES[0], VERTEX_SLICES[1]) as f32;
