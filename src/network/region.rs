@@ -106,9 +106,9 @@ pub struct Work {
 /// A tile is computed from all of its receptive field, even where only some of its voxels are needed: so the values of a needed tile have the
 /// same bits in every pass, whatever its neighbours outside of the needed parts hold.
 pub fn work(plan: &Plan, tilings: &[Tiling], input: &[f32], wanted: Option<&[bool]>) -> Vec<Work> {
-    let reads: Vec<Vec<Read>> = plan.steps.iter().zip(tilings).map(|(step, tiling)| reads(step, tiling)).collect();
+    let reads = all_reads(plan, tilings);
     let needed = match wanted {
-        Some(wanted) => needed(plan, tilings, &reads, wanted),
+        Some(wanted) => needed_of(plan, tilings, &reads, wanted),
         None => tilings.iter().map(|tiling| vec![true; tiling.len()]).collect(),
     };
     let background = background(plan, tilings, &reads, input);
@@ -132,8 +132,16 @@ pub fn work(plan: &Plan, tilings: &[Tiling], input: &[f32], wanted: Option<&[boo
     needed.into_iter().zip(background).zip(tilings).map(work).collect()
 }
 
-/// For each step and tile whether the wanted logits depend on it.
-fn needed(plan: &Plan, tilings: &[Tiling], reads: &[Vec<Read>], wanted: &[bool]) -> Vec<Vec<bool>> {
+/// For each step and tile, as in [`work`], whether the wanted logits depend on it.
+pub fn needed(plan: &Plan, tilings: &[Tiling], wanted: &[bool]) -> Vec<Vec<bool>> {
+    needed_of(plan, tilings, &all_reads(plan, tilings), wanted)
+}
+
+fn all_reads(plan: &Plan, tilings: &[Tiling]) -> Vec<Vec<Read>> {
+    plan.steps.iter().zip(tilings).map(|(step, tiling)| reads(step, tiling)).collect()
+}
+
+fn needed_of(plan: &Plan, tilings: &[Tiling], reads: &[Vec<Read>], wanted: &[bool]) -> Vec<Vec<bool>> {
     let mut needed: Vec<Vec<bool>> = tilings.iter().map(|tiling| vec![false; tiling.len()]).collect();
     for (number, step) in plan.steps.iter().enumerate().rev() {
         let counts = tilings[number].counts();
@@ -341,13 +349,6 @@ mod tests {
         assert!(seen.iter().all(|n| *n == 1));
     }
 
-    /// What [`work`] finds on the way.
-    fn needed(plan: &Plan, wanted: &[bool]) -> Vec<Vec<bool>> {
-        let tilings = tilings(plan);
-        let reads: Vec<Vec<Read>> = plan.steps.iter().zip(&tilings).map(|(step, tiling)| reads(step, tiling)).collect();
-        super::needed(plan, &tilings, &reads, wanted)
-    }
-
     #[test]
     fn boxes_hold_the_wanted_tiles_once_and_no_others() {
         let tiling = Tiling { shape: [3, 4, 22], tile: [2, 4, 3] };
@@ -373,7 +374,7 @@ mod tests {
         let mut wanted = vec![false; 32 * 32 * 32];
         // Voxel (13, 14, 15), in tile (3, 3, 3): voxels 12..16.
         wanted[(13 * 32 + 14) * 32 + 15] = true;
-        let needed = needed(&plan, &wanted);
+        let needed = needed(&plan, &tilings, &wanted);
         // Head and the last convolution: the tile itself.
         assert_eq!((count(&needed[5]), count(&needed[4])), (1, 1));
         assert!(needed[4][tilings[4].index([3; 3])]);
@@ -388,8 +389,9 @@ mod tests {
     #[test]
     fn nothing_wanted_needs_nothing_and_everything_wanted_all() {
         let plan = plan();
-        assert!(needed(&plan, &vec![false; 32 * 32 * 32]).iter().all(|flags| count(flags) == 0));
-        assert!(needed(&plan, &vec![true; 32 * 32 * 32]).iter().all(|flags| count(flags) == flags.len()));
+        let tilings = tilings(&plan);
+        assert!(needed(&plan, &tilings, &vec![false; 32 * 32 * 32]).iter().all(|flags| count(flags) == 0));
+        assert!(needed(&plan, &tilings, &vec![true; 32 * 32 * 32]).iter().all(|flags| count(flags) == flags.len()));
     }
 
     #[test]

@@ -52,6 +52,12 @@ impl Kind {
 /// Thickness of the dura, mm: blood lies below it.
 pub const DURA: f32 = 0.5;
 
+/// Greatest thickness of blood along the falx, mm; more where the skull cuts the sheet short.
+const FALX_THICKNESS: f32 = 10.0;
+
+/// No blood of a sheet is further from the surface that it lies on, mm.
+const SHEET_REACH: f32 = 40.0;
+
 /// How the blood of a bleed looks.
 #[derive(Clone, Debug)]
 struct Look {
@@ -89,8 +95,8 @@ enum Shape {
     Ventricles { rough: Noise, sunk: bool },
     /// A crescent under the inner table around the direction `towards`; `axes` span its surface and have lengths of its two half widths (of a unit sphere).
     Convexity { middle: Vec3, side: f32, towards: Vec3, axes: [Vec3; 2], rough: Noise },
-    /// A sheet along the falx, from a y with two half widths along it and down from the vault.
-    Falx { side: f32, y: f32, half: [f32; 2] },
+    /// A sheet along the falx, about a y with two half widths, along it and down from the vault; there is none below `floor`.
+    Falx { side: f32, y: f32, half: [f32; 2], floor: f32 },
 }
 
 /// A bleed in place.
@@ -398,27 +404,37 @@ impl Bleed {
 
     fn falx(random: &mut Random, order: &Order, anatomy: &Anatomy, skull: &Lattice<{ skull::FIELDS }>) -> Option<Bleed> {
         let side = random.side();
-        let ml = order.ml.min(20.0);
         let half = [random.uniform(20.0, 50.0), random.uniform(18.0, 38.0)];
+        // Half an ellipse, from the inner table down; the mean thickness is half of the greatest.
+        let thickness = |half: [f32; 2], ml: f32| ml * 1000.0 / (0.25 * std::f32::consts::PI * half[0] * half[1]);
+        // More blood reaches further, and what does not fit then is not drawn.
+        let wider = (thickness(half, order.ml) / FALX_THICKNESS).sqrt().max(1.0);
+        let half = [(wider * half[0]).min(60.0), (wider * half[1]).min(45.0)];
+        let ml = order.ml * (FALX_THICKNESS / thickness(half, order.ml)).min(1.0);
         let look = Look::new(random, order, ml);
+        let [left, right] = if side > 0.0 { [-2.0, 1.3 * SHEET_REACH] } else { [-1.3 * SHEET_REACH, 2.0] };
+        let (low, high) = (anatomy.place([left, -110.0, -20.0]), anatomy.place([right, 70.0, 80.0]));
         let bleed = Bleed {
             kind: order.kind,
             volume_ml: 0.0,
             hu: look.hu,
             centre: [0.0; 3],
-            shape: Shape::Falx { side, y: random.uniform(-75.0, 25.0), half },
+            shape: Shape::Falx { side, y: random.uniform(-75.0, 25.0), half, floor: low[2] },
             look: Look { fluid_level: None, ..look },
             threshold: 0.0,
             about: anatomy.place([0.0, -20.0, 8.0]),
             reach: 0.0,
         };
+        let step = 0.7;
         let level = |p: Vec3| {
+            // The sheet lies along the planes of points: each line of them is moved across it by another part of a step.
+            let part = (0.618 * p[1] / step + 0.755 * p[2] / step).rem_euclid(1.0) - 0.5;
+            let p = [p[0] + step * part, p[1], p[2]];
             let (room, wall) = bleed.sheet_room(p, anatomy, &skull.at(p));
             bleed.sheet_level(p, room, wall)
         };
-        let far = |p: Vec3, size: f32| (p[0] - side * 8.0).abs() > 8.0 + size;
-        let (low, high) = (anatomy.place([-16.0, -110.0, -20.0]), anatomy.place([16.0, 70.0, 80.0]));
-        let found = threshold((low, high), 0.7, ml, level, far)?;
+        let far = |p: Vec3, size: f32| (p[0] - side * 0.5 * SHEET_REACH).abs() > 0.5 * SHEET_REACH + 2.0 + size;
+        let found = threshold((low, high), step, ml, level, far)?;
         Some(bleed.fitted(found))
     }
 
@@ -491,11 +507,12 @@ impl Bleed {
                 }
                 (1.0 - r) * (1.0 + 0.15 * rough.at(p))
             }
-            Shape::Falx { side, y, half } => {
+            Shape::Falx { side, y, half, floor } => {
                 if side * p[0] < 0.0 {
                     return 0.0;
                 }
-                1.0 - ((p[1] - y) / half[0]).powi(2) - (wall / half[1]).powi(2)
+                // The skull base is near the midline's wall too, and has no falx.
+                1.0 - ((p[1] - y) / half[0]).powi(2) - (wall / half[1]).powi(2) - ((floor + 10.0 - p[2]).max(0.0) / 10.0).powi(2)
             }
             _ => 0.0,
         }
@@ -505,7 +522,7 @@ impl Bleed {
     /// the inner table. `None` where no sheet reaches.
     fn sheet_level(&self, p: Vec3, room: f32, wall: f32) -> Option<f32> {
         let from_wall = self.wall_distance(p, wall);
-        if room <= 0.0 || from_wall > 40.0 {
+        if room <= 0.0 || from_wall > SHEET_REACH {
             return None;
         }
         let share = self.sheet(p, wall);
@@ -533,7 +550,7 @@ impl Bleed {
     /// Depth of a point in a sheet.
     pub fn sheet_depth(&self, p: Vec3, room: f32, wall: f32) -> f32 {
         let from_wall = self.wall_distance(p, wall);
-        if room < -3.0 || from_wall > 1.4 * self.threshold + 3.0 {
+        if room < -3.0 || from_wall > (1.4 * self.threshold + 3.0).min(SHEET_REACH) {
             return -1e3;
         }
         let share = self.sheet(p, wall);
@@ -614,5 +631,39 @@ impl Displacement for MassEffect<'_> {
             }
         }
         from
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blood_along_the_falx_has_the_drawn_volume_and_a_possible_thickness() {
+        for seed in 0..4 {
+            let anatomy = Anatomy::new(&mut Random::new(seed, 0));
+            let [low, high] = [[-76.0, -112.0, -84.0], [76.0, 72.0, 84.0]].map(|corner| anatomy.place(corner));
+            let skull = Lattice::new(low, high, 3.0, |p| anatomy.skull_inside(p));
+            for (ml, most) in [(2.0, 2.0), (20.0, 20.0), (150.0, 25.0)] {
+                let order = Order { kind: Kind::Subdural, ml, hard: false };
+                let bleed = Bleed::falx(&mut Random::new(seed, 2), &order, &anatomy, &skull).unwrap();
+                // Fine across the sheet, which lies along the grid.
+                let step = [0.1, 2.0, 2.0];
+                let (mut inside, mut reach) = (0, 0.0f32);
+                let count = [0, 1, 2].map(|axis| ((high[axis] - low[axis]) / step[axis]) as usize);
+                for n in 0..count.iter().product() {
+                    let at = [n % count[0], n / count[0] % count[1], n / count[0] / count[1]];
+                    let p = [0, 1, 2].map(|axis| low[axis] + step[axis] * (at[axis] as f32 + 0.5));
+                    if p[0].abs() < 45.0 && bleed.depth(p, &anatomy, &skull.at(p), &[0.0; brain::FIELDS]) > 0.0 {
+                        inside += 1;
+                        reach = reach.max(p[0].abs());
+                    }
+                }
+                let counted = f64::from(inside) * f64::from(step.iter().product::<f32>()) / 1000.0;
+                assert!((counted / bleed.volume_ml - 1.0).abs() < 0.04, "seed {seed}: {counted} mL of {}", bleed.volume_ml);
+                assert!(bleed.volume_ml > f64::from(ml.min(15.0)) * 0.99 && bleed.volume_ml < f64::from(most) * 1.01);
+                assert!(reach < 25.0, "seed {seed}: {reach} mm");
+            }
+        }
     }
 }

@@ -16,7 +16,9 @@ use crate::cpu::simd::LANES;
 use crate::cpu::winograd::batch::Batch;
 use crate::cpu::winograd::transform::{Lines, outputs};
 use crate::cpu::winograd::{Output, Winograd, pack, points};
+use crate::network::region::Tiling;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Tiles that are computed together: along H and W, what stays in the cache of one core.
 const TILES: usize = 48;
@@ -92,17 +94,42 @@ impl Conv {
         })
     }
 
-    /// `z = bias + conv(x)`.
-    pub fn forward(&self, x: &Values, z: &mut Values) {
-        self.run(&self.forward, x, z, false);
+    /// The tiles of a grid: what is needed of a result is said for each of them.
+    pub fn tiling(&self, shape: [usize; 3]) -> Tiling {
+        self.forward.tiling(shape)
     }
 
-    /// `dx = (dx +) gradient by the input for the gradient dz of the result`.
-    pub fn backward(&self, dz: &Values, dx: &mut Values, accumulate: bool) {
-        self.run(&self.backward, dz, dx, accumulate);
+    /// `z = bias + conv(x)` in the needed tiles.
+    pub fn forward(&self, x: &Values, z: &mut Values, needed: &[bool]) {
+        self.run(&self.forward, x, z, needed, false);
     }
 
-    fn run(&self, layer: &Winograd, x: &Values, z: &mut Values, accumulate: bool) {
+    /// `dx = (dx +) gradient by the input for the gradient dz of the result`, which is 0 outside of the needed tiles.
+    pub fn backward(&self, dz: &Values, dx: &mut Values, needed: &[bool], accumulate: bool) {
+        let tiling = self.tiling(dz.shape);
+        let seen = self.beside(&tiling, needed);
+        if !accumulate {
+            clear(dx, &tiling, &seen);
+        }
+        self.run(&self.backward, dz, dx, &seen, accumulate);
+    }
+
+    /// The tiles from which some tiles are computed: those themselves and, as half a kernel is shorter than a tile, the ones beside them.
+    fn beside(&self, tiling: &Tiling, tiles: &[bool]) -> Vec<bool> {
+        let counts = tiling.counts();
+        let mut seen = tiles.to_vec();
+        for axis in (0..3).filter(|&axis| self.points[axis] > 1) {
+            let before = seen.clone();
+            let step: usize = counts[axis + 1..].iter().product();
+            for (tile, seen) in seen.iter_mut().enumerate() {
+                let at = tile / step % counts[axis];
+                *seen |= (at > 0 && before[tile - step]) || (at + 1 < counts[axis] && before[tile + step]);
+            }
+        }
+        seen
+    }
+
+    fn run(&self, layer: &Winograd, x: &Values, z: &mut Values, wanted: &[bool], accumulate: bool) {
         let kernels = EngineKernels::of(self.instructions).expect("they were there when the layer was made");
         let tiling = layer.tiling(x.shape);
         let counts = tiling.counts();
@@ -110,7 +137,7 @@ impl Conv {
         let size = [1, (TILES / width).min(counts[1]).max(1), width];
         let zeros = vec![0.0; (x.shape[2] + 8) * LANES];
         let (from, to) = (x.places(), z.places_mut());
-        Batch::list(&tiling, |_| true, size).par_iter().for_each_init(
+        Batch::list(&tiling, |tile| wanted[tile], size).par_iter().for_each_init(
             || vec![0.0; layer.lengths(size).all()],
             |scratch, batch| {
                 let residual = accumulate.then_some(&to);
@@ -121,8 +148,8 @@ impl Conv {
         );
     }
 
-    /// Adds the gradient by the kernel, (kd, kh, kw, in, out), for the gradient dz of the result.
-    pub fn kernel_gradient(&self, x: &Values, dz: &Values, gradient: &mut [f32]) {
+    /// Adds the gradient by the kernel, (kd, kh, kw, in, out), for the gradient dz of the result, which is 0 outside of the needed tiles.
+    pub fn kernel_gradient(&self, x: &Values, dz: &Values, needed: &[bool], gradient: &mut [f32]) {
         let [inputs, outputs] = self.channels;
         let pairs: Vec<[usize; 2]> = (0..x.blocks()).flat_map(|c| (0..dz.blocks()).map(move |n| [c, n])).collect();
         let tiles = x.shape[0].div_ceil(crate::cpu::winograd::transform::outputs(self.points[0]));
@@ -132,7 +159,7 @@ impl Conv {
             .map(|&pair| {
                 let sums: Vec<Vec<f32>> = (0..parts)
                     .into_par_iter()
-                    .map(|part| self.sums(x, dz, pair, tiles * part / parts..tiles * (part + 1) / parts))
+                    .map(|part| self.sums(x, dz, needed, pair, tiles * part / parts..tiles * (part + 1) / parts))
                     .collect();
                 let mut sums = sums.into_iter();
                 let mut total = sums.next().expect("there is a part");
@@ -156,7 +183,7 @@ impl Conv {
     }
 
     /// Products of input and gradient at each point, `[point][c][16]`, summed over the tiles of some layers of tiles along D.
-    fn sums(&self, x: &Values, dz: &Values, [block, to]: [usize; 2], layers: std::ops::Range<usize>) -> Vec<f32> {
+    fn sums(&self, x: &Values, dz: &Values, needed: &[bool], [block, to]: [usize; 2], layers: Range<usize>) -> Vec<f32> {
         let engine = EngineKernels::of(self.instructions).expect("they were there when the layer was made");
         let own = Kernels::of(self.instructions);
         let [pd, ph, pw] = self.points;
@@ -182,48 +209,62 @@ impl Conv {
         };
         for tile_d in layers {
             for tile_h in 0..tiles_h {
+                // From the first needed tile to the last: between them dz may be 0, beside them it is.
+                let row = &needed[(tile_d * tiles_h + tile_h) * tiles_w..][..tiles_w];
+                let Some(first) = row.iter().position(|&needed| needed) else { continue };
+                let last = row.iter().rposition(|&needed| needed).expect("there is a first one");
+                let count = last + 1 - first;
+                // Columns that these see, the ones before the grid counted, and their own.
+                let (column, seen) = (first * ow, Batch::extent(count, pw));
+                let inside = column.max(halo[2])..(column + seen).min(halo[2] + width);
+                let own_columns = column..width.min((last + 1) * ow);
                 for r in 0..ph {
                     // Before the grid the subtraction wraps around, to numbers beyond its end.
                     let h = (tile_h * oh + r).wrapping_sub(halo[1]);
-                    let first = (tile_d * od).wrapping_sub(halo[0]);
+                    let depth = (tile_d * od).wrapping_sub(halo[0]);
+                    let from = inside.start - halo[2];
                     let lines = Lines {
-                        inputs: std::array::from_fn(|p| source(x, block, first.wrapping_add(p), h)),
+                        inputs: std::array::from_fn(|p| source(x, block, depth.wrapping_add(p), h).wrapping_add(from * LANES)),
                         input_step: LANES,
-                        output: x_depth[(r * columns + halo[2]) * LANES..].as_mut_ptr(),
+                        output: x_depth[(r * columns + inside.start) * LANES..].as_mut_ptr(),
                         output_stride: ph * columns * LANES,
                         output_step: LANES,
-                        n: width,
+                        n: inside.len(),
                     };
                     // SAFETY: every input is a row of the grid or zeros as long; the outputs have room for the row at each point.
                     unsafe { (engine.forward[by_points(pd)])(&lines) };
                 }
                 for r in 0..oh {
+                    let from = own_columns.start;
                     let lines = Lines {
-                        inputs: std::array::from_fn(|p| source(dz, to, tile_d * od + p, tile_h * oh + r)),
+                        inputs: std::array::from_fn(|p| {
+                            source(dz, to, tile_d * od + p, tile_h * oh + r).wrapping_add(from * LANES)
+                        }),
                         input_step: LANES,
-                        output: z_depth[r * tiles_w * ow * LANES..].as_mut_ptr(),
+                        output: z_depth[(r * tiles_w * ow + from) * LANES..].as_mut_ptr(),
                         output_stride: oh * tiles_w * ow * LANES,
                         output_step: LANES,
-                        n: width,
+                        n: own_columns.len(),
                     };
                     // SAFETY: as above.
                     unsafe { spread(pd)(&lines) };
                 }
                 for point_d in 0..pd {
-                    let line = |first: *const f32, row: usize| Lines {
-                        inputs: std::array::from_fn(|p| first.wrapping_add(p * row)),
+                    let line = |rows: &[f32], row: usize, output: &mut [f32], n: usize| Lines {
+                        inputs: std::array::from_fn(|p| rows[column * LANES..].as_ptr().wrapping_add(p * row)),
                         input_step: LANES,
-                        output: std::ptr::null_mut(),
+                        output: output[column * LANES..].as_mut_ptr(),
                         output_stride: row,
                         output_step: LANES,
-                        n: row / LANES,
+                        n,
                     };
-                    let x_line = line(x_depth[point_d * ph * columns * LANES..].as_ptr(), columns * LANES);
-                    let z_line = line(z_depth[point_d * oh * tiles_w * ow * LANES..].as_ptr(), tiles_w * ow * LANES);
+                    let x_line = line(&x_depth[point_d * ph * columns * LANES..], columns * LANES, &mut x_height, seen);
+                    let z_line =
+                        line(&z_depth[point_d * oh * tiles_w * ow * LANES..], tiles_w * ow * LANES, &mut z_height, count * ow);
                     // SAFETY: all rows of a point exist, and the outputs have a row for each point.
                     unsafe {
-                        (engine.forward[by_points(ph)])(&Lines { output: x_height.as_mut_ptr(), ..x_line });
-                        spread(ph)(&Lines { output: z_height.as_mut_ptr(), ..z_line });
+                        (engine.forward[by_points(ph)])(&x_line);
+                        spread(ph)(&z_line);
                     }
                     for point_h in 0..ph {
                         let tiles = |first: *const f32, output: *mut f32| Lines {
@@ -232,9 +273,9 @@ impl Conv {
                             output,
                             output_stride: tiles_w * LANES,
                             output_step: LANES,
-                            n: tiles_w,
+                            n: count,
                         };
-                        let (x_row, z_row) = (point_h * columns * LANES, point_h * tiles_w * ow * LANES);
+                        let (x_row, z_row) = ((point_h * columns + column) * LANES, (point_h * tiles_w * ow + column) * LANES);
                         // SAFETY: a row has the columns that its tiles see; the outputs have a vector for each point and tile.
                         unsafe {
                             (engine.forward[by_points(pw)])(&tiles(x_height[x_row..].as_ptr(), x_width.as_mut_ptr()));
@@ -247,7 +288,7 @@ impl Conv {
                                 a_step: LANES,
                                 b: z_width[point_w * tiles_w * LANES..].as_ptr(),
                                 b_step: LANES,
-                                n: tiles_w,
+                                n: count,
                                 channels,
                                 sums: sums[number * LANES * LANES..].as_mut_ptr(),
                             };
@@ -289,6 +330,23 @@ impl Conv {
     }
 }
 
+/// Zeros in the tiles that are not kept.
+fn clear(values: &mut Values, tiling: &Tiling, kept: &[bool]) {
+    let [_, height, width] = values.shape;
+    let [_, tiles_h, tiles_w] = tiling.counts();
+    let [depth, tile_h, tile_w] = tiling.tile;
+    for block in 0..values.blocks() {
+        values.block_mut(block).par_chunks_mut(depth * height * width).enumerate().for_each(|(d, layer)| {
+            for (row, line) in layer.chunks_mut(width).enumerate() {
+                let tiles = &kept[(d * tiles_h + row % height / tile_h) * tiles_w..][..tiles_w];
+                for (tile, _) in line.chunks_mut(tile_w).zip(tiles).filter(|&(_, &kept)| !kept) {
+                    tile.fill([0.0; LANES]);
+                }
+            }
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,6 +362,7 @@ mod tests {
         fn forward_and_gradients_are_those_of_the_reference(
             shape in prop::array::uniform3(1usize..14),
             planar in any::<bool>(),
+            share in prop::sample::select(vec![0.1, 0.5, 1.0]),
             inputs in 1usize..20,
             outputs in 1usize..20,
             seed in any::<u64>(),
@@ -312,9 +371,17 @@ mod tests {
             let taps: usize = kernel.iter().product();
             let voxels: usize = shape.iter().product();
             let (values, bias) = (random(seed, taps * inputs * outputs), random(seed ^ 1, outputs));
-            let (x, dz) = (random(seed ^ 2, inputs * voxels), random(seed ^ 3, outputs * voxels));
+            let (x, mut dz) = (random(seed ^ 2, inputs * voxels), random(seed ^ 3, outputs * voxels));
             let array = |channels: usize, values: &[f32]| Array4::from_shape_vec((channels, shape[0], shape[1], shape[2]), values.to_vec()).unwrap();
             let weights = Array5::from_shape_vec((kernel[0], kernel[1], kernel[2], inputs, outputs), values.clone()).unwrap();
+            // The tiles that are needed, and the voxels in them: elsewhere the gradient of the result is 0.
+            let tiling = Tiling { shape, tile: points_of(kernel).unwrap().map(super::outputs) };
+            let needed: Vec<bool> = random(seed ^ 4, tiling.len()).into_iter().map(|value| value.abs() <= share).collect();
+            let tile = |voxel: usize| {
+                let at = [voxel / (shape[1] * shape[2]), voxel / shape[2] % shape[1], voxel % shape[2]];
+                tiling.index([0, 1, 2].map(|axis| at[axis] / tiling.tile[axis]))
+            };
+            dz.iter_mut().enumerate().filter(|(place, _)| !needed[tile(place % voxels)]).for_each(|(_, value)| *value = 0.0);
             let expected = reference::conv(array(inputs, &x).view(), weights.view(), &bias);
             let gradient = reference::conv_backward(array(inputs, &x).view(), weights.view(), array(outputs, &dz).view());
 
@@ -326,14 +393,19 @@ mod tests {
                     blocked
                 };
                 let (x, dz) = (blocked(inputs, &x), blocked(outputs, &dz));
+                prop_assert_eq!(conv.tiling(shape), tiling);
                 let mut z = Values::new(shape, outputs).unwrap();
-                conv.forward(&x, &mut z);
-                assert_close(&z.to_channels(), expected.as_slice().unwrap(), 1e-4);
-                let mut dx = Values::new(shape, inputs).unwrap();
-                conv.backward(&dz, &mut dx, false);
+                conv.forward(&x, &mut z, &needed);
+                let in_needed = |values: &[f32]| -> Vec<f32> {
+                    values.iter().enumerate().map(|(place, &value)| if needed[tile(place % voxels)] { value } else { 0.0 }).collect()
+                };
+                assert_close(&z.to_channels(), &in_needed(expected.as_slice().unwrap()), 1e-4);
+                // What was there before does not matter.
+                let mut dx = blocked(inputs, &random(seed ^ 5, inputs * voxels));
+                conv.backward(&dz, &mut dx, &needed, false);
                 assert_close(&dx.to_channels(), gradient.x.as_slice().unwrap(), 1e-4);
                 let mut sums = vec![1.0; values.len()];
-                conv.kernel_gradient(&x, &dz, &mut sums);
+                conv.kernel_gradient(&x, &dz, &needed, &mut sums);
                 let added: Vec<f32> = gradient.kernel.iter().map(|value| value + 1.0).collect();
                 assert_close(&sums, &added, 1e-4);
             }
@@ -346,9 +418,10 @@ mod tests {
         let mut dz = Values::new([6, 9, 7], 4).unwrap();
         dz.set_channels(&random(2, 4 * 6 * 9 * 7));
         let [mut once, mut twice] = [(); 2].map(|()| Values::new([6, 9, 7], 3).unwrap());
-        conv.backward(&dz, &mut once, false);
-        conv.backward(&dz, &mut twice, false);
-        conv.backward(&dz, &mut twice, true);
+        let all = vec![true; conv.tiling(dz.shape).len()];
+        conv.backward(&dz, &mut once, &all, false);
+        conv.backward(&dz, &mut twice, &all, false);
+        conv.backward(&dz, &mut twice, &all, true);
         let doubled: Vec<f32> = once.to_channels().iter().map(|value| 2.0 * value).collect();
         assert_eq!(twice.to_channels(), doubled);
     }

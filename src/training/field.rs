@@ -4,8 +4,8 @@ use super::random::Random;
 
 /// Two smooth values at each place: normal at the points of a coarse grid, linear between them.
 pub struct Field {
-    spacing: f64,
-    counts: [usize; 3],
+    /// For each place along an axis the points on both sides of it, in values of `points`, and the share of the second.
+    places: [Vec<([usize; 2], f32)>; 3],
     points: Vec<[f32; 2]>,
 }
 
@@ -15,26 +15,30 @@ impl Field {
         let counts = shape.map(|side| side.div_ceil(spacing) + 1);
         let mut normal = || (deviation * random.normal()) as f32;
         let points = (0..counts.iter().product()).map(|_| [normal(), normal()]).collect();
-        Field { spacing: spacing as f64, counts, points }
+        let strides = [counts[1] * counts[2], counts[2], 1];
+        let places = [0, 1, 2].map(|axis| {
+            let place = |place: usize| {
+                let p = place as f64 / spacing as f64;
+                let cell = p as usize;
+                ([cell, cell + 1].map(|point| point.min(counts[axis] - 1) * strides[axis]), p.fract() as f32)
+            };
+            (0..shape[axis]).map(place).collect()
+        });
+        Field { places, points }
     }
 
     /// The values at a voxel.
     pub fn at(&self, place: [usize; 3]) -> [f32; 2] {
-        let mut cell = [0; 3];
-        let mut share = [0.0f32; 3];
-        for axis in 0..3 {
-            let p = place[axis] as f64 / self.spacing;
-            cell[axis] = p as usize;
-            share[axis] = p.fract() as f32;
-        }
+        let [(i, si), (j, sj), (k, sk)] = [0, 1, 2].map(|axis| self.places[axis][place[axis]]);
         let mut sum = [0.0f32; 2];
-        for corner in 0..8usize {
-            let step = [corner >> 2, corner >> 1 & 1, corner & 1];
-            let weight: f32 = (0..3).map(|axis| if step[axis] == 1 { share[axis] } else { 1.0 - share[axis] }).product();
-            let index = |axis: usize| (cell[axis] + step[axis]).min(self.counts[axis] - 1);
-            let point = self.points[(index(0) * self.counts[1] + index(1)) * self.counts[2] + index(2)];
-            sum[0] += weight * point[0];
-            sum[1] += weight * point[1];
+        for (i, wi) in i.into_iter().zip([1.0 - si, si]) {
+            for (j, wj) in j.into_iter().zip([1.0 - sj, sj]) {
+                for (k, wk) in k.into_iter().zip([1.0 - sk, sk]) {
+                    let (point, weight) = (self.points[i + j + k], wi * wj * wk);
+                    sum[0] += weight * point[0];
+                    sum[1] += weight * point[1];
+                }
+            }
         }
         sum
     }

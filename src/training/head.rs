@@ -58,10 +58,14 @@ impl Head<'_> {
         std::array::from_fn(|k| if hidden[k] > 0.0 { hidden[k] } else { self.slopes[k] * hidden[k] })
     }
 
-    /// The logit of each voxel.
-    pub fn forward(&self, x: &Values, logits: &mut [f32]) {
-        logits.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, logits)| {
-            for (place, logit) in logits.iter_mut().enumerate() {
+    /// The logit of each voxel of a mask; 0 outside of it.
+    pub fn forward(&self, x: &Values, mask: &[bool], logits: &mut [f32]) {
+        logits.par_chunks_mut(CHUNK).zip(mask.par_chunks(CHUNK)).enumerate().for_each(|(chunk, (logits, mask))| {
+            for (place, (logit, &inside)) in logits.iter_mut().zip(mask).enumerate() {
+                if !inside {
+                    *logit = 0.0;
+                    continue;
+                }
                 let y = self.activated(self.hidden_of(x, chunk * CHUNK + place));
                 *logit = self.bias + self.binary[0] * y[0] + self.binary[1] * y[1];
             }

@@ -6,6 +6,7 @@ use crate::cpu::kernels::{Instructions, Kernels as EngineKernels};
 use crate::cpu::rows::{InputRow, Row};
 use crate::cpu::simd::LANES;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Values that the kernels may read beyond the last tap of a row.
 const SPARE: usize = 8;
@@ -17,35 +18,54 @@ pub struct Padded {
     kernel: [usize; 3],
     row: usize,
     values: Vec<f32>,
+    /// For each row from its first value that is not 0 to its last.
+    occupied: Vec<Range<usize>>,
 }
 
 impl Padded {
     /// `x` (D, H, W), W fastest, for a kernel.
     pub fn new(x: &[f32], shape: [usize; 3], kernel: [usize; 3]) -> Padded {
         let row = shape[2] + kernel[2] - 1 + SPARE;
-        let mut padded =
-            Padded { shape, kernel, row, values: vec![0.0; (shape[0] + kernel[0] - 1) * (shape[1] + kernel[1] - 1) * row] };
+        let rows = (shape[0] + kernel[0] - 1) * (shape[1] + kernel[1] - 1);
+        let mut padded = Padded { shape, kernel, row, values: vec![0.0; rows * row], occupied: vec![0..0; rows] };
         for (number, line) in x.chunks_exact(shape[2]).enumerate() {
-            let first = padded.place(number / shape[1] + kernel[0] / 2, number % shape[1] + kernel[1] / 2) + kernel[2] / 2;
-            padded.values[first..first + line.len()].copy_from_slice(line);
+            let place = padded.place(number / shape[1] + kernel[0] / 2, number % shape[1] + kernel[1] / 2);
+            let first = kernel[2] / 2;
+            padded.values[place * row + first..][..line.len()].copy_from_slice(line);
+            if let Some(begin) = line.iter().position(|&x| x != 0.0) {
+                let last = line.iter().rposition(|&x| x != 0.0).expect("there is a first one");
+                padded.occupied[place] = first + begin..first + last + 1;
+            }
         }
         padded
     }
 
+    /// Number of a row.
     fn place(&self, d: usize, h: usize) -> usize {
-        (d * (self.shape[1] + self.kernel[1] - 1) + h) * self.row
+        d * (self.shape[1] + self.kernel[1] - 1) + h
     }
 
-    /// For each tap along (D, H) the row that it meets for the row (d, h), beginning with the leftmost tap of voxel 0.
-    fn rows(&self, d: usize, h: usize) -> Vec<*const f32> {
+    /// For each tap along (D, H) the row that it meets for the row (d, h).
+    fn rows(&self, d: usize, h: usize) -> impl Iterator<Item = usize> {
         let [kd, kh, _] = self.kernel;
-        (0..kd * kh).map(|tap| self.values[self.place(d + tap / kh, h + tap % kh)..].as_ptr()).collect()
+        (0..kd * kh).map(move |tap| self.place(d + tap / kh, h + tap % kh))
+    }
+
+    /// The values of a row, beginning with the leftmost tap of voxel 0.
+    fn values(&self, row: usize) -> &[f32] {
+        &self.values[row * self.row..][..self.row]
+    }
+
+    /// The voxels of a row of the grid that any tap in a row of the input is not 0 for.
+    fn touched(&self, row: usize) -> Range<usize> {
+        let Range { start, end } = self.occupied[row];
+        (start + 1).saturating_sub(self.kernel[2])..end.min(self.shape[2])
     }
 
     /// The input itself in the row (d, h).
     pub fn line(&self, d: usize, h: usize) -> &[f32] {
-        let first = self.place(d + self.kernel[0] / 2, h + self.kernel[1] / 2) + self.kernel[2] / 2;
-        &self.values[first..first + self.shape[2]]
+        let row = self.place(d + self.kernel[0] / 2, h + self.kernel[1] / 2);
+        &self.values(row)[self.kernel[2] / 2..][..self.shape[2]]
     }
 }
 
@@ -59,7 +79,7 @@ pub fn forward(instructions: Instructions, x: &Padded, kernel: &[f32], bias: &[f
         let weights: Vec<f32> = (0..taps).flat_map(|tap| padded(&kernel[tap * channels..][lanes.clone()])).collect();
         let bias = padded(&bias[lanes]);
         z.block_mut(block).par_chunks_exact_mut(width).enumerate().for_each(|(number, line)| {
-            let rows = x.rows(number / height, number % height);
+            let rows: Vec<*const f32> = x.rows(number / height, number % height).map(|row| x.values(row).as_ptr()).collect();
             let row = InputRow {
                 rows: &rows,
                 width: x.kernel[2],
@@ -89,13 +109,18 @@ pub fn kernel_gradient(instructions: Instructions, x: &Padded, dz: &Values, grad
             .map(|d| {
                 let mut sums = vec![0.0; kd * kh * LANES * LANES];
                 for h in 0..height {
-                    for (row, sums) in x.rows(d, h).into_iter().zip(sums.chunks_exact_mut(LANES * LANES)) {
+                    for (row, sums) in x.rows(d, h).zip(sums.chunks_exact_mut(LANES * LANES)) {
+                        // Beside them the input is 0.
+                        let voxels = x.touched(row);
+                        if voxels.is_empty() {
+                            continue;
+                        }
                         let outer = Outer {
-                            a: row,
+                            a: x.values(row)[voxels.start..].as_ptr(),
                             a_step: 1,
-                            b: dz.block(block)[(d * height + h) * width..].as_ptr().cast(),
+                            b: dz.block(block)[(d * height + h) * width + voxels.start..].as_ptr().cast(),
                             b_step: LANES,
-                            n: width,
+                            n: voxels.len(),
                             channels: kw,
                             sums: sums.as_mut_ptr(),
                         };
@@ -131,11 +156,14 @@ mod tests {
             shape in prop::array::uniform3(1usize..9),
             kernel in prop::sample::select(vec![[5, 5, 5], [1, 5, 5], [3, 3, 3], [7, 7, 7]]),
             outputs in 1usize..20,
+            share in prop::sample::select(vec![0.0, 0.1, 1.0]),
             seed in any::<u64>(),
         ) {
             let (taps, voxels) = (kernel.iter().product::<usize>(), shape.iter().product::<usize>());
-            let (weights, bias, x, dz) =
+            let (weights, bias, mut x, dz) =
                 (random(seed, taps * outputs), random(seed ^ 1, outputs), random(seed ^ 2, voxels), random(seed ^ 3, outputs * voxels));
+            // Zeros, as outside of a brain.
+            x.iter_mut().zip(random(seed ^ 4, voxels)).filter(|(_, chance)| chance.abs() > share).for_each(|(x, _)| *x = 0.0);
             let array = |channels: usize, values: &[f32]| Array4::from_shape_vec((channels, shape[0], shape[1], shape[2]), values.to_vec()).unwrap();
             let tensor = Array5::from_shape_vec((kernel[0], kernel[1], kernel[2], 1, outputs), weights.clone()).unwrap();
             let expected = reference::conv(array(1, &x).view(), tensor.view(), &bias);

@@ -1,4 +1,7 @@
 //! A network that can be trained: one pass forwards that keeps what the way back needs, the loss, and one pass backwards.
+//!
+//! The loss counts inside of the brain alone, so convolutions are computed, forwards and backwards, only in the tiles that it depends on. What is not
+//! computed keeps old values: finite ones, whose gradient is 0.
 
 use super::conv::{self, Conv};
 use super::head::{self, Head};
@@ -9,6 +12,7 @@ use super::stride::Strided;
 use super::values::Values;
 use crate::cpu::Instructions;
 use crate::network::plan::Layer;
+use crate::network::region::{self, Tiling};
 use crate::network::{BufferId, Description, Plan, Step};
 use crate::reference::{Dropout, Loss};
 use crate::{Error, Result};
@@ -28,6 +32,8 @@ pub struct Network {
     before: Vec<Values>,
     logits: Vec<f32>,
     by_logit: Vec<f32>,
+    /// For each step and tile whether the last pass's loss depends on it.
+    needed: Vec<Vec<bool>>,
     /// Seconds by part, summed over all passes.
     seconds: BTreeMap<&'static str, f64>,
 }
@@ -145,6 +151,7 @@ impl Network {
             before: before.collect::<Result<_>>()?,
             logits: vec![0.0; voxels],
             by_logit: vec![0.0; voxels],
+            needed: Vec::new(),
             seconds: BTreeMap::new(),
             plan,
         })
@@ -172,11 +179,23 @@ impl Network {
         result
     }
 
-    /// Computes the logits of an input (D, H, W).
-    pub fn forward(&mut self, layers: &Layers, parameters: &Parameters, input: &[f32], dropout: Option<Dropout>) {
+    /// Computes the logits of an input (D, H, W) inside of a mask, and what they depend on; outside of it they are 0.
+    pub fn forward(&mut self, layers: &Layers, parameters: &Parameters, input: &[f32], mask: &[bool], dropout: Option<Dropout>) {
         self.input = Padded::new(input, self.plan.shape, self.plan.description.kernel);
+        self.timed("needed tiles", |n| {
+            let tiling = |step: &Step| match step {
+                Step::Conv { layer, output, .. } => layers.conv(layer).tiling(n.plan.buffers[*output].shape),
+                // Of the other steps everything is computed.
+                _ => {
+                    let shape = step.output().map_or(n.plan.shape, |output| n.plan.buffers[output].shape);
+                    Tiling { shape, tile: [4; 3] }
+                }
+            };
+            let tilings: Vec<Tiling> = n.plan.steps.iter().map(tiling).collect();
+            n.needed = region::needed(&n.plan, &tilings, mask);
+        });
         for (number, step) in self.plan.steps.clone().iter().enumerate() {
-            self.forward_step(layers, parameters, number, step);
+            self.forward_step(layers, parameters, mask, number, step);
             if let Some(output) = step.output() {
                 self.drop_out(output, dropout, false);
             }
@@ -191,7 +210,7 @@ impl Network {
         }
     }
 
-    fn forward_step(&mut self, layers: &Layers, parameters: &Parameters, number: usize, step: &Step) {
+    fn forward_step(&mut self, layers: &Layers, parameters: &Parameters, mask: &[bool], number: usize, step: &Step) {
         match step {
             Step::Input { layer, output } => {
                 let (kernel, bias) = (parameters.kernel(layer), parameters.bias(layer));
@@ -221,7 +240,9 @@ impl Network {
                 });
             }
             Step::Conv { layer, input, residual, output } => {
-                self.timed("conv", |n| layers.conv(layer).forward(&n.buffers[*input], &mut n.before[number]));
+                self.timed("conv", |n| {
+                    layers.conv(layer).forward(&n.buffers[*input], &mut n.before[number], &n.needed[number]);
+                });
                 self.timed("pointwise", |n| {
                     let slopes = parameters.slopes(layer);
                     match residual {
@@ -236,7 +257,7 @@ impl Network {
             Step::Head { hidden, binary, input } => {
                 let slopes = parameters.slopes(hidden);
                 let head = head_of(parameters, hidden, binary, &slopes);
-                self.timed("head", |n| head.forward(&n.buffers[*input], &mut n.logits));
+                self.timed("head", |n| head.forward(&n.buffers[*input], mask, &mut n.logits));
             }
         }
     }
@@ -257,7 +278,7 @@ impl Network {
         if [example.input.len(), example.label.len(), example.mask.len()] != [self.logits.len(); 3] {
             return Err(Error::Shape(format!("input, label and mask must have {} voxels each", self.logits.len())));
         }
-        self.forward(layers, parameters, example.input, dropout);
+        self.forward(layers, parameters, example.input, example.mask, dropout);
         let value = self.timed("loss", |n| head::loss(loss, &n.logits, example.label, example.mask, &mut n.by_logit));
         let mut written = vec![false; self.buffers.len()];
         for (number, step) in self.plan.steps.clone().iter().enumerate().rev() {
@@ -307,11 +328,11 @@ impl Network {
                 }
                 let kernel = gradient.tensor_mut(&format!("{}/kernel", layer.convolution));
                 self.timed("conv, gradient by kernel", |n| {
-                    layers.conv(layer).kernel_gradient(&n.buffers[*input], &n.slopes[*output], kernel);
+                    layers.conv(layer).kernel_gradient(&n.buffers[*input], &n.slopes[*output], &n.needed[number], kernel);
                 });
                 self.timed("conv, gradient by input", |n| {
                     let (dz, dx) = pair(&mut n.slopes, *output, *input);
-                    layers.conv(layer).backward(dz, dx, written[*input]);
+                    layers.conv(layer).backward(dz, dx, &n.needed[number], written[*input]);
                 });
                 written[*input] = true;
             }
@@ -431,20 +452,27 @@ mod tests {
             let layers = Layers::new(description, &parameters, instructions).unwrap();
             let mut network = Network::new(description, shape, instructions).unwrap();
             let (input, label, mask) = example(shape);
-            let example = Example { input: &input, label: &label, mask: &mask };
             let loss = Loss { dice: 1.0, cross_entropy: 3.0 };
-            // Twice: nothing may be left from one pass for the next.
-            network.gradient(&layers, &parameters, example, &loss, dropout, &mut gradient).unwrap();
+            // Nothing may be left from one pass for the next, whose example has a smaller mask.
+            let before = random(6, input.len());
+            let before = Example { input: &before, label: &label, mask: &vec![true; mask.len()] };
+            network.gradient(&layers, &parameters, before, &loss, dropout, &mut gradient).unwrap();
+            let example = Example { input: &input, label: &label, mask: &mask };
             let mut gradient = Parameters::zeros(description);
             let value = network.gradient(&layers, &parameters, example, &loss, dropout, &mut gradient).unwrap();
             (value, gradient, network.logits().to_vec())
         })
     }
 
+    /// A random example whose mask lies in the lower half of each axis.
     fn example(shape: [usize; 3]) -> (Vec<f32>, Vec<bool>, Vec<bool>) {
         let voxels = shape.iter().product();
         let label = random(4, voxels).into_iter().map(|value| value > 0.5).collect();
-        let mask = random(5, voxels).into_iter().map(|value| value > -0.5).collect();
+        let low = |voxel: usize| {
+            let at = [voxel / (shape[1] * shape[2]), voxel / shape[2] % shape[1], voxel % shape[2]];
+            (0..3).all(|axis| at[axis] < shape[axis].div_ceil(2))
+        };
+        let mask = random(5, voxels).into_iter().enumerate().map(|(voxel, value)| value > -0.5 && low(voxel)).collect();
         (random(3, voxels), label, mask)
     }
 
@@ -462,7 +490,9 @@ mod tests {
         let (expected, expected_gradient, expected_logits) =
             reference::gradient(description, &parameters.tensors(), shape, &sample).unwrap();
         assert!((loss - expected).abs() < 1e-4 * expected, "{loss} for {expected}");
-        assert_close(&logits, &expected_logits, 1e-4);
+        let inside: Vec<f32> =
+            expected_logits.iter().zip(&mask).map(|(&logit, &inside)| if inside { logit } else { 0.0 }).collect();
+        assert_close(&logits, &inside, 1e-4);
         for (name, expected) in expected_gradient {
             eprintln!("{name}");
             assert_close(gradient.tensor(&name), &expected, 2e-3);
@@ -472,7 +502,8 @@ mod tests {
     #[test]
     fn loss_and_gradient_are_those_of_the_reference() {
         check(&network(true, [5; 3], [2; 3]), [8, 12, 16], None);
-        check(&network(false, [1, 5, 5], [1, 2, 2]), [3, 12, 16], None);
+        check(&network(true, [5; 3], [2; 3]), [28, 16, 24], None);
+        check(&network(false, [1, 5, 5], [1, 2, 2]), [3, 12, 36], None);
         check(&Description { activation: Activation::Relu, ..network(true, [5; 3], [2; 3]) }, [8; 3], None);
     }
 

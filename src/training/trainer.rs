@@ -80,8 +80,8 @@ pub struct Outcome {
 
 /// Trains a network, or goes on where the training in `folder` was stopped. The first `held_out` samples of the source are held out.
 ///
-/// The folder gets `weights.safetensors` (the averaged weights of the epoch with the least held-out loss), `curves.csv`, `curves.png`,
-/// `config.toml` and `checkpoint`. Everything but the seconds in it is the same for the same config and source. It runs on the current rayon pool.
+/// The folder gets `weights.safetensors` (the averaged weights of the epoch with the least held-out loss), `last.safetensors` (those of the last epoch),
+/// `curves.csv`, `curves.png`, `config.toml` and `checkpoint`. Everything but the seconds in it is the same for the same config and source. It runs on the current rayon pool.
 ///
 /// # Errors
 /// [`Error::Training`] for too few samples, another config's checkpoint, and a training that has diverged; whatever the source reports; [`Error::Write`].
@@ -130,6 +130,7 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
             return Err(problem("the training has diverged: begin anew with a lower schedule.rate or optimiser.clip".into()));
         }
         row.seconds = start.elapsed().as_secs_f64();
+        weights.write(folder.join("last.safetensors"))?;
         if losses.iter().all(|&loss| row.held_out_loss < loss) {
             weights.write(folder.join("weights.safetensors"))?;
         }
@@ -509,8 +510,10 @@ mod tests {
         let without_seconds =
             |history: &[Epoch]| history.iter().map(|row| Epoch { seconds: 0.0, ..row.clone() }).collect::<Vec<_>>();
         assert_eq!(without_seconds(&whole), without_seconds(&resumed));
-        let bytes = |n: usize| std::fs::read(folders[n].path().join("weights.safetensors")).unwrap();
-        assert_eq!(bytes(0), bytes(1));
+        let bytes = |n: usize, name: &str| std::fs::read(folders[n].path().join(name)).unwrap();
+        for name in ["weights.safetensors", "last.safetensors"] {
+            assert_eq!(bytes(0, name), bytes(1, name));
+        }
         for name in ["curves.csv", "curves.png", "config.toml", "checkpoint"] {
             assert!(folders[1].path().join(name).exists(), "{name}");
         }
@@ -542,7 +545,7 @@ mod tests {
         let mut network = Network::new(&config.network, [32; 3], instructions).unwrap();
         let layers = Layers::new(&config.network, &trainer.state.average, instructions).unwrap();
         let scaled: Vec<f32> = seen.hu.iter().map(|hu| hu * SCALE).collect();
-        network.forward(&layers, &trainer.state.average, &scaled, None);
+        network.forward(&layers, &trainer.state.average, &scaled, &vec![true; scaled.len()], None);
         crate::training::testing::assert_close(network.logits(), exported.as_slice().unwrap(), 1e-4);
     }
 
