@@ -661,7 +661,7 @@ mod tests {
                 }
                 let counted = f64::from(inside) * f64::from(step.iter().product::<f32>()) / 1000.0;
                 assert!((counted / bleed.volume_ml - 1.0).abs() < 0.04, "seed {seed}: {counted} mL of {}", bleed.volume_ml);
-                assert!(bleed.volume_ml > f64::from(ml.min(15.0)) * 0.99 && bleed.volume_ml < f64::from(most) * 1.01);
+                assert!(bleed.volume_ml > f64::from(ml.min(15.0)) * 0.99 && bleed.volume_ml < most * 1.01);
                 assert!(reach < 25.0, "seed {seed}: {reach} mm");
             }
         }
