@@ -277,6 +277,8 @@ impl Trainer<'_> {
                 row.gradient += norm;
                 finite += 1;
             } else {
+                // What a pass does not compute keeps old values, and those must be finite.
+                self.networks.clear();
                 log::warn!("update {} of epoch {}: the gradient is not finite, the update is left out", update + 1, epoch + 1);
             }
             say(Progress::Update(update + 1, updates, loss));
