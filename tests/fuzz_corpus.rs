@@ -3,6 +3,8 @@
 
 #[path = "../fuzz/entry/checkpoint.rs"]
 mod checkpoint;
+#[path = "../fuzz/entry/network.rs"]
+mod network;
 #[path = "../fuzz/entry/weights.rs"]
 mod weights;
 
@@ -60,4 +62,9 @@ fn weights_files() {
 #[test]
 fn checkpoints() {
     replay("checkpoint", checkpoint::checkpoint);
+}
+
+#[test]
+fn networks() {
+    replay("network", network::network);
 }

@@ -1,0 +1,105 @@
+//! Any bytes as a small network, a grid, a brain and the voxels that are wanted: the CPU engine and training's pass forwards give the logits
+//! of the plain loops, and the pass backwards finite gradients. The fuzzer looks for combinations of shapes, channels, kernels and masks, the
+//! sanitizer for a value read or written outside of its block.
+
+use ichor::cpu::{Engine, Instructions, Options};
+use ichor::network::{Activation, Description, Engine as _};
+use ichor::reference;
+use ichor::training::{Example, Layers, Network, Parameters};
+use ichor::weights::{Weights, generate};
+use std::num::NonZeroUsize;
+
+/// Most parameters times voxels: what the plain loops do in a second or two under a sanitizer.
+const MOST_WORK: usize = 100_000_000;
+
+/// Largest error of a logit, as a part of the largest one. The rounding is a hundredth of it (the tests of the engine hold it to that); what is
+/// computed from wrong values is not near.
+const TOLERANCE: f32 = 1e-2;
+
+/// Choices from bytes; the first of each where there are none left.
+struct Choices<'a>(std::slice::Iter<'a, u8>);
+
+impl Choices<'_> {
+    /// A number below `count`.
+    fn below(&mut self, count: usize) -> usize {
+        self.0.next().map_or(0, |&byte| usize::from(byte) % count)
+    }
+
+    fn description(&mut self) -> Description {
+        let kernel = [0; 3].map(|_| [5, 1, 3, 7][self.below(4)]);
+        let stride = [0; 3].map(|_| [2, 1][self.below(2)]);
+        let levels = 1 + self.below(3);
+        let widths: Vec<usize> = (0..=levels).map(|_| 1 + self.below(36)).collect();
+        let up_widths = (0..levels).rev().map(|skip| widths[skip] + 1 + self.below(36)).collect();
+        let convs = std::iter::once(1).chain((0..levels).map(|_| 1 + self.below(3))).collect();
+        let up_convs = (0..levels).map(|_| 1 + self.below(3)).collect();
+        let shared = self.below(2) == 0;
+        let activation = [Activation::Prelu, Activation::Relu][self.below(2)];
+        Description { kernel, stride, widths, convs, up_widths, up_convs, shared, activation }
+    }
+
+    /// For each voxel of a grid whether it lies in some box, less every so many-th.
+    fn part(&mut self, [depth, height, width]: [usize; 3]) -> Vec<bool> {
+        let ranges = [depth, height, width].map(|side| {
+            let begin = self.below(side);
+            begin..side - self.below(side - begin)
+        });
+        let gap = 2 + self.below(250);
+        let inside = |at: usize| {
+            let place = [at / (height * width), at / width % height, at % width];
+            ranges.iter().zip(&place).all(|(range, place)| range.contains(place)) && at % gap != 1
+        };
+        (0..depth * height * width).map(inside).collect()
+    }
+}
+
+/// Runs the network that the bytes describe.
+pub fn network(bytes: &[u8]) {
+    let mut choices = Choices(bytes.iter());
+    let description = choices.description();
+    let shape = description.multiple().map(|multiple| multiple * (1 + choices.below(12)));
+    if description.parameters().saturating_mul(shape.iter().product()) > MOST_WORK {
+        return;
+    }
+    let available: Vec<Instructions> = Instructions::ALL.into_iter().rev().filter(|i| i.available()).collect();
+    let instructions = available[choices.below(available.len())];
+    let threads = NonZeroUsize::new(1 + choices.below(3));
+    let brain = choices.part(shape);
+    let wanted = choices.part(shape);
+
+    let weights = Weights::generate(&description, "fuzz").expect("the description is usable");
+    let mut input = generate::ct_input("fuzz", shape);
+    input.iter_mut().zip(&brain).filter(|(_, inside)| !**inside).for_each(|(value, _)| *value = 0.0);
+    let mut expected = vec![f32::NAN; input.len()];
+    reference::Engine::new(&weights, shape).unwrap().run(&input, None, &mut expected).unwrap();
+
+    let mut engine = Engine::with_options(&weights, shape, &Options { threads, instructions: Some(instructions) }).unwrap();
+    let mut logits = vec![f32::NAN; input.len()];
+    engine.run(&input, None, &mut logits).unwrap();
+    assert_close(&logits, &expected);
+    let mut some = vec![f32::NAN; input.len()];
+    engine.run(&input, Some(&wanted), &mut some).unwrap();
+    for ((some, all), wanted) in some.iter().zip(&logits).zip(&wanted) {
+        assert_eq!(some.to_bits(), if *wanted { all.to_bits() } else { f32::NEG_INFINITY.to_bits() });
+    }
+
+    let tensors = description.tensors().into_iter().map(|t| (t.name.clone(), weights.tensor(&t.name).into_owned())).collect();
+    let parameters = Parameters::of(&description, &tensors);
+    // Training has no transforms for kernels of 3 and 7.
+    let Ok(layers) = Layers::new(&description, &parameters, instructions) else { return };
+    let mut network = Network::new(&description, shape, instructions).unwrap();
+    let mut gradient = Parameters::zeros(&description);
+    let example = Example { input: &input, label: &brain, mask: &wanted };
+    let loss = reference::Loss { dice: 1.0, cross_entropy: 1.0 };
+    let value = network.gradient(&layers, &parameters, example, &loss, None, &mut gradient).unwrap();
+    assert!(value.is_finite() && gradient.values().iter().all(|g| g.is_finite()), "loss {value}");
+    expected.iter_mut().zip(&wanted).filter(|(_, wanted)| !**wanted).for_each(|(logit, _)| *logit = 0.0);
+    assert_close(network.logits(), &expected);
+}
+
+fn assert_close(values: &[f32], expected: &[f32]) {
+    let largest = expected.iter().fold(0.0f32, |most, logit| most.max(logit.abs()));
+    for (at, (value, expected)) in values.iter().zip(expected).enumerate() {
+        assert!((value - expected).abs() <= TOLERANCE * largest, "voxel {at}: {value} for {expected}, the largest {largest}");
+    }
+}
