@@ -3,14 +3,15 @@
 //! sanitizer for a value read or written outside of its block.
 
 use ichor::cpu::{Engine, Instructions, Options};
-use ichor::network::{Activation, Description, Engine as _};
+use ichor::network::{Activation, Description, Engine as _, Plan};
 use ichor::reference;
 use ichor::training::{Example, Layers, Network, Parameters};
 use ichor::weights::{Weights, generate};
 use std::num::NonZeroUsize;
 
-/// Most parameters times voxels: what the plain loops do in a second or two under a sanitizer.
-const MOST_WORK: usize = 100_000_000;
+/// Most operations of a pass, and most parameters: what the plain loops do in a second or two under a sanitizer.
+const MOST_FLOP: u64 = 60_000_000;
+const MOST_PARAMETERS: usize = 1_000_000;
 
 /// Largest error of a logit, as a part of the largest one. The rounding is a hundredth of it (the tests of the engine hold it to that); what is
 /// computed from wrong values is not near.
@@ -58,7 +59,8 @@ pub fn network(bytes: &[u8]) {
     let mut choices = Choices(bytes.iter());
     let description = choices.description();
     let shape = description.multiple().map(|multiple| multiple * (1 + choices.below(12)));
-    if description.parameters().saturating_mul(shape.iter().product()) > MOST_WORK {
+    let plan = Plan::new(&description, shape).expect("the description is usable, the grid fits");
+    if plan.steps.iter().map(|step| plan.flop(step)).sum::<u64>() > MOST_FLOP || description.parameters() > MOST_PARAMETERS {
         return;
     }
     let available: Vec<Instructions> = Instructions::ALL.into_iter().rev().filter(|i| i.available()).collect();
@@ -67,7 +69,7 @@ pub fn network(bytes: &[u8]) {
     let brain = choices.part(shape);
     let wanted = choices.part(shape);
 
-    let weights = Weights::generate(&description, "fuzz").expect("the description is usable");
+    let weights = Weights::generate(&description, "fuzz").unwrap();
     let mut input = generate::ct_input("fuzz", shape);
     input.iter_mut().zip(&brain).filter(|(_, inside)| !**inside).for_each(|(value, _)| *value = 0.0);
     let mut expected = vec![f32::NAN; input.len()];
