@@ -54,14 +54,14 @@ impl Choices<'_> {
     }
 }
 
-/// Runs the network that the bytes describe.
-pub fn network(bytes: &[u8]) {
+/// Runs the network that the bytes describe; `false` where it would take too long.
+pub fn network(bytes: &[u8]) -> bool {
     let mut choices = Choices(bytes.iter());
     let description = choices.description();
     let shape = description.multiple().map(|multiple| multiple * (1 + choices.below(12)));
     let plan = Plan::new(&description, shape).expect("the description is usable, the grid fits");
     if plan.steps.iter().map(|step| plan.flop(step)).sum::<u64>() > MOST_FLOP || description.parameters() > MOST_PARAMETERS {
-        return;
+        return false;
     }
     let available: Vec<Instructions> = Instructions::ALL.into_iter().rev().filter(|i| i.available()).collect();
     let instructions = available[choices.below(available.len())];
@@ -88,7 +88,7 @@ pub fn network(bytes: &[u8]) {
     let tensors = description.tensors().into_iter().map(|t| (t.name.clone(), weights.tensor(&t.name).into_owned())).collect();
     let parameters = Parameters::of(&description, &tensors);
     // Training has no transforms for kernels of 3 and 7.
-    let Ok(layers) = Layers::new(&description, &parameters, instructions) else { return };
+    let Ok(layers) = Layers::new(&description, &parameters, instructions) else { return true };
     let mut network = Network::new(&description, shape, instructions).unwrap();
     let mut gradient = Parameters::zeros(&description);
     let example = Example { input: &input, label: &brain, mask: &wanted };
@@ -97,6 +97,7 @@ pub fn network(bytes: &[u8]) {
     assert!(value.is_finite() && gradient.values().iter().all(|g| g.is_finite()), "loss {value}");
     expected.iter_mut().zip(&wanted).filter(|(_, wanted)| !**wanted).for_each(|(logit, _)| *logit = 0.0);
     assert_close(network.logits(), &expected);
+    true
 }
 
 fn assert_close(values: &[f32], expected: &[f32]) {

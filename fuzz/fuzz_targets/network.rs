@@ -3,4 +3,6 @@
 #[path = "../entry/network.rs"]
 mod entry;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| entry::network(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    entry::network(bytes);
+});
