@@ -434,7 +434,7 @@ pub struct Phantom {
     /// Brain mask of that scan (NIfTI on its grid) instead of brain extraction
     #[arg(long, value_name = "FILE", requires = "into")]
     pub brain_mask: Option<PathBuf>,
-    /// The brain alone on 96 x 112 x 96 voxels of 1.5 mm, as the network sees a scan of slices of --thickness (5 mm if not given)
+    /// The brain alone on 96 x 112 x 112 voxels of 1.5 mm, as the network sees a scan of slices of --thickness (5 mm if not given)
     #[arg(long, conflicts_with_all = ["into", "matrix", "voxel", "tilt"])]
     pub network: bool,
     /// Threads; all cores if not given

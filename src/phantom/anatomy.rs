@@ -4,6 +4,7 @@
 //! scaled to the person's.
 //!
 //! Where the measures come from:
+//! - Foramen magnum: 36 to 37 mm long, 29 to 31 mm broad, SD 2 to 3 mm (Abdelaziz et al., Int J Biomed 10:221, 2020); here it is round.
 //! - Volume inside the skull: 1469 (SD 102) mL in men, 1289 (SD 111) mL in women (Matsumae et al., J Neurosurg 84:982, 1996).
 //! - Breadth against length of the head: a cephalic index of 0.78 with a deviation of 0.04: chosen, not measured.
 //! - Skull: 5 to 9 mm at the vault, without a clear trend by age or sex (Lynnerup et al., Head Face Med 1:13, 2005; De Boer et al., Int J Legal
@@ -152,6 +153,9 @@ pub struct Anatomy {
     /// Half width of the interhemispheric fissure.
     fissure_mm: f32,
     falx_mm: f32,
+    /// Radius of the foramen magnum, and of the medulla in it.
+    canal_mm: f32,
+    medulla_mm: f32,
     /// Half width of the third ventricle.
     third_mm: f32,
     /// How far the ventricles' walls lie outside those of an average young person.
@@ -243,6 +247,8 @@ impl Anatomy {
             sulcus_depth: random.uniform(11.0, 19.0),
             fissure_mm: random.uniform(0.8, 1.5) + 1.5 * atrophy * random.uniform(0.3, 1.0),
             falx_mm: random.uniform(0.4, 0.9),
+            canal_mm: random.uniform(14.0, 18.0),
+            medulla_mm: random.uniform(6.5, 9.0),
             third_mm: random.uniform(1.0, 1.9) + 2.2 * atrophy * random.uniform(0.4, 1.0) + 0.35 * hydrocephalus,
             ventricle_mm: random.uniform(-1.8, 0.4) + 4.0 * atrophy * random.uniform(0.4, 1.0) + hydrocephalus,
             pale: 7.0 * ((age - 45.0) / 50.0 * random.uniform(0.0, 1.5)).clamp(0.0, 1.0),
@@ -360,8 +366,8 @@ impl Anatomy {
         let upper = intersection(vault, floor, 8.0);
         let middle = ellipsoid([x, y, z], [36.0, -9.0, -20.0], [26.0, 33.0, 23.0]);
         let posterior = ellipsoid([x, y, z], [0.0, -63.0, -28.0], [56.0, 38.0, 34.0]);
-        let stem = cone(a, [0.0, -27.0, -18.0], [0.0, -36.0, -62.0], 20.0, 15.0);
-        let canal = cone(a, [0.0, -36.0, -62.0], [0.0, -48.0, -150.0], 14.0, 11.0);
+        let stem = cone(a, [0.0, -27.0, -18.0], [0.0, -36.0, -62.0], 20.0, self.canal_mm + 1.0);
+        let canal = cone(a, [0.0, -36.0, -62.0], [0.0, -48.0, -150.0], self.canal_mm, 11.0);
         let fossae = union(union(middle, posterior, 6.0), union(stem, canal, 6.0), 6.0);
         let (dx, dy) = (x - 10.0, y + 22.0);
         let (along_ridge, across) = (0.92 * dx - 0.39 * dy, 0.39 * dx + 0.92 * dy);
@@ -471,7 +477,12 @@ impl Anatomy {
         let hind_side = intersection(-tentorium, behind, 2.0);
         let stem = chain(
             a,
-            &[([0.0, -19.0, 2.0], 13.0), ([0.0, -25.0, -24.0], 14.5), ([0.0, -35.0, -58.0], 7.5), ([0.0, -48.0, -150.0], 5.5)],
+            &[
+                ([0.0, -19.0, 2.0], 13.0),
+                ([0.0, -25.0, -24.0], 14.5),
+                ([0.0, -35.0, -58.0], self.medulla_mm),
+                ([0.0, -48.0, -150.0], 5.5),
+            ],
             -0.8 * atrophy,
         );
         let stem = stem * s;
@@ -537,9 +548,14 @@ impl Anatomy {
         (distance.abs().max(deep) * self.mean_scale, open)
     }
 
+    /// Height of the person's foramen magnum.
+    pub fn foramen(&self) -> f32 {
+        self.scale[2] * FORAMEN
+    }
+
     /// Depth in the part of the skull's inside that counts as brain, for the skull's fields at a point.
     pub fn brain_mask(&self, p: Vec3, skull: &[f32; skull::FIELDS]) -> f32 {
-        skull[skull::CAVITY].min(p[2] - self.scale[2] * FORAMEN + CORD)
+        skull[skull::CAVITY].min(p[2] - self.foramen() + CORD)
     }
 
     /// HU of what lies outside the inner table.
@@ -676,13 +692,14 @@ impl Anatomy {
         }
         let hu = hu + (self.tissues.sinus - hu) * cover(depth, width);
         let m = [p[0].abs() / s, p[1] / s, p[2] / s];
-        if m[2].abs() > 45.0 || m[0] > 45.0 || m[1] < -30.0 {
+        if m[2] > 45.0 || m[2] < -75.0 || m[0] > 45.0 || m[1] < -40.0 {
             return hu;
         }
         let basilar = cone(m, [0.0, -9.0, -38.0], [0.0, -6.0, -17.0], 1.6, 1.6);
+        let vertebral = cone(m, [10.0, -31.0, -66.0], [0.0, -11.0, -38.0], 1.8, 1.6);
         let carotid = cone(m, [7.0, 4.0, -24.0], [8.0, 5.0, -14.0], 2.0, 1.7);
         let cerebral = cone(m, [8.0, 5.0, -14.0], [37.0, -2.0, -8.0], 1.5, 1.1);
-        hu + (self.vessels - hu) * cover(basilar.max(carotid).max(cerebral), width)
+        hu + (self.vessels - hu) * cover(basilar.max(vertebral).max(carotid).max(cerebral), width)
     }
 
     /// Whether a point lies in the cerebrum's half of the cavity on one side (-1 left, 1 right) by at least some distance: the least of the distances to
@@ -693,7 +710,7 @@ impl Anatomy {
 
     /// The same for the posterior fossa.
     pub fn posterior_fossa(&self, p: Vec3, skull: &[f32; skull::FIELDS]) -> f32 {
-        let above_foramen = p[2] - self.scale[2] * FORAMEN;
+        let above_foramen = p[2] - self.foramen();
         skull[skull::CAVITY].min(-skull[skull::TENTORIUM] - 1.0).min(skull[skull::BEHIND] - 1.0).min(above_foramen)
     }
 

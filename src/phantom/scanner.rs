@@ -66,6 +66,10 @@ impl Slab {
     }
 }
 
+/// Most HU that the medulla is brighter by in the foramen magnum, with bone all around it (a real head has 52 HU there), and how far above it that begins, mm.
+const FORAMEN_HU: f32 = 24.0;
+const FORAMEN_REACH: f32 = 22.0;
+
 /// Dark bands and streaks. Points are millimetres of the head.
 struct Artefacts {
     strength: f32,
@@ -73,6 +77,8 @@ struct Artefacts {
     petrous: (f32, f32, f32, f32),
     /// Brightness under the skull from imperfect correction, HU, and the depth in mm over which it falls to a third.
     rim: (f32, f32),
+    /// Brightness between the bones of the foramen magnum, HU, and its height.
+    foramen: (f32, f32),
     streaks: Vec<(Vec3, f32, Noise)>,
 }
 
@@ -93,7 +99,8 @@ impl Artefacts {
             }
         }
         let rim = (random.log_uniform(1.5, 18.0), random.uniform(3.0, 12.0));
-        Artefacts { strength, petrous, rim, streaks }
+        let foramen = (random.uniform(0.0, FORAMEN_HU), anatomy.foramen());
+        Artefacts { strength, petrous, rim, foramen, streaks }
     }
 
     /// HU that they add inside the skin at a point of the head; `cavity` is its depth below the inner table.
@@ -102,6 +109,8 @@ impl Artefacts {
         if cavity > -2.0 {
             let (brightness, depth) = self.rim;
             hu += brightness * (-cavity.max(0.0) / depth).exp();
+            let (brightness, height) = self.foramen;
+            hu += brightness * smooth_step((height + FORAMEN_REACH - p[2]) / FORAMEN_REACH);
             let (height, middle, slope, depth) = self.petrous;
             let z = (p[2] - height) / 9.0;
             if z.abs() < 2.5 && p[0].abs() < 60.0 {

@@ -166,7 +166,7 @@ fn tissues_have_their_hounsfield_units() {
 #[test]
 fn the_networks_view_is_the_brain_alone() {
     let head = generate(3, &Settings::network(4.5)).unwrap();
-    assert_eq!(head.scan.grid().shape, [96, 112, 96]);
+    assert_eq!(head.scan.grid().shape, [96, 112, 112]);
     let pairs = || head.scan.voxels().iter().zip(head.brain.voxels());
     assert!(pairs().all(|(&hu, &inside)| inside || hu == 0.0));
     let inside = pairs().filter(|(_, inside)| **inside).count() as f64 * 3.375e-3;

@@ -28,12 +28,16 @@ const OEDEMA_HU: [f64; 2] = [4.0, 12.0];
 const CALCIFICATIONS: usize = 4;
 const CALCIFICATION_RADIUS: [f64; 2] = [0.7, 2.5];
 const CALCIFICATION_HU: [f64; 2] = [30.0, 200.0];
+/// The cord's slices have less than this share of the area of the largest: no hemorrhage is painted there, so that what is bright between the bones is none.
+const CORD_AREA: f64 = 0.1;
 
 /// A sample with what chance puts into it; `None` where that is nothing. `depths` has the voxels from each voxel of the brain to its surface.
 pub fn painted(sample: &Sample, depths: &[f32], options: &Samples, random: &mut Random) -> Option<Sample> {
     let bleeds = random.uniform() < options.painted;
     let calcified = random.uniform() < options.calcified;
-    let inside: Vec<usize> = (0..sample.mask.len()).filter(|&voxel| sample.mask[voxel]).collect();
+    let lowest = above_cord(sample);
+    let inside: Vec<usize> =
+        (0..sample.mask.len()).filter(|&voxel| sample.mask[voxel] && voxel % sample.shape[2] >= lowest).collect();
     if sample.planar || inside.is_empty() || !(bleeds || calcified) {
         return None;
     }
@@ -60,6 +64,15 @@ pub fn painted(sample: &Sample, depths: &[f32], options: &Samples, random: &mut 
         }
     }
     Some(sample)
+}
+
+/// The lowest slice above the cord.
+fn above_cord(sample: &Sample) -> usize {
+    let slices = sample.shape[2];
+    let mut area = vec![0usize; slices];
+    sample.mask.iter().enumerate().filter(|&(_, &inside)| inside).for_each(|(voxel, _)| area[voxel % slices] += 1);
+    let largest = area.iter().copied().max().unwrap_or(0);
+    area.iter().position(|&area| area as f64 >= CORD_AREA * largest as f64).unwrap_or(0)
 }
 
 fn length(vector: [f64; 3]) -> f64 {
@@ -230,6 +243,21 @@ mod tests {
         assert!(!seen.label.contains(&true));
         let bright = seen.hu.iter().filter(|&&hu| hu > 40).count();
         assert!((1..400).contains(&bright), "{bright}");
+    }
+
+    #[test]
+    fn no_centre_lies_in_the_cord() {
+        // A cord of 5 x 5 voxels below a brain.
+        let mut sample = brain();
+        for voxel in 0..sample.mask.len() {
+            let at = sample.place(voxel);
+            sample.mask[voxel] =
+                if at[2] < 16 { (22..27).contains(&at[0]) && (26..31).contains(&at[1]) } else { sample.mask[voxel] };
+        }
+        assert_eq!(above_cord(&sample), 16);
+        let seen = painted(&sample, &depths(&sample), &options(0.0, 1.0), &mut Random::new(4)).unwrap();
+        let lowest = (0..seen.hu.len()).filter(|&voxel| seen.hu[voxel] > 40).map(|voxel| sample.place(voxel)[2]).min();
+        assert!(lowest.is_some_and(|lowest| lowest + 4 > 16), "{lowest:?}");
     }
 
     #[test]

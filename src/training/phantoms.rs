@@ -22,7 +22,7 @@ pub struct Phantoms {
 /// Voxels of a slice along both of its axes, and their size in mm: coarser than a CT, finer than the network's grid.
 const SLICE: (usize, f64) = (232, 1.0);
 /// Extent of a head's slices in mm.
-const HEIGHT_MM: f64 = 160.0;
+const HEIGHT_MM: f64 = 180.0;
 /// Tilts of the gantry lie between these, in degrees; half of the scans have none.
 const TILT: [f64; 2] = [-5.0, 22.0];
 
