@@ -340,3 +340,27 @@ fn texture_strength(scan: &Scan) -> impl Fn(Vec3, f32) -> f32 + Sync {
         middle * base * air * (1.0 - 0.35 * r.min(1.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_foramen_magnum_has_its_width_and_is_bright_inside() {
+        let mut brightest = 0.0f32;
+        for seed in 0..20 {
+            let anatomy = Anatomy::new(&mut Random::new(seed, 0));
+            let middle = [0.0, anatomy.place([0.0, -36.0, 0.0])[1], anatomy.foramen()];
+            let open = |x: i32, y: i32| anatomy.skull_inside([x as f32, y as f32, middle[2]])[skull::CAVITY] > 0.0;
+            let widths: Vec<usize> = (-80..20).map(|y| (-40..40).filter(|&x| open(x, y)).count()).collect();
+            let (width, area) = (widths.iter().max().copied().unwrap_or(0), widths.iter().sum::<usize>());
+            assert!((24..38).contains(&width) && (400..1200).contains(&area), "{width} mm, {area} mm2, seed {seed}");
+            // Deep inside, so that nothing of the brightness under the skull is left.
+            let artefacts = Artefacts::new(&mut Random::new(seed, 20), &anatomy, 1.0);
+            let hu = artefacts.at(middle, 1e3);
+            assert!((0.0..=FORAMEN_HU).contains(&hu), "{hu} HU, seed {seed}");
+            brightest = brightest.max(hu);
+        }
+        assert!(brightest > 0.5 * FORAMEN_HU, "{brightest}");
+    }
+}
