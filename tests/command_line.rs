@@ -56,6 +56,15 @@ fn wrong_use_is_status_2() {
     }
 }
 
+#[test]
+fn the_demo_finds_its_bleed_and_warns_of_nothing() {
+    let output = ichor(&["demo", "--device", "cpu"]);
+    assert!(output.status.success() && !said(&output).contains("warning"), "{}", said(&output));
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let dice = printed.lines().find_map(|line| line.strip_prefix("Dice")).and_then(|dice| dice.trim().parse::<f64>().ok());
+    assert!(dice.is_some_and(|dice| dice > 0.9), "{printed}");
+}
+
 /// Runs with what is printed going to `to`.
 fn printing_to(to: impl Into<std::process::Stdio>, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_ichor")).args(arguments).stdout(to).output().unwrap()

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// The phantom's seed: none that a training or a table of docs/weights.md has seen.
-const SEED: u64 = 424_242;
+const SEED: u64 = 424_244;
 
 pub fn run(arguments: &Demo) -> Result<ExitCode> {
     let weights = Weights::built_in();
