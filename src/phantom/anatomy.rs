@@ -4,7 +4,8 @@
 //! scaled to the person's.
 //!
 //! Where the measures come from:
-//! - Foramen magnum: 36 to 37 mm long, 29 to 31 mm broad, SD 2 to 3 mm (Abdelaziz et al., Int J Biomed 10:221, 2020); here it is round.
+//! - Foramen magnum: 36 to 37 mm long, 29 to 31 mm broad, SD 2 to 3 mm (Abdelaziz et al., Int J Biomed 10:221, 2020); here the petrous bones narrow its
+//!   front.
 //! - Volume inside the skull: 1469 (SD 102) mL in men, 1289 (SD 111) mL in women (Matsumae et al., J Neurosurg 84:982, 1996).
 //! - Breadth against length of the head: a cephalic index of 0.78 with a deviation of 0.04: chosen, not measured.
 //! - Skull: 5 to 9 mm at the vault, without a clear trend by age or sex (Lynnerup et al., Head Face Med 1:13, 2005; De Boer et al., Int J Legal
