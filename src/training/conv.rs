@@ -318,7 +318,8 @@ impl Conv {
                         let to = &mut next[(b * self.kernel[axis] + tap) * after..][..after];
                         let factor = row[tap] as f32;
                         for (to, from) in to.iter_mut().zip(from) {
-                            to.iter_mut().zip(from).for_each(|(to, from)| *to += factor * from);
+                            // As whole vectors: lane by lane in place, the compiler cannot tell that they do not overlap.
+                            *to = std::array::from_fn(|lane| to[lane] + factor * from[lane]);
                         }
                     }
                 }
