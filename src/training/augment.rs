@@ -7,6 +7,7 @@ use super::random::Random;
 use super::sample::Sample;
 use crate::volume::distance::distance_squared;
 use rayon::prelude::*;
+use std::sync::OnceLock;
 
 /// A sample as the network sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,18 +40,32 @@ fn any_of(flags: &[bool], random: &mut Random) -> Option<usize> {
     flags.iter().enumerate().filter(|&(_, &flag)| flag).nth(random.below(count)).map(|(place, _)| place)
 }
 
-impl Crop {
-    /// A voxel of a bleed with probability `bleed`, where there is one, else one of the brain.
-    fn centre(sample: &Sample, bleed: f64, random: &mut Random) -> [usize; 3] {
-        let around_bleed = random.uniform() < bleed;
-        let centre = if around_bleed { any_of(&sample.label, random) } else { None };
-        let centre = centre.or_else(|| any_of(&sample.mask, random)).unwrap_or(0);
-        sample.place(centre)
-    }
+/// A voxel of a bleed with probability `bleed`, where there is one, else one of the brain.
+fn centre(sample: &Sample, bleed: f64, random: &mut Random) -> [usize; 3] {
+    let around_bleed = random.uniform() < bleed;
+    let centre = if around_bleed { any_of(&sample.label, random) } else { None };
+    let centre = centre.or_else(|| any_of(&sample.mask, random)).unwrap_or(0);
+    sample.place(centre)
+}
 
+/// A slice of a sample for a 2D network, alone: with probability `bleed` one with blood, each weighted by its area of blood; else one weighted by its area of brain.
+pub fn slice(sample: &Sample, bleed: f64, random: &mut Random) -> Sample {
+    let [number, ..] = centre(sample, bleed, random);
+    let [_, height, width] = sample.shape;
+    let voxels = number * height * width..(number + 1) * height * width;
+    Sample {
+        shape: [1, height, width],
+        hu: sample.hu[voxels.clone()].to_vec(),
+        label: sample.label[voxels.clone()].to_vec(),
+        mask: sample.mask[voxels].to_vec(),
+        ..*sample
+    }
+}
+
+impl Crop {
     /// A cube of `side` voxels (less where the grid is smaller) around a voxel of a bleed with probability `bleed`, else around one of the brain.
     pub fn cube(sample: &Sample, side: usize, bleed: f64, random: &mut Random) -> Crop {
-        let centre = Crop::centre(sample, bleed, random);
+        let centre = centre(sample, bleed, random);
         let shape = sample.shape.map(|length| length.min(side));
         // The voxel may lie anywhere in the middle half of the crop.
         let origin = [0, 1, 2].map(|axis| {
@@ -58,12 +73,6 @@ impl Crop {
             centre[axis].saturating_sub(before).min(sample.shape[axis] - shape[axis])
         });
         Crop { origin, shape }
-    }
-
-    /// A slice of a sample for a 2D network: with probability `bleed` one with blood, each weighted by its area of blood; else one weighted by its area of brain.
-    pub fn slice(sample: &Sample, bleed: f64, random: &mut Random) -> Crop {
-        let [slice, ..] = Crop::centre(sample, bleed, random);
-        Crop { origin: [slice, 0, 0], shape: [1, sample.shape[1], sample.shape[2]] }
     }
 
     /// All of a sample.
@@ -191,21 +200,30 @@ pub const TISSUE_HU: f32 = 33.0;
 /// A sample in memory, with what all that is seen of it has in common.
 pub struct Prepared {
     sample: Sample,
-    depths: Vec<f32>,
+    /// Computed when they are first asked for: of a scan's many slices most are never seen.
+    depths: OnceLock<Vec<f32>>,
 }
 
 impl Prepared {
     /// A sample as it is.
     pub fn new(sample: Sample) -> Prepared {
-        let depths = depths(&sample);
-        Prepared { sample, depths }
+        Prepared { sample, depths: OnceLock::new() }
     }
 
     /// A sample with what chance paints into it.
     pub fn painted(sample: Sample, options: &Samples, random: &mut Random) -> Prepared {
-        let Prepared { sample, depths } = Prepared::new(sample);
-        let painted = paint::painted(&sample, &depths, options, random);
-        Prepared { sample: painted.unwrap_or(sample), depths }
+        let mut prepared = Prepared::new(sample);
+        // A bleed in one slice alone would be none.
+        if !prepared.sample.planar
+            && let Some(painted) = paint::painted(&prepared.sample, prepared.depths(), options, random)
+        {
+            prepared.sample = painted;
+        }
+        prepared
+    }
+
+    fn depths(&self) -> &[f32] {
+        self.depths.get_or_init(|| depths(&self.sample))
     }
 
     /// The sample.
@@ -222,7 +240,7 @@ pub fn plain(sample: &Sample, options: &Samples) -> Seen {
 
 /// A crop of a sample, at random flipped left to right, deformed, and of other HU.
 pub fn augmented(prepared: &Prepared, crop: Crop, options: &Samples, random: &mut Random) -> Seen {
-    let Prepared { sample, depths } = prepared;
+    let (sample, depths) = (&prepared.sample, prepared.depths());
     let flip = random.uniform() < options.flip;
     let elastic = (random.uniform() < options.elastic)
         .then(|| Field::draw(sample.shape, options.elastic_spacing, options.elastic_voxels, random));
@@ -509,9 +527,10 @@ mod tests {
         let mut random = Random::new(1);
         let mut with_blood = |bleed: f64| {
             let drawn = (0..200).filter(|_| {
-                let crop = Crop::slice(&sample, bleed, &mut random);
-                assert_eq!((crop.shape, crop.origin[1], crop.origin[2]), ([1, 16, 16], 0, 0));
-                augmented(&Prepared::new(sample.clone()), crop, &options(), &mut random).label.iter().any(|&label| label)
+                let slice = slice(&sample, bleed, &mut random);
+                assert_eq!((slice.shape, slice.planar, slice.voxel_ml), ([1, 16, 16], true, sample.voxel_ml));
+                assert!(sample.hu.chunks(256).zip(sample.label.chunks(256)).any(|of| of == (&slice.hu[..], &slice.label[..])));
+                slice.label.iter().any(|&label| label)
             });
             drawn.count()
         };

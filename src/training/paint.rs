@@ -32,14 +32,14 @@ const CALCIFICATION_HU: [f64; 2] = [30.0, 200.0];
 /// no hemorrhage.
 const CORD_AREA: f64 = 0.1;
 
-/// A sample with what chance puts into it; `None` where that is nothing. `depths` has the voxels from each voxel of the brain to its surface.
+/// A sample for a network in 3D with what chance puts into it; `None` where that is nothing. `depths` has the voxels from each voxel of the brain to its surface.
 pub fn painted(sample: &Sample, depths: &[f32], options: &Samples, random: &mut Random) -> Option<Sample> {
     let bleeds = random.uniform() < options.painted;
     let calcified = random.uniform() < options.calcified;
     let lowest = above_cord(sample);
     let inside: Vec<usize> =
         (0..sample.mask.len()).filter(|&voxel| sample.mask[voxel] && voxel % sample.shape[2] >= lowest).collect();
-    if sample.planar || inside.is_empty() || !(bleeds || calcified) {
+    if inside.is_empty() || !(bleeds || calcified) {
         return None;
     }
     let mut sample = sample.clone();

@@ -327,12 +327,18 @@ impl Trainer<'_> {
             let prepared = &self.samples[index];
             let sample = prepared.sample();
             let mut random = Random::new(config.seed).derive(2).derive(number).derive(place as u64);
-            let region = match view {
-                View::Cube(side) => Crop::cube(sample, side, config.samples.crop_bleed, &mut random),
-                View::Slice => Crop::slice(sample, config.samples.crop_bleed, &mut random),
-                View::Whole => Crop::whole(sample),
+            let (samples, bleed) = (&config.samples, config.samples.crop_bleed);
+            let mut seen = match view {
+                View::Cube(side) => {
+                    let crop = Crop::cube(sample, side, bleed, &mut random);
+                    augment::augmented(prepared, crop, samples, &mut random)
+                }
+                View::Slice => {
+                    let slice = Prepared::new(augment::slice(sample, bleed, &mut random));
+                    augment::augmented(&slice, Crop::whole(slice.sample()), samples, &mut random)
+                }
+                View::Whole => augment::augmented(prepared, Crop::whole(sample), samples, &mut random),
             };
-            let mut seen = augment::augmented(prepared, region, &config.samples, &mut random);
             seen.hu.iter_mut().for_each(|hu| *hu *= SCALE);
             let network = match self.networks.entry(seen.shape) {
                 std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
