@@ -213,7 +213,7 @@ impl Prepared {
     /// A sample with what chance paints into it.
     pub fn painted(sample: Sample, options: &Samples, random: &mut Random) -> Prepared {
         let mut prepared = Prepared::new(sample);
-        // A bleed in one slice alone would be none.
+        // What is painted is round where voxels are cubes: those of a scan's own slices are not.
         if !prepared.sample.planar
             && let Some(painted) = paint::painted(&prepared.sample, prepared.depths(), options, random)
         {
@@ -306,6 +306,7 @@ mod tests {
     use super::*;
     use crate::training::sample::Source;
     use crate::training::testing::Balls;
+    use std::ops::Range;
 
     fn options() -> Samples {
         Samples {
@@ -529,7 +530,12 @@ mod tests {
             let drawn = (0..200).filter(|_| {
                 let slice = slice(&sample, bleed, &mut random);
                 assert_eq!((slice.shape, slice.planar, slice.voxel_ml), ([1, 16, 16], true, sample.voxel_ml));
-                assert!(sample.hu.chunks(256).zip(sample.label.chunks(256)).any(|of| of == (&slice.hu[..], &slice.label[..])));
+                let is = |voxels: Range<usize>| {
+                    sample.hu[voxels.clone()] == slice.hu
+                        && sample.label[voxels.clone()] == slice.label
+                        && sample.mask[voxels] == slice.mask
+                };
+                assert!((0..32).any(|number| is(number * 256..(number + 1) * 256)));
                 slice.label.iter().any(|&label| label)
             });
             drawn.count()

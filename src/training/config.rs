@@ -420,6 +420,23 @@ mod tests {
     }
 
     #[test]
+    fn the_options_in_the_docs_are_those_that_there_are() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+        let files = [docs.clone(), docs.join("context")].into_iter().flat_map(|folder| std::fs::read_dir(folder).unwrap());
+        let files: Vec<_> =
+            files.map(|entry| entry.unwrap().path()).filter(|path| path.extension() == Some("toml".as_ref())).collect();
+        assert!(files.len() >= 4, "{files:?}");
+        files.iter().for_each(|path| drop(Config::read(path).unwrap()));
+        // The last block of options in docs/training.md says that they are the defaults.
+        let text = std::fs::read_to_string(docs.join("training.md")).unwrap();
+        let options = text.rsplit_once("```toml").unwrap().1.split_once("```").unwrap().0;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, options).unwrap();
+        assert_eq!(Config::read(&path).unwrap(), Config::default());
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
