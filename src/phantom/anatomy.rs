@@ -4,8 +4,7 @@
 //! scaled to the person's.
 //!
 //! Where the measures come from:
-//! - Foramen magnum: 36 to 37 mm long, 29 to 31 mm broad, SD 2 to 3 mm (Abdelaziz et al., Int J Biomed 10:221, 2020); here the petrous bones narrow its
-//!   front.
+//! - Foramen magnum: 36 to 37 mm long, 29 to 31 mm broad, SD 2 to 3 mm (Abdelaziz et al., Int J Biomed 10:221, 2020).
 //! - Volume inside the skull: 1469 (SD 102) mL in men, 1289 (SD 111) mL in women (Matsumae et al., J Neurosurg 84:982, 1996).
 //! - Breadth against length of the head: a cephalic index of 0.78 with a deviation of 0.04: chosen, not measured.
 //! - Skull: 5 to 9 mm at the vault, without a clear trend by age or sex (Lynnerup et al., Head Face Med 1:13, 2005; De Boer et al., Int J Legal
@@ -184,6 +183,8 @@ const TEMPORAL: [(Vec3, f32); 3] = [([25.0, -44.0, 8.0], 4.0), ([33.0, -32.0, -8
 /// Head of the caudate nucleus, lentiform nucleus, thalamus (mirrored).
 const NUCLEI: [(Vec3, Vec3); 3] =
     [([14.5, 15.0, 8.0], [5.0, 11.0, 9.0]), ([24.5, 0.0, 2.0], [7.0, 18.0, 10.0]), ([12.0, -20.0, 8.0], [9.0, 15.0, 10.0])];
+/// Height of the petrous bones' base in the average head.
+const PETROUS_BASE: f32 = -52.0;
 /// Height of the foramen magnum in the average head.
 const FORAMEN: f32 = -62.0;
 /// The brain's mask ends so far below the foramen magnum, as brain extraction does.
@@ -248,7 +249,7 @@ impl Anatomy {
             sulcus_depth: random.uniform(11.0, 19.0),
             fissure_mm: random.uniform(0.8, 1.5) + 1.5 * atrophy * random.uniform(0.3, 1.0),
             falx_mm: random.uniform(0.4, 0.9),
-            canal_mm: random.uniform(14.0, 18.0),
+            canal_mm: random.uniform(13.5, 16.5),
             medulla_mm: random.uniform(6.5, 9.0),
             third_mm: random.uniform(1.0, 1.9) + 2.2 * atrophy * random.uniform(0.4, 1.0) + 0.35 * hydrocephalus,
             ventricle_mm: random.uniform(-1.8, 0.4) + 4.0 * atrophy * random.uniform(0.4, 1.0) + hydrocephalus,
@@ -366,14 +367,17 @@ impl Anatomy {
         let floor = z + 24.0 - 7.0 * (-((x - 26.0).powi(2) + (y - 42.0).powi(2)) / 300.0).exp();
         let upper = intersection(vault, floor, 8.0);
         let middle = ellipsoid([x, y, z], [36.0, -9.0, -20.0], [26.0, 33.0, 23.0]);
-        let posterior = ellipsoid([x, y, z], [0.0, -63.0, -28.0], [56.0, 38.0, 34.0]);
+        let posterior = ellipsoid([x, y, z], [0.0, -63.0, -28.0], [56.0, 38.0, 31.0]);
         let stem = cone(a, [0.0, -27.0, -18.0], [0.0, -36.0, -62.0], 20.0, self.canal_mm + 1.0);
         let canal = cone(a, [0.0, -36.0, -62.0], [0.0, -48.0, -150.0], self.canal_mm, 11.0);
         let fossae = union(union(middle, posterior, 6.0), union(stem, canal, 6.0), 6.0);
         let (dx, dy) = (x - 10.0, y + 22.0);
         let (along_ridge, across) = (0.92 * dx - 0.39 * dy, 0.39 * dx + 0.92 * dy);
         let top = -15.0 - 0.08 * along_ridge - z;
-        let petrous = (0.62 * top - 0.75 * across.abs()).min(15.0 - across.abs()).min(along_ridge + 2.0).min(60.0 - along_ridge);
+        // Its base lies above the foramen magnum, which is an oval of its own.
+        let base = z - PETROUS_BASE;
+        let petrous =
+            (0.62 * top - 0.75 * across.abs()).min(15.0 - across.abs()).min(along_ridge + 2.0).min(60.0 - along_ridge).min(base);
         let cavity = intersection(union(upper, fossae, 6.0), -petrous, 5.0);
         // The wall is uneven; deep inside and far outside that makes no difference.
         let near = 1.0 - smooth_step((cavity.abs() - 10.0) / 8.0);

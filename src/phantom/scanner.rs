@@ -354,7 +354,9 @@ mod tests {
             let open = |x: i32, y: i32| anatomy.skull_inside([x as f32, y as f32, middle[2]])[skull::CAVITY] > 0.0;
             let widths: Vec<usize> = (-80..20).map(|y| (-40..40).filter(|&x| open(x, y)).count()).collect();
             let (width, area) = (widths.iter().max().copied().unwrap_or(0), widths.iter().sum::<usize>());
-            assert!((24..38).contains(&width) && (400..1200).contains(&area), "{width} mm, {area} mm2, seed {seed}");
+            let length = (-80..20).filter(|&y| open(0, y)).count();
+            assert!((26..42).contains(&length) && (26..42).contains(&width), "{length} x {width} mm, seed {seed}");
+            assert!((550..1200).contains(&area), "{area} mm2, seed {seed}");
             // Deep inside, so that nothing of the brightness under the skull is left.
             let artefacts = Artefacts::new(&mut Random::new(seed, 20), &anatomy, 1.0);
             let hu = artefacts.at(middle, 1e3);
