@@ -9,8 +9,8 @@ use ichor::io::nifti;
 use ichor::phantom::ellipsoids as phantom;
 use ichor::pipeline::segment::{self, Interpolation, Options, Segmentation};
 use ichor::pipeline::{batch, template};
-use ichor::volume::{Affine, Grid, Volume, resample};
-use ichor::weights::{Weights, hand_set};
+use ichor::volume::{Affine, Grid, Volume, morphology, resample};
+use ichor::weights::{Metadata, Weights, hand_set};
 use rayon::prelude::*;
 use std::path::Path;
 use support::raw_nifti::{self, Codes};
@@ -232,4 +232,41 @@ fn outside_the_brain_only_when_asked_for() {
     assert!(bounded.voxels() < all.voxels(), "the ball is left out");
     assert!(bounded.mask.voxels().iter().zip(without.voxels()).all(|(found, inside)| !found || *inside));
     assert!(dense.voxels() >= bounded.voxels());
+}
+
+#[test]
+fn where_the_weights_ask_for_it_blood_goes_on_between_brain_and_bone() {
+    let hand_set = Weights::hand_set();
+    let network = hand_set.description();
+    let tensors =
+        network.tensors().into_iter().map(|spec| (spec.name.clone(), hand_set.tensor(&spec.name).into_owned())).collect();
+    let phantom = scan();
+    // A brain mask that leaves out soft tissue as wide as a voxel at its edge; above a threshold of 0 all is blood wherever it is sought.
+    let grid = phantom.brain.grid().clone();
+    let mask = Volume::new(grid.clone(), morphology::erode(phantom.brain.voxels(), grid.shape, grid.spacing(), 3.2));
+    let with = |skull_margin_mm: f32, outside_brain: bool| {
+        let brain = segment::BrainSource::Mask(mask.clone());
+        let options = Options { threshold: Some(0.0), outside_brain, brain, ..Options::default() };
+        let metadata = Metadata { skull_margin_mm, ..Metadata::default() };
+        let weights = Weights::from_tensors("margin", network, &metadata, &tensors).unwrap();
+        let mut inference = Inference::new(&weights, Device::Cpu, 2);
+        segment::segment(phantom.scan.clone(), &template(), &options, false, &mut inference, Path::new("scan")).unwrap()
+    };
+    let (none, some) = (with(0.0, false), with(3.2, false));
+    assert_eq!(none.network.mask, some.network.mask);
+    assert!(none.mask.voxels().iter().zip(mask.voxels()).all(|(found, inside)| !found || *inside));
+    let wide = morphology::dilate(mask.voxels(), grid.shape, grid.spacing(), 3.2);
+    let mut added = 0;
+    for (voxel, &found) in some.mask.voxels().iter().enumerate() {
+        let hu = phantom.scan.voxels()[voxel];
+        assert!(found || !none.mask.voxels()[voxel]);
+        if found && !none.mask.voxels()[voxel] {
+            assert!(wide[voxel] && !mask.voxels()[voxel] && (20.0..500.0).contains(&hu), "{hu} HU at voxel {voxel}");
+            added += 1;
+        }
+    }
+    assert!(added > 1000, "{added} voxels");
+    assert_eq!(some.components.iter().map(|component| component.voxels).sum::<usize>(), some.voxels());
+    // Blood that is sought everywhere is left as the network found it.
+    assert_eq!(with(0.0, true).mask, with(3.2, true).mask);
 }

@@ -16,6 +16,7 @@ pub mod registration;
 pub mod report;
 pub mod resume;
 pub mod segment;
+pub mod skull_margin;
 pub mod space;
 pub mod table;
 pub mod template;

@@ -6,6 +6,7 @@ use crate::pipeline::hu::{self, Values};
 use crate::pipeline::postprocess::Postprocessing;
 use crate::pipeline::registration::{self, Registration};
 use crate::pipeline::report::RegistrationQuality;
+use crate::pipeline::skull_margin::SkullMargin;
 use crate::pipeline::warnings::{self, Warning};
 use crate::pipeline::{brain, inverse, space};
 use crate::reference::sigmoid;
@@ -98,6 +99,8 @@ pub struct Prepared {
     pub masked: Volume<f32>,
     /// The brain.
     pub brain: Volume<bool>,
+    /// What lies between brain and bone, where it was asked for.
+    pub skull_margin: SkullMargin,
     /// The scan's own grid, with its own order of axes.
     pub own_grid: Grid,
     /// What should be known before the result is trusted.
@@ -174,6 +177,11 @@ pub fn volume_ml(mask: &Volume<bool>) -> f64 {
 /// # Errors
 /// [`Error::Scan`] where the scan is empty, no brain is found, or the brain mask has another grid than the scan.
 pub fn prepare(scan: Volume<f32>, source: &BrainSource, path: &std::path::Path) -> Result<Prepared> {
+    prepare_with_margin(scan, source, 0.0, path)
+}
+
+/// As [`prepare`], with the margin at the skull, so many mm wide.
+fn prepare_with_margin(scan: Volume<f32>, source: &BrainSource, margin_mm: f32, path: &std::path::Path) -> Result<Prepared> {
     let problem = |problem: String| Error::Scan { path: path.to_path_buf(), problem };
     let mut seconds = BTreeMap::new();
     let start = Instant::now();
@@ -218,10 +226,11 @@ pub fn prepare(scan: Volume<f32>, source: &BrainSource, path: &std::path::Path) 
     }
     warnings.extend(contrast_or_kernel(&scan, &brain));
 
+    let skull_margin = SkullMargin::of(&scan, &brain, margin_mm);
     let mut masked = scan;
     masked.voxels_mut().par_iter_mut().zip(brain.voxels()).filter(|(_, inside)| !**inside).for_each(|(hu, _)| *hu = 0.0);
     seconds.insert("brain".into(), start.elapsed().as_secs_f64());
-    Ok(Prepared { masked, brain, own_grid, warnings, seconds })
+    Ok(Prepared { masked, brain, skull_margin, own_grid, warnings, seconds })
 }
 
 /// A mask with its holes filled: voxels of 0 HU inside a brain are part of it.
@@ -253,6 +262,7 @@ fn to_ras<T: Copy + Send + Sync>(volume: Volume<T>) -> Volume<T> {
 #[derive(Clone, Debug)]
 pub struct Ready {
     brain: Volume<bool>,
+    skull_margin: SkullMargin,
     own_grid: Grid,
     /// The network's input, and where blood is sought in it; everywhere if `None`.
     input: Volume<f32>,
@@ -267,7 +277,8 @@ pub struct Ready {
 /// Segments one scan: brain, registration to `template`, network, threshold, inverse transform.
 ///
 /// The brain mask bounds the search in both spaces, unless `outside_brain` is asked for. The mask comes back by linear interpolation of the
-/// template-space mask, cut at one half (what ANTs calls a generic label). With `probability`, so does the network's probability.
+/// template-space mask, cut at one half (what ANTs calls a generic label); where the weights ask for it, blood at the brain's edge then goes on between brain and bone.
+/// With `probability`, so does the network's probability.
 ///
 /// # Errors
 /// As [`prepare`], [`registration::register`] and the device.
@@ -294,7 +305,10 @@ pub fn make_ready(
     weights: &Weights,
     path: &std::path::Path,
 ) -> Result<Ready> {
-    let Prepared { masked, brain, own_grid, mut warnings, mut seconds } = prepare(scan, &options.brain, path)?;
+    // With blood sought outside of the brain the network's answer stands there.
+    let margin_mm = if options.outside_brain { 0.0 } else { weights.metadata().skull_margin_mm };
+    let Prepared { masked, brain, skull_margin, own_grid, mut warnings, mut seconds } =
+        prepare_with_margin(scan, &options.brain, margin_mm, path)?;
     // The network's grid, and the rigid transform from its world to the scan's.
     let start = Instant::now();
     let registration = if weights.metadata().input == InputKind::NativeSlices {
@@ -321,7 +335,7 @@ pub fn make_ready(
     let input = options.interpolation.resample(&masked, &grid, &to_scan)?;
     let sought = if options.outside_brain { None } else { Some(resample::nearest(&brain, &grid, &to_scan, false)?) };
     seconds.insert("resampling".into(), start.elapsed().as_secs_f64());
-    Ok(Ready { brain, own_grid, input, sought, to_scan, registration, warnings, seconds })
+    Ok(Ready { brain, skull_margin, own_grid, input, sought, to_scan, registration, warnings, seconds })
 }
 
 /// The second half of [`segment`]: network, threshold, inverse transform. `template` and `options` are those of the first half.
@@ -335,7 +349,7 @@ pub fn find_blood(
     probability: bool,
     inference: &mut Inference,
 ) -> Result<Segmentation> {
-    let Ready { brain, own_grid, input, sought, to_scan, registration, mut warnings, mut seconds } = ready;
+    let Ready { brain, skull_margin, own_grid, input, sought, to_scan, registration, mut warnings, mut seconds } = ready;
     let threshold = options.threshold_for(inference.weights());
     let grid = input.grid().clone();
 
@@ -352,6 +366,7 @@ pub fn find_blood(
     let within = (!options.outside_brain).then_some(&brain);
     let mut own = inverse::mask_on(&found, brain.grid(), &to_network, within);
     options.postprocessing.apply(&mut own, within);
+    skull_margin.add_to(&mut own, &brain);
     let components = match &registration {
         Some(_) => components::find(&own, Some(&to_network), components::midline(template, |&hu| hu > 0.0)),
         None => components::find(&own, None, components::midline(&brain, |&inside| inside)),

@@ -2,7 +2,7 @@
 
 use crate::network::{Activation, Description};
 use crate::reference::Loss;
-use crate::weights::InputKind;
+use crate::weights::{InputKind, SKULL_MARGIN_MM};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -20,6 +20,8 @@ pub struct Config {
     /// The probability above which a voxel is hemorrhage, for the weights' file; if not given, that with the best mean Dice of the held-out samples.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f32>,
+    /// Blood that is found at the brain mask's edge goes on up to so many mm outside of it, in voxels that bone fills to less than half; for the weights' file.
+    pub skull_margin_mm: f32,
     /// Weights to begin with, for more training on other samples: a weights file, or `built-in`. If not given, random ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
@@ -181,6 +183,7 @@ impl Default for Config {
             license: "unknown".into(),
             trained_on: "unknown".into(),
             threshold: None,
+            skull_margin_mm: 0.0,
             from: None,
             network: Description {
                 widths: vec![4, 8, 16, 32, 64],
@@ -311,6 +314,7 @@ impl Config {
         let (s, t, o) = (&self.samples, &self.schedule, &self.optimiser);
         need(self.data.training > 0 && self.data.held_out > 0, "data.training and data.held_out must be at least 1")?;
         need(self.threshold.is_none_or(|threshold| (0.0..1.0).contains(&threshold)), "threshold must lie between 0 and 1")?;
+        need(SKULL_MARGIN_MM.contains(&self.skull_margin_mm), "skull_margin_mm must lie between 0 and 5")?;
         need(!self.data.thickness_mm.is_empty(), "data.thickness_mm must have a value")?;
         need(
             s.hu_range[0] < s.hu_range[1] && s.hu_range[0] <= 0.0 && s.hu_range[1] > 0.0,
@@ -449,6 +453,7 @@ mod tests {
                 "samples.patch",
             ),
             ("threshold = 1.5", "threshold"),
+            ("skull_margin_mm = 6.0", "skull_margin_mm"),
             ("[optimiser]\nbeta1 = 1.0", "beta1"),
             ("[dropout]\nrate = 1.0", "dropout.rate"),
             ("[data]\nheld_out = 0", "held_out"),

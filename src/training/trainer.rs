@@ -426,6 +426,7 @@ impl Trainer<'_> {
             trained_on: Some(config.trained_on.clone()),
             threshold,
             hu_range: Some(config.samples.hu_range),
+            skull_margin_mm: config.skull_margin_mm,
             input: config.input(),
             others: BTreeMap::from([("training".to_string(), config.to_toml())]),
         };
@@ -478,12 +479,14 @@ mod tests {
     fn the_loss_falls_and_the_balls_are_found() {
         let folder = tempfile::tempdir().unwrap();
         let schedule = Schedule { epochs: 3, crop_epochs: 0, updates: 10, rate: 1e-2, ..config(3).schedule };
-        let history = run(&Config { schedule, threshold: Some(0.5), ..config(3) }, folder.path(), 2).history;
+        let history =
+            run(&Config { schedule, threshold: Some(0.5), skull_margin_mm: 1.5, ..config(3) }, folder.path(), 2).history;
         assert!(history[2].loss < 0.7 * history[0].loss, "{history:?}");
         assert!(history[2].held_out_loss < 0.95 * history[0].held_out_loss, "{history:?}");
         assert!(history[2].held_out_dice > 0.6, "{history:?}");
         let weights = Weights::open(folder.path().join("weights.safetensors")).unwrap();
-        assert_eq!((weights.metadata().hu_range, weights.metadata().threshold), (Some([-20.0, 120.0]), Some(0.5)));
+        let Metadata { hu_range, threshold, skull_margin_mm, .. } = weights.metadata();
+        assert_eq!((*hu_range, *threshold, *skull_margin_mm), (Some([-20.0, 120.0]), Some(0.5), 1.5));
         assert!(weights.metadata().others["training"].contains("warm_up = 2"));
     }
 

@@ -3,6 +3,7 @@
 use super::WeightsError;
 use crate::network::Description;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 /// Origin, license, and what the network expects as its input.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,11 +18,17 @@ pub struct Metadata {
     pub threshold: Option<f32>,
     /// HU are clipped to this range, lower limit first, before they enter the network (`hu_range`, a JSON array).
     pub hu_range: Option<[f32; 2]>,
+    /// Blood that is found at the brain mask's edge goes on up to so many mm outside of it, in voxels that bone fills to less than half (`skull_margin_mm`). 0 where the
+    /// file says nothing.
+    pub skull_margin_mm: f32,
     /// What the network is run on (`input`).
     pub input: InputKind,
     /// Every other entry, kept as it is.
     pub others: BTreeMap<String, String>,
 }
+
+/// Widths that a margin at the skull may have: a voxel that bone fills in part is not farther from the brain.
+pub(crate) const SKULL_MARGIN_MM: RangeInclusive<f32> = 0.0..=5.0;
 
 /// What a network is run on: the file's `input` entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +63,10 @@ impl Metadata {
             hu_range: parse_entry(&mut entries, "hu_range", "two numbers such as [-20, 120], the smaller first", |text| {
                 serde_json::from_str(text).ok().filter(|[low, high]: &[f32; 2]| low < high && low.is_finite() && high.is_finite())
             })?,
+            skull_margin_mm: parse_entry(&mut entries, "skull_margin_mm", "a number of mm from 0 to 5", |text| {
+                text.trim().parse().ok().filter(|mm| SKULL_MARGIN_MM.contains(mm))
+            })?
+            .unwrap_or(0.0),
             input,
             others: entries,
         };
@@ -109,6 +120,7 @@ impl Metadata {
         put("trained_on", self.trained_on.clone());
         put("threshold", self.threshold.map(|value| value.to_string()));
         put("hu_range", self.hu_range.map(|[low, high]| format!("[{low}, {high}]")));
+        put("skull_margin_mm", (self.skull_margin_mm != 0.0).then(|| self.skull_margin_mm.to_string()));
         match self.input {
             InputKind::Template => {}
             InputKind::TemplatePatches { patch } => {

@@ -19,6 +19,7 @@ pub mod tensorflow;
 
 pub use format::{Dtype, WeightsError};
 pub use info::Summary;
+pub(crate) use metadata::SKULL_MARGIN_MM;
 pub use metadata::{InputKind, Metadata};
 pub use tensorflow::CheckpointError;
 

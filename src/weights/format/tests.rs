@@ -59,6 +59,7 @@ fn a_file_opens_and_gives_back_what_was_written() {
         trained_on: Some("nothing".into()),
         threshold: Some(0.35),
         hu_range: Some([-20.0, 120.5]),
+        skull_margin_mm: 2.5,
         input: InputKind::TemplatePatches { patch: 32 },
         others: BTreeMap::from([("note".into(), "with \"quotes\" and ümlauts".into())]),
     };
@@ -235,6 +236,10 @@ fn metadata_that_cannot_be_understood_is_refused() {
         ("hu_range", "[0, 1e39]"),
         ("hu_range", "[1]"),
         ("hu_range", "-20..120"),
+        ("skull_margin_mm", "-1"),
+        ("skull_margin_mm", "5.5"),
+        ("skull_margin_mm", "NaN"),
+        ("skull_margin_mm", "2 mm"),
         ("input", "slices"),
     ];
     for (entry, text) in cases {
