@@ -18,7 +18,6 @@ pub mod tables;
 mod tests;
 
 use crate::io::nifti;
-use crate::volume::part::Part;
 use crate::volume::{Affine, Grid, Volume};
 use crate::{Error, Result};
 use lesions::Lesions;
@@ -108,9 +107,7 @@ pub fn read(pair: &Pair) -> Result<[Volume<bool>; 2]> {
 /// Measures two masks on one grid, the automated and the manual.
 pub fn evaluate(pair: &Pair, [automated, manual]: &[Volume<bool>; 2], settings: &Settings) -> Case {
     let diagonal_mm = diagonal(manual.grid());
-    // Two empty masks have no box that holds them.
-    let part = Part::around(&[automated, manual], 0.0);
-    let [automated, manual] = [automated, manual].map(|mask| part.as_ref().map_or_else(|| mask.clone(), |part| part.of(mask)));
+    let [automated, manual] = cropped(automated, manual);
     let counts = Counts::of(&automated, &manual);
     let ml = |voxels: usize| voxels as f64 * manual.grid().voxel_mm3() / 1000.0;
     let (automated_ml, manual_ml) = (ml(counts.automated), ml(counts.manual));
@@ -191,4 +188,32 @@ fn diagonal(grid: &Grid) -> f64 {
         corner.into_iter().map(|mm| mm * mm).sum::<f64>().sqrt()
     });
     lengths.into_iter().fold(0.0, f64::max)
+}
+
+/// Both masks cut to the box that holds their foreground; to one voxel where they are empty.
+fn cropped(automated: &Volume<bool>, manual: &Volume<bool>) -> [Volume<bool>; 2] {
+    let grid = manual.grid();
+    let (mut low, mut high) = (grid.shape, [0; 3]);
+    for mask in [automated, manual] {
+        for (row, voxels) in mask.voxels().chunks(grid.shape[0].max(1)).enumerate() {
+            let Some(first) = voxels.iter().position(|&inside| inside) else { continue };
+            let last = voxels.iter().rposition(|&inside| inside).unwrap_or(first);
+            for (axis, [from, to]) in [[first, last], [row % grid.shape[1]; 2], [row / grid.shape[1]; 2]].into_iter().enumerate()
+            {
+                low[axis] = low[axis].min(from);
+                high[axis] = high[axis].max(to + 1);
+            }
+        }
+    }
+    if high == [0; 3] {
+        (low, high) = ([0; 3], [1; 3]);
+    }
+    let shape = [0, 1, 2].map(|axis| high[axis] - low[axis]);
+    let origin = grid.affine.apply(low.map(|n| n as f64));
+    let cut = Grid { shape, affine: Affine::new(grid.affine.matrix(), origin) };
+    [automated, manual].map(|mask| {
+        let rows = (low[2]..high[2]).flat_map(|k| (low[1]..high[1]).map(move |j| [low[0], j, k]));
+        let voxels = rows.flat_map(|place| &mask.voxels()[grid.index(place)..][..shape[0]]).copied().collect();
+        Volume::new(cut.clone(), voxels)
+    })
 }

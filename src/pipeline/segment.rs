@@ -99,7 +99,7 @@ pub struct Prepared {
     pub masked: Volume<f32>,
     /// The brain.
     pub brain: Volume<bool>,
-    /// What lies between brain and bone, where it was asked for.
+    /// What blood between brain and bone may fill, where it was asked for.
     pub skull_margin: SkullMargin,
     /// The scan's own grid, with its own order of axes.
     pub own_grid: Grid,
@@ -226,7 +226,7 @@ fn prepare_with_margin(scan: Volume<f32>, source: &BrainSource, margin_mm: f32, 
     }
     warnings.extend(contrast_or_kernel(&scan, &brain));
 
-    let skull_margin = SkullMargin::of(&scan, &brain, margin_mm);
+    let skull_margin = SkullMargin::of(&scan, margin_mm);
     let mut masked = scan;
     masked.voxels_mut().par_iter_mut().zip(brain.voxels()).filter(|(_, inside)| !**inside).for_each(|(hu, _)| *hu = 0.0);
     seconds.insert("brain".into(), start.elapsed().as_secs_f64());

@@ -1,61 +1,111 @@
 //! Blood in the voxels between brain mask and bone. Brain extraction leaves out a voxel that bone fills to a tenth, so a layer of blood under the skull loses its
 //! outermost voxels; they are given back to it here, by the half of a voxel that a label's border means.
 
-use crate::volume::Volume;
-use crate::volume::distance::distance_squared;
-use crate::volume::morphology;
-use crate::volume::part::Part;
+use crate::volume::{Grid, Volume};
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// HU of a voxel at the skull's inner table that is blood or brain for the greater part: what has fewer is fluid, fat or air; compact bone, of which the table is,
 /// has 700 to 1900, the half of it at its border, blurred, about 500.
 const SOFT_HU: Range<f32> = 20.0..500.0;
 
-/// The voxels around a brain that bone fills to less than half.
+/// A margin has no more voxels than this along an axis, however small they are: partial volume is a matter of voxels.
+const MOST_VOXELS: isize = 10;
+
+/// The voxels of a scan that blood between brain and bone may fill.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SkullMargin {
     mm: f64,
-    /// Voxels of the scan's grid, in order.
-    voxels: Vec<usize>,
+    /// Whether each voxel is of soft tissue for the greater part; empty for no margin.
+    soft: Vec<bool>,
 }
 
 impl SkullMargin {
-    /// Those of a scan in HU whose centres lie within `mm` of that of a voxel of the brain; none for 0 mm.
-    pub fn of(scan: &Volume<f32>, brain: &Volume<bool>, mm: f32) -> SkullMargin {
-        let mm = f64::from(mm);
-        let Some(part) = Part::around(&[brain], mm).filter(|_| mm > 0.0) else { return SkullMargin::default() };
-        let near = part.of(brain);
-        let near = morphology::dilate(near.voxels(), near.grid().shape, near.grid().spacing(), mm);
-        let soft = |voxel: usize| !brain.voxels()[voxel] && SOFT_HU.contains(&scan.voxels()[voxel]);
-        let voxels = part.voxels(brain.grid()).zip(near).filter(|&(voxel, near)| near && soft(voxel));
-        SkullMargin { mm, voxels: voxels.map(|(voxel, _)| voxel).collect() }
+    /// Those of a scan in HU, for a margin of `mm`; none for 0 mm.
+    pub fn of(scan: &Volume<f32>, mm: f32) -> SkullMargin {
+        let soft = |hu: &f32| SOFT_HU.contains(hu);
+        let soft = if mm > 0.0 { scan.voxels().par_iter().map(soft).collect() } else { Vec::new() };
+        SkullMargin { mm: f64::from(mm), soft }
     }
 
-    /// Adds to a mask of blood inside the brain the voxels of the margin whose nearest voxel of the brain is blood; where several are as near, one of them is enough.
+    /// Adds to a mask of blood inside the brain the soft voxels outside of it whose nearest voxel of the brain is blood and not farther, centre to centre, than the
+    /// margin is wide; where several are as near, one of them is enough.
     pub fn add_to(&self, blood: &mut Volume<bool>, brain: &Volume<bool>) {
-        // A voxel's nearest one is not farther than the margin is wide, and neither is one that is nearer than blood.
-        let Some(part) = Part::around(&[blood], 2.0 * self.mm).filter(|_| !self.voxels.is_empty()) else { return };
-        let (inside, found) = (part.of(brain), part.of(blood));
-        let distances = |flags: &[bool]| distance_squared(flags, inside.grid().shape, inside.grid().spacing());
-        let to_blood = distances(found.voxels());
-        let rest: Vec<bool> = inside.voxels().iter().zip(found.voxels()).map(|(&brain, &blood)| brain && !blood).collect();
-        let to_rest = distances(&rest);
-        // A hair more, for distances that are the same but for rounding.
-        let nearest =
-            |n: usize| to_blood[n] <= to_rest[n] * (1.0 + 1e-5) && f64::from(to_blood[n]) <= self.mm * self.mm * (1.0 + 1e-5);
-        for (n, voxel) in part.voxels(brain.grid()).enumerate() {
-            if nearest(n) && self.voxels.binary_search(&voxel).is_ok() {
-                blood.voxels_mut()[voxel] = true;
+        if self.soft.is_empty() {
+            return;
+        }
+        let ball = ball(brain.grid(), self.mm);
+        let mut seen = vec![false; self.soft.len()];
+        let mut added = Vec::new();
+        for voxel in edge(blood, brain) {
+            for at in ball.iter().filter_map(|(step, _)| neighbour(brain.grid(), voxel, *step)) {
+                if self.soft[at] && !brain.voxels()[at] && !seen[at] {
+                    seen[at] = true;
+                    if nearest_is_blood(at, blood, brain, &ball) {
+                        added.push(at);
+                    }
+                }
             }
         }
+        added.into_iter().for_each(|voxel| blood.voxels_mut()[voxel] = true);
     }
+}
+
+/// Voxels of blood with a face to what is no brain. The voxel of the brain that is nearest to one outside is such a voxel, for the one beside it on the way is nearer.
+fn edge(blood: &Volume<bool>, brain: &Volume<bool>) -> Vec<usize> {
+    let faces = [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]];
+    let outside = |voxel: usize, step| neighbour(brain.grid(), voxel, step).is_some_and(|at| !brain.voxels()[at]);
+    let found = blood.voxels().par_iter().enumerate().filter(|(_, blood)| **blood).map(|(voxel, _)| voxel);
+    found.filter(|&voxel| faces.into_iter().any(|step| outside(voxel, step))).collect()
+}
+
+/// The voxel so many steps away; `None` where it lies beyond the grid.
+fn neighbour(grid: &Grid, voxel: usize, step: [isize; 3]) -> Option<usize> {
+    let [ni, nj, nk] = grid.shape;
+    let place = [voxel % ni, voxel / ni % nj, voxel / ni / nj];
+    let [i, j, k] = [0, 1, 2].map(|axis| place[axis].wrapping_add_signed(step[axis]));
+    (i < ni && j < nj && k < nk).then(|| grid.index([i, j, k]))
+}
+
+/// The steps to all voxels not farther than `mm`, the nearest first, with their squared lengths in mm2.
+fn ball(grid: &Grid, mm: f64) -> Vec<([isize; 3], f64)> {
+    let spacing = grid.spacing();
+    let range = |axis: usize| {
+        // A hair more, for a step that is as long as the margin is wide, however it was rounded.
+        let reach = ((mm / spacing[axis] * (1.0 + 1e-5)) as isize).min(MOST_VOXELS);
+        -reach..=reach
+    };
+    let mut steps: Vec<([isize; 3], f64)> = range(2)
+        .flat_map(|k| range(1).flat_map(move |j| range(0).map(move |i| [i, j, k])))
+        .map(|step| (step, (0..3).map(|axis| (step[axis] as f64 * spacing[axis]).powi(2)).sum()))
+        .filter(|(_, squared): &([isize; 3], f64)| *squared <= mm * mm * (1.0 + 1e-5))
+        .collect();
+    steps.sort_by(|a, b| a.1.total_cmp(&b.1));
+    steps
+}
+
+/// Whether blood is among the voxels of the brain that are nearest to a voxel.
+fn nearest_is_blood(voxel: usize, blood: &Volume<bool>, brain: &Volume<bool>, ball: &[([isize; 3], f64)]) -> bool {
+    let mut nearest = f64::INFINITY;
+    for &(step, squared) in ball {
+        // As near but for rounding.
+        if squared > nearest * (1.0 + 1e-5) {
+            break;
+        }
+        let Some(at) = neighbour(brain.grid(), voxel, step).filter(|&at| brain.voxels()[at]) else { continue };
+        if blood.voxels()[at] {
+            return true;
+        }
+        nearest = nearest.min(squared);
+    }
+    false
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::volume::orientation;
     use crate::volume::testing::mask;
-    use crate::volume::{Grid, orientation};
 
     /// A brain of 2 x 3 x 5 mm voxels in soft tissue of 60 HU.
     fn brain() -> Volume<bool> {
@@ -86,7 +136,7 @@ mod tests {
         let blood = Volume::new(grid.clone(), layer.voxels().iter().zip(brain.voxels()).map(|(a, b)| *a && *b).collect());
         for mm in [2.0, 3.0, 4.0, 7.0] {
             let mut grown = blood.clone();
-            SkullMargin::of(&scan, &brain, mm).add_to(&mut grown, &brain);
+            SkullMargin::of(&scan, mm).add_to(&mut grown, &brain);
             let mut added = 0;
             for voxel in 0..grid.len() {
                 let near = squared(&grid, voxel, |other| blood.voxels()[other]);
@@ -107,7 +157,7 @@ mod tests {
             let scan = brain.map(|&inside| if inside { 40.0 } else { hu });
             for (mm, added) in [(2.0, added), (0.0, 0)] {
                 let mut grown = layer.clone();
-                SkullMargin::of(&scan, &brain, mm).add_to(&mut grown, &brain);
+                SkullMargin::of(&scan, mm).add_to(&mut grown, &brain);
                 let count = |mask: &Volume<bool>| mask.voxels().iter().filter(|&&inside| inside).count();
                 assert_eq!(count(&grown) - count(&layer), added, "{hu} HU, {mm} mm");
             }
@@ -121,7 +171,7 @@ mod tests {
         let blood = mask(brain.grid().shape, |[i, j, k]| i < 8 && i > 3 && j == 3 && (2..4).contains(&k));
         let scan = Volume::new(brain.grid().clone(), (0..brain.grid().len()).map(|n| [60.0, 700.0][n % 7 / 6]).collect());
         let grown = |scan: &Volume<f32>, brain: &Volume<bool>, mut blood: Volume<bool>| {
-            SkullMargin::of(scan, brain, 4.0).add_to(&mut blood, brain);
+            SkullMargin::of(scan, 4.0).add_to(&mut blood, brain);
             blood
         };
         let mirrored = |grid: &Grid| {

@@ -7,7 +7,6 @@ pub mod affine;
 pub mod distance;
 pub mod morphology;
 pub mod orientation;
-pub mod part;
 pub mod resample;
 
 pub use affine::Affine;
