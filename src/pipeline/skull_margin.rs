@@ -104,8 +104,8 @@ fn nearest_is_blood(voxel: usize, blood: &Volume<bool>, brain: &Volume<bool>, ba
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::volume::orientation;
     use crate::volume::testing::mask;
+    use crate::volume::{Affine, orientation};
 
     /// A brain of 2 x 3 x 5 mm voxels in soft tissue of 60 HU.
     fn brain() -> Volume<bool> {
@@ -162,6 +162,17 @@ mod tests {
                 assert_eq!(count(&grown) - count(&layer), added, "{hu} HU, {mm} mm");
             }
         }
+    }
+
+    #[test]
+    fn of_small_voxels_a_margin_has_ten() {
+        let affine = Affine::new([[0.1, 0.0, 0.0], [0.0, 0.1, 0.0], [0.0, 0.0, 0.1]], [0.0; 3]);
+        let row = |inside: Range<usize>| {
+            Volume::new(Grid { shape: [60, 1, 1], affine }, (0..60).map(|i| inside.contains(&i)).collect())
+        };
+        let (brain, mut blood) = (row(0..30), row(20..30));
+        SkullMargin::of(&brain.map(|_| 60.0), 5.0).add_to(&mut blood, &brain);
+        assert_eq!(blood, row(20..40));
     }
 
     /// Two layers on opposite sides with the brain's edge between them: a mirrored scan must give the mirrored mask.
