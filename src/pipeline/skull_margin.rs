@@ -1,5 +1,5 @@
-//! Blood in the voxels between brain mask and bone. Brain extraction leaves out a voxel that bone fills to a tenth, so a layer of blood under the skull loses its
-//! outermost voxels; they are given back to it here, by the half of a voxel that a label's border means.
+//! Blood in the voxels between brain mask and bone. Brain extraction leaves out voxels that bone fills to a tenth or more, so a layer of blood under the skull loses
+//! its outermost ones. Here those are given back to it that are blood for the greater part. Axes of the grid count as perpendicular.
 
 use crate::volume::{Grid, Volume};
 use rayon::prelude::*;
