@@ -140,7 +140,7 @@ pub struct Schedule {
     pub last_rate: f64,
 }
 
-/// The optimiser: Adam (Kingma and Ba 2015).
+/// The optimiser: Adam (Kingma and Ba 2015), and for the kernels between hidden channels Muon (Jordan et al. 2024) where it is asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Optimiser {
@@ -154,6 +154,10 @@ pub struct Optimiser {
     pub clip: f64,
     /// Decay of the moving average of the weights, which is what is kept of a training; lower during its first updates.
     pub average: f64,
+    /// Singular values of Muon's steps, in learning rates times the greatest one that a kernel begins with; 0 for Adam alone.
+    pub muon: f64,
+    /// Decay of the gradient's moving average for Muon.
+    pub momentum: f64,
 }
 
 /// Factors of the loss's parts.
@@ -264,7 +268,7 @@ impl Default for Schedule {
 
 impl Default for Optimiser {
     fn default() -> Self {
-        Optimiser { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, clip: 1.0, average: 0.998 }
+        Optimiser { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, clip: 1.0, average: 0.998, muon: 0.0, momentum: 0.95 }
     }
 }
 
@@ -364,12 +368,13 @@ impl Config {
             t.rate > 0.0 && t.last_rate >= 0.0 && t.rate.is_finite() && t.last_rate.is_finite(),
             "schedule.rate must be above 0, .last_rate not below",
         )?;
-        let decays = [o.beta1, o.beta2, o.average];
+        let decays = [o.beta1, o.beta2, o.average, o.momentum];
         need(
             decays.iter().all(|decay| (0.0..1.0).contains(decay)),
-            "optimiser.beta1, .beta2 and .average must lie between 0 and 1",
+            "optimiser.beta1, .beta2, .average and .momentum must lie between 0 and 1",
         )?;
         need(o.clip > 0.0 && o.epsilon > 0.0, "optimiser.clip and .epsilon must be above 0")?;
+        need(o.muon >= 0.0 && o.muon.is_finite(), "optimiser.muon must not be below 0")?;
         need(
             self.loss.dice >= 0.0 && self.loss.cross_entropy >= 0.0 && self.loss.dice + self.loss.cross_entropy > 0.0,
             "loss.dice and .cross_entropy must not be below 0, nor both 0",
@@ -455,6 +460,7 @@ mod tests {
             ("threshold = 1.5", "threshold"),
             ("skull_margin_mm = 6.0", "skull_margin_mm"),
             ("[optimiser]\nbeta1 = 1.0", "beta1"),
+            ("[optimiser]\nmuon = -1.0", "optimiser.muon"),
             ("[dropout]\nrate = 1.0", "dropout.rate"),
             ("[data]\nheld_out = 0", "held_out"),
             ("[data]\ngrid = [8, 16, 16]", "data.grid"),

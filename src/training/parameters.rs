@@ -16,6 +16,26 @@ pub struct Parameters {
     values: Vec<f32>,
 }
 
+/// How a tensor learns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Learning {
+    /// Its place among the values.
+    pub values: Range<usize>,
+    /// What Adam's learning rate is multiplied with: kernels that sum over many inputs learn slower.
+    pub rate: f32,
+    /// What Muon needs, for kernels between hidden channels.
+    pub matrix: Option<Matrix>,
+}
+
+/// A kernel as a matrix, a column for each of the channels that its shape ends with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrix {
+    /// Number of columns.
+    pub columns: usize,
+    /// The greatest singular value that it begins with: of m x n normal values with deviation s it is near s (sqrt(m) + sqrt(n)) (Bai and Yin 1993).
+    pub norm: f64,
+}
+
 /// Slope that PReLUs begin with (He et al. 2015).
 const SLOPE: f32 = 0.25;
 
@@ -33,6 +53,19 @@ fn fan_in(spec: &TensorSpec) -> usize {
         () if spec.name.ends_with("/kernel") => spec.shape[..4].iter().product(),
         () => 1,
     }
+}
+
+/// Deviation of a kernel's weights at the beginning: variance 2 / fan-in (He et al. 2015), less where results are added up.
+fn deviation(spec: &TensorSpec) -> f64 {
+    let body = spec.name.contains("/convolution") && !spec.name.starts_with("input_layer");
+    // A block's result and what it is added to have about the same variance; halved, it grows slowly from block to block.
+    let gain = match () {
+        () if body => 0.5,
+        // Logits begin near that of the last bias: no voxel is sure of anything yet.
+        () if spec.name == "outblock/binary/kernel" => 0.1,
+        () => 1.0,
+    };
+    gain * (2.0 / fan_in(spec) as f64).sqrt()
 }
 
 /// Takes off the mean of each of a kernel's sums, so that what all inputs have in common (most of a brain is near 32 HU) does not pass.
@@ -73,37 +106,35 @@ impl Parameters {
             } else if spec.name == "outblock/binary/bias" {
                 values.fill(LOGIT);
             } else if spec.name.ends_with("/kernel") {
-                let fan_in = fan_in(&spec);
-                let body = spec.name.contains("/convolution") && !spec.name.starts_with("input_layer");
-                // A block's result and what it is added to have about the same variance; halved, it grows slowly from block to block.
-                let gain = match () {
-                    () if body => 0.5,
-                    // Logits begin near that of the last bias: no voxel is sure of anything yet.
-                    () if spec.name == "outblock/binary/kernel" => 0.1,
-                    () => 1.0,
-                };
-                let scale = gain * (2.0 / fan_in as f64).sqrt();
+                let scale = deviation(&spec);
                 values.iter_mut().for_each(|value| *value = (scale * random.normal()) as f32);
                 if spec.name.contains("/convolution") || spec.name.contains("/downsample/") {
-                    without_means(values, fan_in);
+                    without_means(values, fan_in(&spec));
                 }
             }
         }
         Ok(parameters)
     }
 
-    /// What the learning rate is multiplied with for each value: kernels that sum over many inputs learn slower.
+    /// How each tensor learns, in the order of the values.
     ///
     /// Adam moves all weights of a kernel by about the same amount. Where they are moved the same way, the sum over `n` inputs moves by `n` times as much, and
     /// a block that applies one kernel several times grows by a power of that; where they are moved without regard to each other, by the root of `n`. A kernel's
     /// rate falls with the root of its fan-in, from 500 on: falling with the fan-in itself (Yang et al. 2021, "Tensor Programs V", table 3) it learned slower.
-    pub fn rates(description: &Description) -> Parameters {
-        let mut rates = Parameters::zeros(description);
-        for spec in description.tensors() {
-            let rate = (FULL_RATE_FAN_IN / fan_in(&spec) as f32).min(1.0).sqrt();
-            rates.tensor_mut(&spec.name).fill(rate);
-        }
-        rates
+    pub fn learning(description: &Description) -> Vec<Learning> {
+        let mut end = 0;
+        let learning = |spec: TensorSpec| {
+            let begin = end;
+            end += spec.shape.iter().product::<usize>();
+            let hidden = !spec.name.starts_with("input_layer") && !spec.name.starts_with("outblock");
+            let matrix = (hidden && spec.name.ends_with("/kernel")).then(|| {
+                let columns = spec.shape[4];
+                let rows = (end - begin) / columns;
+                Matrix { columns, norm: deviation(&spec) * ((rows as f64).sqrt() + (columns as f64).sqrt()) }
+            });
+            Learning { values: begin..end, rate: (FULL_RATE_FAN_IN / fan_in(&spec) as f32).min(1.0).sqrt(), matrix }
+        };
+        description.tensors().into_iter().map(learning).collect()
     }
 
     /// Those of `tensors`.
@@ -167,6 +198,7 @@ impl Parameters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::{Array1, ArrayView2};
 
     #[test]
     fn a_constant_passes_no_kernel_at_the_beginning() {
@@ -190,13 +222,47 @@ mod tests {
 
     #[test]
     fn wide_kernels_learn_slower() {
-        let rates = Parameters::rates(&Description::deepbleed());
-        let rate = |name: &str| rates.tensor(name)[0];
+        let description = Description::deepbleed();
+        let learning = Parameters::learning(&description);
+        let rate = |name: &str| learning[description.tensors().iter().position(|spec| spec.name == name).unwrap()].rate;
         assert_eq!((rate("input_layer/convolution/kernel"), rate("up_1/convolution/bias")), (1.0, 1.0));
         // 125 taps of 32 and of 256 channels.
         assert_eq!(
             (rate("up_1/convolution/kernel"), rate("up_4/convolution/kernel")),
             ((500.0f32 / 4000.0).sqrt(), (500.0f32 / 32000.0).sqrt())
         );
+    }
+
+    #[test]
+    fn the_norm_is_that_of_a_kernel_at_the_beginning() {
+        let description = Description {
+            widths: vec![4, 8],
+            convs: vec![1, 2],
+            up_widths: vec![8],
+            up_convs: vec![1],
+            ..Description::deepbleed()
+        };
+        let parameters = Parameters::initial(&description, 3).unwrap();
+        let learning = Parameters::learning(&description);
+        assert_eq!(learning.last().unwrap().values.end, parameters.values().len());
+        let mut kernels = 0;
+        for (spec, Learning { values, matrix, .. }) in description.tensors().iter().zip(&learning) {
+            assert_eq!(parameters.values()[values.clone()], *parameters.tensor(&spec.name));
+            let Some(Matrix { columns, norm }) = matrix else { continue };
+            kernels += 1;
+            let view = ArrayView2::from_shape((values.len() / columns, *columns), &parameters.values()[values.clone()]).unwrap();
+            let gram = view.t().dot(&view);
+            // Powers of the Gram matrix find its greatest eigenvalue.
+            let mut vector = Array1::from_elem(*columns, 1.0f32);
+            for n in 0..100 {
+                vector[n % columns] += 1e-3;
+                vector = gram.dot(&vector);
+                vector /= vector.dot(&vector).sqrt();
+            }
+            let found = f64::from(vector.dot(&gram.dot(&vector)).sqrt());
+            assert!((0.7..1.2).contains(&(found / norm)), "{}: {found} for {norm}", spec.name);
+        }
+        // Of the blocks below and above: the way down or up, and a convolution.
+        assert_eq!(kernels, 4);
     }
 }

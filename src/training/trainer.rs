@@ -7,7 +7,7 @@ use super::curves;
 use super::head;
 use super::network::{Example, Layers, Network};
 use super::optimiser::State;
-use super::parameters::Parameters;
+use super::parameters::{Learning, Parameters};
 use super::random::{Random, mix};
 use super::sample::{Sample, Source};
 use crate::cpu::Instructions;
@@ -107,7 +107,7 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
         config,
         source,
         state,
-        rates: Parameters::rates(&config.network),
+        learning: Parameters::learning(&config.network),
         shape,
         networks: BTreeMap::new(),
         samples: BTreeMap::new(),
@@ -200,8 +200,8 @@ struct Trainer<'a> {
     config: &'a Config,
     source: &'a dyn Source,
     state: State,
-    /// What the learning rate of each weight is multiplied with.
-    rates: Parameters,
+    /// How each tensor of the network learns.
+    learning: Vec<Learning>,
     /// Grid of the samples.
     shape: [usize; 3],
     /// Buffers for each grid that is trained on.
@@ -362,7 +362,7 @@ impl Trainer<'_> {
                 network.gradient(&layers, &self.state.weights, example, &loss, dropout, &mut gradient)? / indices.len() as f64;
         }
         gradient.values_mut().iter_mut().for_each(|value| *value /= indices.len() as f32);
-        Ok((mean, self.state.update(&gradient, rate, &self.rates, &config.optimiser)))
+        Ok((mean, self.state.update(&gradient, rate, &self.learning, &config.optimiser)))
     }
 
     /// Looks at the held-out samples with the averaged weights, by the very path that segments scans. Gives the weights and the best threshold.
@@ -542,7 +542,7 @@ mod tests {
             config: &config,
             source: &SOURCE,
             state,
-            rates: Parameters::rates(&config.network),
+            learning: Parameters::learning(&config.network),
             shape: [32; 3],
             networks,
             samples,
@@ -616,7 +616,7 @@ mod tests {
             config: &config,
             source: &SOURCE,
             state,
-            rates: Parameters::rates(&config.network),
+            learning: Parameters::learning(&config.network),
             shape: [32; 3],
             networks,
             samples,
