@@ -200,15 +200,13 @@ mod tests {
     use super::*;
     use ndarray::{Array1, ArrayView2};
 
+    fn small() -> Description {
+        Description { widths: vec![4, 8], convs: vec![1, 2], up_widths: vec![8], up_convs: vec![1], ..Description::deepbleed() }
+    }
+
     #[test]
     fn a_constant_passes_no_kernel_at_the_beginning() {
-        let description = Description {
-            widths: vec![4, 8],
-            convs: vec![1, 2],
-            up_widths: vec![8],
-            up_convs: vec![1],
-            ..Description::deepbleed()
-        };
+        let description = small();
         for description in [Description { shared: false, ..description.clone() }, description] {
             let parameters = Parameters::initial(&description, 3).unwrap();
             for spec in description.tensors().iter().filter(|spec| spec.name.ends_with("/kernel")) {
@@ -235,13 +233,7 @@ mod tests {
 
     #[test]
     fn the_norm_is_that_of_a_kernel_at_the_beginning() {
-        let description = Description {
-            widths: vec![4, 8],
-            convs: vec![1, 2],
-            up_widths: vec![8],
-            up_convs: vec![1],
-            ..Description::deepbleed()
-        };
+        let description = small();
         let parameters = Parameters::initial(&description, 3).unwrap();
         let learning = Parameters::learning(&description);
         assert_eq!(learning.last().unwrap().values.end, parameters.values().len());
