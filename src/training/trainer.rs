@@ -127,7 +127,9 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
         let (weights, threshold) = trainer.look(&mut row)?;
         row.threshold = threshold;
         if !row.loss.is_finite() || !row.held_out_loss.is_finite() {
-            return Err(problem("the training has diverged: begin anew with a lower schedule.rate or optimiser.clip".into()));
+            return Err(problem(
+                "the training has diverged: begin anew with a lower schedule.rate, optimiser.clip or .muon".into(),
+            ));
         }
         row.seconds = start.elapsed().as_secs_f64();
         weights.write(folder.join("last.safetensors"))?;
@@ -436,7 +438,7 @@ impl Trainer<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::config::{Data, DropoutPart, Samples, Schedule};
+    use super::super::config::{Data, DropoutPart, Optimiser, Samples, Schedule};
     use super::*;
     use crate::network::Activation;
     use crate::training::testing::Balls;
@@ -470,6 +472,12 @@ mod tests {
         }
     }
 
+    /// The same with both optimisers: Muon for what it takes, Adam for the rest.
+    fn both_optimisers(epochs: usize) -> Config {
+        let config = config(epochs);
+        Config { optimiser: Optimiser { muon: 1.0, ..config.optimiser }, ..config }
+    }
+
     fn run(config: &Config, folder: &Path, threads: usize) -> Outcome {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| train(config, &SOURCE, folder, |_| {})).unwrap()
@@ -494,9 +502,9 @@ mod tests {
     fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads_and_another_does_not() {
         let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
         let bytes = |n: usize| std::fs::read(folders[n].path().join("weights.safetensors")).unwrap();
-        run(&config(2), folders[0].path(), 1);
-        run(&config(2), folders[1].path(), 3);
-        run(&Config { seed: 2, ..config(2) }, folders[2].path(), 2);
+        run(&both_optimisers(2), folders[0].path(), 1);
+        run(&both_optimisers(2), folders[1].path(), 3);
+        run(&Config { seed: 2, ..both_optimisers(2) }, folders[2].path(), 2);
         assert_eq!(bytes(0), bytes(1));
         assert_ne!(bytes(0), bytes(2));
     }
@@ -504,20 +512,20 @@ mod tests {
     #[test]
     fn a_training_that_was_stopped_goes_on_as_if_it_had_not_been() {
         let folders: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
-        let whole = run(&config(3), folders[0].path(), 2).history;
+        let whole = run(&both_optimisers(3), folders[0].path(), 2).history;
         // Stopped in the middle of the second epoch: the first one's checkpoint is there.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
         let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut epochs = 0;
             pool.install(|| {
-                train(&config(3), &SOURCE, folders[1].path(), |progress| match progress {
+                train(&both_optimisers(3), &SOURCE, folders[1].path(), |progress| match progress {
                     Progress::Epoch(..) => epochs += 1,
                     Progress::Update(update, ..) => assert!(epochs == 0 || update < 2, "stopped"),
                 })
             })
         }));
         assert!(stopped.is_err());
-        let resumed = run(&config(3), folders[1].path(), 2).history;
+        let resumed = run(&both_optimisers(3), folders[1].path(), 2).history;
         let without_seconds =
             |history: &[Epoch]| history.iter().map(|row| Epoch { seconds: 0.0, ..row.clone() }).collect::<Vec<_>>();
         assert_eq!(without_seconds(&whole), without_seconds(&resumed));
