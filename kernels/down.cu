@@ -1,34 +1,30 @@
-// down_f32, down_f16: convolution whose stride is its kernel, no padding, with its activation.
+// down_f32: convolution whose stride is its kernel, no padding, with its activation.
 //   y[n, d, h, w] = act(bias[n] + sum over c, i, j, k of weight[i, j, k, c, n] * x[c, d*sd+i, h*sh+j, w*sw+k])
-// layout     planar f32 or blocked f16; weights f32 [N/8][sd sh sw][C/8][8 in][8 out], zeros in the padding (src/cuda/stride.rs)
+// layout     planar f32; weights f32 [N/8][sd sh sw][C/8][8 in][8 out], zeros in the padding (src/cuda/stride.rs)
 // mapping    thread = 2 output voxels x 8 channels; a block's threads share their weights, which L1 broadcasts
 // bound      L1: 16 loads of weights (16 bytes, one address a warp) for 128 FMA; 1% of the network's operations
 // tested by  tests/kernels.rs
 #pragma once
 #include "common.cuh"
 
-template <typename T>
 struct StrideArguments {
-    Global<const T> input;
+    Global<const float> input;
     Global<const float4> weights;
     Global<const float> bias;    // N, padded to a multiple of 8
     Global<const float> slopes;  // likewise
-    Global<T> output;
+    Global<float> output;
     Global<const uint32_t> needed;  // for each tile of the output whether it is computed, or null for all
-    Global<uint32_t> overflow;      // of f16
     Grid grid;                      // the smaller one: the output's of down, the input's of up
     uint32_t stride[3];
     uint32_t channels, outputs;
 };
-static_assert(sizeof(StrideArguments<float>) == 88, "src/cuda/stride.rs has the same layout");
-static_assert(sizeof(StrideArguments<uint4>) == 88, "src/cuda/stride.rs has the same layout");
+static_assert(sizeof(StrideArguments) == 80, "src/cuda/stride.rs has the same layout");
 
 constexpr uint32_t STRIDE_THREADS = 128;
 constexpr uint32_t STRIDE_VOXELS = 2;  // of a thread
 
 // sum[v] += weights of (output chunk, tap) times the channels of `from[v]`, where wanted; 8 input channels at a time.
-template <typename T>
-DEVICE void stride_accumulate(float sum[STRIDE_VOXELS][CHUNK], const StrideArguments<T>& a, size_t tap, const size_t from[STRIDE_VOXELS],
+DEVICE void stride_accumulate(float sum[STRIDE_VOXELS][CHUNK], const StrideArguments& a, size_t tap, const size_t from[STRIDE_VOXELS],
                               const bool wanted[STRIDE_VOXELS], size_t voxels) {
     const uint32_t chunks = (a.channels + CHUNK - 1) / CHUNK;
     for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
@@ -45,18 +41,15 @@ DEVICE void stride_accumulate(float sum[STRIDE_VOXELS][CHUNK], const StrideArgum
     }
 }
 
-template <typename T>
-DEVICE void stride_store(const StrideArguments<T>& a, float sum[CHUNK], uint32_t chunk, size_t voxel, size_t voxels) {
+DEVICE void stride_store(const StrideArguments& a, const float sum[CHUNK], uint32_t chunk, size_t voxel, size_t voxels) {
     UNROLL
     for (uint32_t n = 0; n < CHUNK; ++n) {
         const uint32_t channel = chunk * CHUNK + n;
-        sum[n] = channel < a.outputs ? activate(sum[n] + a.bias[channel], a.slopes[channel]) : 0.0f;
+        if (channel < a.outputs) a.output[channel * voxels + voxel] = activate(sum[n] + a.bias[channel], a.slopes[channel]);
     }
-    store_chunk(a.output, sum, chunk, a.outputs, voxel, voxels, a.overflow);
 }
 
-template <typename T>
-DEVICE void down(const StrideArguments<T>& a) {
+KERNEL(down_f32, StrideArguments, STRIDE_THREADS) {
     const size_t voxels = a.grid.voxels();
     const uint32_t height = a.grid.height * a.stride[1], width = a.grid.width * a.stride[2];
     const uint32_t taps = a.stride[0] * a.stride[1] * a.stride[2], chunk = block_index_y();
@@ -79,11 +72,4 @@ DEVICE void down(const StrideArguments<T>& a) {
         const size_t index = first + v * STRIDE_THREADS;
         if (index < voxels) stride_store(a, sum[v], chunk, index, voxels);
     }
-}
-
-KERNEL(down_f32, StrideArguments<float>, STRIDE_THREADS) {
-    down(a);
-}
-KERNEL(down_f16, StrideArguments<uint4>, STRIDE_THREADS) {
-    down(a);
 }

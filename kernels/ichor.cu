@@ -8,4 +8,5 @@
 #include "head.cu"
 #include "input.cu"
 #include "pointwise.cu"
+#include "stride_f16.cu"
 #include "up.cu"

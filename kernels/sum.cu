@@ -1,7 +1,8 @@
 // sum_f32, sum_f16: the sums of a convolution's splits, added in their order, and its epilogue.
 //   y = act(bias + ((split 0 + split 1) + split 2) ...) (+ residual)
 // layout     partial sums of f32: planar [split][N][V]; of f16: as conv_f16_tile.cuh says, a warp reads 512 bytes in a row
-// mapping    f32: thread = a voxel of a channel; f16: block = the sums of a tile and a block of output channels, in the same threads that stored them
+// mapping    f32: thread = a voxel of a channel; f16: block = a fragment (block_index_y: row d, group) of a tile and a block of
+//            output channels, in the same threads that stored it
 // bound      memory (L2): 4 bytes a sum and split
 // tested by  tests/kernels.rs
 #pragma once
@@ -22,26 +23,25 @@ KERNEL(sum_f32, ConvArguments, CONV_THREADS) {
 
 template <uint32_t GROUPS>
 DEVICE void sum_f16(const ConvF16Output& a) {
-    const uint32_t blocks = (a.chunks + GROUPS - 1) / GROUPS;
+    const uint32_t blocks = (a.chunks + GROUPS - 1) / GROUPS, n = block_index_y();
     ConvF16Item item = conv_f16_item(a, block_index(), blocks, 0);
     if (a.needed && !a.needed[item.tile]) return;
+    float sum[4] = {};
+    for (item.split = 0; item.split < a.splits; ++item.split) {
+        const float4 four = a.partial[conv_f16_partial(a, item, blocks, GROUPS) + n * CONV_F16_THREADS];
+        sum[0] += four.x;
+        sum[1] += four.y;
+        sum[2] += four.z;
+        sum[3] += four.w;
+    }
     const Voxel origin = tile_origin(a.grid, item.tile);
+    const uint32_t chunk = item.block * GROUPS + n % GROUPS;
     bool bad = false;
-    for (uint32_t n = 0; n < TILE_D * GROUPS; ++n) {
-        float sum[4] = {};
-        for (item.split = 0; item.split < a.splits; ++item.split) {
-            const float4 four = a.partial[conv_f16_partial(a, item, blocks, GROUPS) + n * CONV_F16_THREADS];
-            sum[0] += four.x;
-            sum[1] += four.y;
-            sum[2] += four.z;
-            sum[3] += four.w;
-        }
-        UNROLL
-        for (uint32_t half = 0; half < 2; ++half) {
-            size_t voxel;
-            if (!conv_f16_voxel(voxel, a.grid, origin, n / GROUPS, half)) continue;
-            bad = conv_f16_finish(a, voxel, item.block * GROUPS + n % GROUPS, sum[2 * half], sum[2 * half + 1]) || bad;
-        }
+    UNROLL
+    for (uint32_t half = 0; half < 2; ++half) {
+        size_t voxel;
+        if (!conv_f16_voxel(voxel, a.grid, origin, n / GROUPS, half)) continue;
+        bad = conv_f16_finish(a, voxel, chunk, sum[2 * half], sum[2 * half + 1], conv_f16_residual(a, voxel, chunk)) || bad;
     }
     if (bad) raise_flag(a.overflow);
 }

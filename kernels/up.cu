@@ -1,4 +1,4 @@
-// up_f32, up_f16: transposed convolution whose stride is its kernel, with its activation: each input voxel fills its own block.
+// up_f32: transposed convolution whose stride is its kernel, with its activation: each input voxel fills its own block.
 //   y[n, d*sd+i, h*sh+j, w*sw+k] = act(bias[n] + sum over c of weight[i, j, k, n, c] * x[c, d, h, w])
 // layout     as down.cu, the same packed weights
 // mapping    thread = 2 input voxels x 8 channels of one tap; block_index_y = output chunk * taps + tap
@@ -7,8 +7,7 @@
 #pragma once
 #include "down.cu"
 
-template <typename T>
-DEVICE void up(const StrideArguments<T>& a) {
+KERNEL(up_f32, StrideArguments, STRIDE_THREADS) {
     const size_t voxels = a.grid.voxels();
     const Grid fine = {a.grid.depth * a.stride[0], a.grid.height * a.stride[1], a.grid.width * a.stride[2]};
     const uint32_t taps = a.stride[0] * a.stride[1] * a.stride[2], chunk = block_index_y() / taps, tap = block_index_y() % taps;
@@ -31,11 +30,4 @@ DEVICE void up(const StrideArguments<T>& a) {
     for (uint32_t v = 0; v < STRIDE_VOXELS; ++v) {
         if (wanted[v]) stride_store(a, sum[v], chunk, to[v], fine.voxels());
     }
-}
-
-KERNEL(up_f32, StrideArguments<float>, STRIDE_THREADS) {
-    up(a);
-}
-KERNEL(up_f16, StrideArguments<uint4>, STRIDE_THREADS) {
-    up(a);
 }

@@ -1,4 +1,4 @@
-//! Launcher of `kernels/conv.cu`, `kernels/sum.cu` and `kernels/input.cu`: convolutions of stride 1 in f32.
+//! Launcher of `kernels/conv.cu` and `kernels/sum.cu`: convolutions of stride 1 in f32.
 
 use super::device::{Launch, Region};
 use super::tiles::{Grid, TILE, address, splits, tile_count};
@@ -82,15 +82,6 @@ struct Arguments {
 }
 const _: () = assert!(size_of::<Arguments>() == 128);
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct InputArguments {
-    conv: Arguments,
-    output: u64,
-    overflow: u64,
-}
-const _: () = assert!(size_of::<InputArguments>() == 144);
-
 impl Conv {
     /// As many splits as fill the device, of a convolution of `channels` inputs.
     pub fn best_splits(shape: [usize; 3], channels: usize, outputs: usize) -> usize {
@@ -113,14 +104,6 @@ impl Conv {
             launches.push(Launch::new("sum_f32", [voxels as u32, self.outputs as u32], THREADS, 0, &arguments));
         }
         launches
-    }
-
-    /// The launch of `input_f16`: like [`Conv::launches`] for one input channel, which is added to every output, written as blocked f16
-    /// to `output`; `overflow` is set to 1 where a value does not fit.
-    pub fn launch_input_f16(&self, overflow: Region) -> Launch {
-        let kernel = width_variant(self.kernel, ["input_f16_w1", "input_f16_w3", "input_f16_w5", "input_f16_w7"]);
-        let arguments = InputArguments { conv: self.arguments(), output: self.output.address, overflow: overflow.address };
-        Launch::new(kernel, self.grid(), THREADS, self.shared(), &arguments)
     }
 
     fn grid(&self) -> [u32; 2] {

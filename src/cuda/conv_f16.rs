@@ -162,7 +162,9 @@ impl ConvF16 {
         }];
         if splits > 1 {
             let kernel = of_outputs(["sum_f16_n32", "sum_f16_n64"]);
-            launches.push(Launch::new(kernel, [blocks as u32, 1], THREADS, 0, &self.output()));
+            // A block for each of the tile's rows of D and groups of 8 channels.
+            let fragments = TILE[0] * outputs / 8;
+            launches.push(Launch::new(kernel, [blocks as u32, fragments as u32], THREADS, 0, &self.output()));
         }
         Ok(launches)
     }
@@ -263,10 +265,16 @@ fn fits_sm90(kernel: [usize; 3], outputs: usize) -> bool {
     kernel[0] <= 5 && sm90_weight_stages(kernel, outputs) >= 2
 }
 
+/// Where the value of a 16x16 matrix lies among the b fragments of its two groups of 8 columns: `[lane][8]`, lane l with the two registers of m16n8k16's
+/// b fragment for each group: rows 2 (l % 4) + {0, 1} and 2 (l % 4) + {8, 9} at column l / 4 (PTX ISA, matrix fragments for mma.m16n8k16).
+pub(super) fn fragment_place(row: usize, column: usize) -> usize {
+    let lane = column % 8 * 4 + row % 8 / 2;
+    lane * 8 + column / 8 * 4 + row / 8 * 2 + row % 2
+}
+
 /// Packs a kernel (kd, kh, kw, in, out) for a division of the work. `None` where a weight does not fit f16.
 ///
-/// Portable: `[slots/32][pairs of chunks][kd][kh][kw][2][lane][8]`. Lane l of half q holds for the groups of 8 outputs 2q and 2q + 1 the two registers of m16n8k16's b fragment: rows
-/// 2 (l % 4) + {0, 1} and 2 (l % 4) + {8, 9} of the 16 inputs at column l / 4 (PTX ISA, matrix fragments for mma.m16n8k16).
+/// Portable: `[slots/32][pairs of chunks][kd][kh][kw][2][lane][8]`: for each tap two matrices of 16 inputs and 16 outputs, as [`fragment_place`] says.
 ///
 /// Sm90: `[slots/outputs][pairs of chunks][kh][kw][kd][2][outputs/8][8 outputs][8 inputs]`: for each tap a matrix of 16 inputs and 32 or 64 outputs, as
 /// core matrices with no swizzle (PTX ISA, strides of matrices in shared memory for wgmma).
@@ -290,10 +298,7 @@ pub fn pack(weights: &[f32], kernel: [usize; 3], inputs: &Slots, outputs: &Slots
                 let tap = if division.path == Path::Portable { tap } else { (j * kernel[2] + k) * kernel[0] + i };
                 let matrix = ((output_slot / width * pairs + input_slot / 16) * taps + tap) * 16 * width;
                 let place = match division.path {
-                    Path::Portable => {
-                        let lane = output_slot % 8 * 4 + row % 8 / 2;
-                        (group / 2 * 32 + lane) * 8 + group % 2 * 4 + row / 8 * 2 + row % 2
-                    }
+                    Path::Portable => group / 2 * 256 + fragment_place(row, output_slot % 16),
                     Path::Sm90 => ((row / 8 * (width / 8) + group) * 8 + output_slot % 8) * 8 + row % 8,
                 };
                 packed[matrix + place] = value;

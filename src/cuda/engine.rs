@@ -3,9 +3,11 @@
 use super::conv::{self, Conv, Residual};
 use super::conv_f16::{self, ConvF16, Division};
 use super::device::{Device, Launch, Pass, Prepared, Region};
-use super::head::{self, Head, HeadWeights};
+use super::head::{self, Head, HeadWeights, Storage};
+use super::input::{self, Input};
 use super::slots::Slots;
-use super::stride::{self, Order, Storage, Stride};
+use super::stride::{self, Order, Stride};
+use super::stride_f16::{self, StrideF16};
 use super::tiles::{flag_sizes, needed_tiles};
 use crate::network::plan::Layer;
 use crate::network::{self, BufferId, Plan, Step};
@@ -419,10 +421,10 @@ fn exact_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights
             }
             Step::Down { layer, input, output } | Step::Up { layer, input, output, .. } => {
                 let up = matches!(step, Step::Up { .. });
-                let inputs = Slots::plain(layer.inputs);
-                let [packed, bias, slopes] = stride_layer(device, weights, layer, up, &inputs)?;
+                let tensors = tensors(weights, layer);
+                let packed = stride::pack(&tensors.kernel, order(up), layer.kernel, layer.inputs, layer.outputs);
+                let [packed, bias, slopes] = layer_regions(device, &tensors, layer.outputs, 8, &packed)?;
                 let problem = Stride {
-                    storage: Storage::Planar,
                     shape: plan.buffers[if up { *input } else { *output }].shape,
                     stride: layer.kernel,
                     channels: layer.inputs,
@@ -433,7 +435,6 @@ fn exact_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights
                     slopes,
                     output: buffers[*output],
                     needed: up.then_some(memory.flags[*output]),
-                    overflow: None,
                 };
                 if up { problem.launch_up() } else { problem.launch_down() }
             }
@@ -450,23 +451,29 @@ fn exact_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights
 fn exact_conv(device: &mut dyn Device, layers: &mut Layers, weights: &Weights, layer: &Layer) -> Result<[Region; 3]> {
     let made = layers.get(layer, || {
         let tensors = tensors(weights, layer);
-        Ok(Some([
-            store(device, &conv::pack(&tensors.kernel, layer.kernel, layer.inputs, layer.outputs))?,
-            store(device, &conv::pad(Some(&tensors.bias), layer.outputs, conv::OUTPUTS))?,
-            store(device, &conv::pad(tensors.slopes.as_deref(), layer.outputs, conv::OUTPUTS))?,
-        ]))
+        let packed = conv::pack(&tensors.kernel, layer.kernel, layer.inputs, layer.outputs);
+        layer_regions(device, &tensors, layer.outputs, conv::OUTPUTS, &packed).map(Some)
     })?;
     Ok(made.expect("a layer in f32 always fits"))
 }
 
-fn stride_layer(device: &mut dyn Device, weights: &Weights, layer: &Layer, up: bool, inputs: &Slots) -> Result<[Region; 3]> {
-    let tensors = tensors(weights, layer);
-    let order = if up { Order::OutIn } else { Order::InOut };
+/// Uploads a layer's packed kernel, bias and slopes.
+fn layer_regions<T: bytemuck::NoUninit>(
+    device: &mut dyn Device,
+    tensors: &Tensors,
+    outputs: usize,
+    padding: usize,
+    packed: &[T],
+) -> Result<[Region; 3]> {
     Ok([
-        store(device, &stride::pack(&tensors.kernel, order, layer.kernel, inputs, layer.outputs))?,
-        store(device, &conv::pad(Some(&tensors.bias), layer.outputs, 8))?,
-        store(device, &conv::pad(tensors.slopes.as_deref(), layer.outputs, 8))?,
+        store(device, packed)?,
+        store(device, &conv::pad(Some(&tensors.bias), outputs, padding))?,
+        store(device, &conv::pad(tensors.slopes.as_deref(), outputs, padding))?,
     ])
+}
+
+fn order(up: bool) -> Order {
+    if up { Order::OutIn } else { Order::InOut }
 }
 
 fn head_launch(memory: &Memory, plan: &Plan, storage: Storage, channels: usize, input: Region, weights: Region) -> Launch {
@@ -498,24 +505,21 @@ fn fast_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights:
     for step in &plan.steps {
         let launch = match step {
             Step::Input { layer, output } => {
-                let [packed, bias, slopes] = exact_conv(device, &mut layers, weights, layer)?;
-                let conv = Conv {
+                let tensors = tensors(weights, layer);
+                let Some(packed) = input::pack(&tensors.kernel, layer.kernel, layer.outputs) else { return Ok(None) };
+                let [packed, bias, slopes] = layer_regions(device, &tensors, layer.outputs, input::PADDING, &packed)?;
+                let problem = Input {
                     shape: plan.shape,
                     kernel: layer.kernel,
-                    channels: [1, 0],
                     outputs: layer.outputs,
                     input: memory.scan,
-                    skip: None,
                     weights: packed,
                     bias,
                     slopes,
-                    residual: None,
                     output: buffers[*output],
-                    splits: 1,
-                    partial: None,
-                    needed: None,
+                    overflow: memory.overflow,
                 };
-                conv.launch_input_f16(memory.overflow)
+                problem.launch()
             }
             Step::Conv { layer, input, residual, output } => {
                 let division = division(device, plan, &slots, layer, *input, *output);
@@ -556,12 +560,14 @@ fn fast_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights:
             }
             Step::Down { layer, input, output } | Step::Up { layer, input, output, .. } => {
                 let up = matches!(step, Step::Up { .. });
-                let [packed, bias, alpha] = stride_layer(device, weights, layer, up, &slots[*input])?;
-                let problem = Stride {
-                    storage: Storage::Blocked,
+                let tensors = tensors(weights, layer);
+                let packed = stride_f16::pack(&tensors.kernel, order(up), layer.kernel, &slots[*input], layer.outputs);
+                let Some(packed) = packed else { return Ok(None) };
+                let [packed, bias, alpha] = layer_regions(device, &tensors, layer.outputs, 8, &packed)?;
+                let problem = StrideF16 {
                     shape: plan.buffers[if up { *input } else { *output }].shape,
                     stride: layer.kernel,
-                    channels: 8 * slots[*input].chunks(),
+                    chunks: slots[*input].chunks(),
                     outputs: layer.outputs,
                     input: buffers[*input],
                     weights: packed,
@@ -569,7 +575,7 @@ fn fast_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights:
                     slopes: alpha,
                     output: buffers[*output],
                     needed: up.then_some(memory.flags[*output]),
-                    overflow: Some(memory.overflow),
+                    overflow: memory.overflow,
                 };
                 if up { problem.launch_up() } else { problem.launch_down() }
             }

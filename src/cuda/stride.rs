@@ -1,32 +1,20 @@
-//! Launchers of `kernels/down.cu` and `kernels/up.cu`: convolutions whose stride is their kernel.
+//! Launchers of `kernels/down.cu` and `kernels/up.cu`: convolutions whose stride is their kernel, in f32.
 
 use super::device::{Launch, Region};
-use super::slots::Slots;
 use super::tiles::{Grid, address};
 use bytemuck::{Pod, Zeroable};
 
 const THREADS: usize = 128;
 const VOXELS: usize = 2;
 
-/// Storage of activations: the grade's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Storage {
-    /// f32 `[C][V]`
-    Planar,
-    /// f16 `[C/8][V][8]`
-    Blocked,
-}
-
-/// A convolution whose stride is its kernel, down or transposed up, with its activation.
+/// A convolution on planar f32 activations whose stride is its kernel, down or transposed up, with its activation.
 #[derive(Clone, Copy, Debug)]
 pub struct Stride {
-    /// How activations are stored.
-    pub storage: Storage,
     /// The smaller grid (D, H, W): the output's of a down-, the input's of an up-convolution.
     pub shape: [usize; 3],
     /// Kernel and stride.
     pub stride: [usize; 3],
-    /// Input channels; for blocked storage, 8 for each chunk.
+    /// Input channels.
     pub channels: usize,
     /// Output channels.
     pub outputs: usize,
@@ -42,8 +30,6 @@ pub struct Stride {
     pub output: Region,
     /// For each tile (u32) of an up-convolution's output whether it is computed; all where absent.
     pub needed: Option<Region>,
-    /// For blocked storage: a u32 that becomes 1 where a value does not fit f16.
-    pub overflow: Option<Region>,
 }
 
 #[repr(C)]
@@ -55,31 +41,22 @@ struct Arguments {
     slopes: u64,
     output: u64,
     needed: u64,
-    overflow: u64,
     grid: Grid,
     stride: [u32; 3],
     channels: u32,
     outputs: u32,
 }
-const _: () = assert!(size_of::<Arguments>() == 88);
+const _: () = assert!(size_of::<Arguments>() == 80);
 
 impl Stride {
-    /// The launch of `down_f32` or `down_f16`.
+    /// The launch of `down_f32`.
     pub fn launch_down(&self) -> Launch {
-        let kernel = match self.storage {
-            Storage::Planar => "down_f32",
-            Storage::Blocked => "down_f16",
-        };
-        self.launch(kernel, self.outputs.div_ceil(8))
+        self.launch("down_f32", self.outputs.div_ceil(8))
     }
 
-    /// The launch of `up_f32` or `up_f16`.
+    /// The launch of `up_f32`.
     pub fn launch_up(&self) -> Launch {
-        let kernel = match self.storage {
-            Storage::Planar => "up_f32",
-            Storage::Blocked => "up_f16",
-        };
-        self.launch(kernel, self.outputs.div_ceil(8) * self.stride.iter().product::<usize>())
+        self.launch("up_f32", self.outputs.div_ceil(8) * self.stride.iter().product::<usize>())
     }
 
     fn launch(&self, kernel: &'static str, rows: usize) -> Launch {
@@ -90,7 +67,6 @@ impl Stride {
             slopes: self.slopes.address,
             output: self.output.address,
             needed: address(self.needed),
-            overflow: address(self.overflow),
             grid: Grid::new(self.shape),
             stride: self.stride.map(|side| side as u32),
             channels: self.channels as u32,
@@ -111,18 +87,19 @@ pub enum Order {
 }
 
 /// Packs a kernel as `down` and `up` read it: `[out/8][tap][in/8][8 in][8 out]`, zeros in the padding.
-pub fn pack(weights: &[f32], order: Order, stride: [usize; 3], inputs: &Slots, outputs: usize) -> Vec<f32> {
+pub fn pack(weights: &[f32], order: Order, stride: [usize; 3], inputs: usize, outputs: usize) -> Vec<f32> {
     let taps = stride.iter().product::<usize>();
-    assert_eq!(weights.len(), taps * inputs.channels() * outputs, "a kernel has taps x inputs x outputs values");
-    let mut packed = vec![0.0; outputs.div_ceil(8) * taps * inputs.chunks() * 64];
+    assert_eq!(weights.len(), taps * inputs * outputs, "a kernel has taps x inputs x outputs values");
+    let chunks = inputs.div_ceil(8);
+    let mut packed = vec![0.0; outputs.div_ceil(8) * taps * chunks * 64];
     for tap in 0..taps {
-        for (input, slot) in inputs.places() {
+        for input in 0..inputs {
             for output in 0..outputs {
                 let from = match order {
-                    Order::InOut => (tap * inputs.channels() + input) * outputs + output,
-                    Order::OutIn => (tap * outputs + output) * inputs.channels() + input,
+                    Order::InOut => (tap * inputs + input) * outputs + output,
+                    Order::OutIn => (tap * outputs + output) * inputs + input,
                 };
-                let to = ((output / 8 * taps + tap) * inputs.chunks() * 8 + slot) * 8 + output % 8;
+                let to = ((output / 8 * taps + tap) * chunks * 8 + input) * 8 + output % 8;
                 packed[to] = weights[from];
             }
         }

@@ -1,0 +1,123 @@
+// down_f16, up_f16: what down.cu and up.cu compute, for the fast grade: a product of matrices on tensor cores.
+//   down     rows = voxels of the coarse grid, columns = outputs, depth = the taps' inputs one tap after another
+//   up       rows = voxels of the coarse grid, columns = the outputs of every tap, depth = inputs
+// layout     activations blocked f16 [C/8][V][8]; weights f16 [columns/16][depth/16][lane 32][8]: the b fragments of two groups of 8 columns, in
+//            the order of the lanes; 16 of depth are two chunks of one tap (src/cuda/stride_f16.rs packs them)
+// mapping    warp = 32 rows x 8 groups of columns (block_index_y counts them); a fragment's register is read from memory as it is: 8 voxels
+//            in a row are 128 bytes
+// bound      memory: the larger activation once; 16 mma of m16n8k16 for 8 loads of 4 bytes and 4 of 16 (L1) a lane
+// tested by  tests/kernels.rs
+#pragma once
+#include "common.cuh"
+
+struct StrideF16Arguments {
+    Global<const uint32_t> input;   // pairs of halves
+    Global<const uint4> weights;
+    Global<const float> bias;       // of each output, padded to a multiple of 8
+    Global<const float> slopes;     // likewise
+    Global<uint32_t> output;        // pairs of halves
+    Global<const uint32_t> needed;  // for each tile of the output of up whether it is computed, or null for all
+    Global<uint32_t> overflow;
+    Grid grid;                      // the coarse one: the output's of down, the input's of up
+    uint32_t stride[3];
+    uint32_t chunks;                // of the input
+    uint32_t outputs;
+};
+static_assert(sizeof(StrideF16Arguments) == 88, "src/cuda/stride_f16.rs has the same layout");
+
+constexpr uint32_t STRIDE_F16_THREADS = 128;
+constexpr uint32_t STRIDE_F16_ROWS = 32, STRIDE_F16_GROUPS = 8;  // of a warp
+
+template <bool UP>
+DEVICE void stride_f16(const StrideF16Arguments& a) {
+    const Grid fine = {a.grid.depth * a.stride[0], a.grid.height * a.stride[1], a.grid.width * a.stride[2]};
+    const size_t coarse_voxels = a.grid.voxels(), fine_voxels = fine.voxels();
+    const uint32_t taps = a.stride[0] * a.stride[1] * a.stride[2], output_chunks = (a.outputs + CHUNK - 1) / CHUNK;
+    const uint32_t groups = UP ? taps * output_chunks : output_chunks, pairs = (a.chunks + 1) / 2, steps = UP ? pairs : taps * pairs;
+    const uint32_t lane = thread_index() % 32, first_group = block_index_y() * STRIDE_F16_GROUPS;
+    const size_t first_row = (static_cast<size_t>(block_index()) * (STRIDE_F16_THREADS / 32) + thread_index() / 32) * STRIDE_F16_ROWS;
+    // Voxels of the fine grid from the first of a coarse voxel to that of a tap.
+    auto tap_voxels = [&](uint32_t tap) {
+        const uint32_t i = tap / a.stride[2] / a.stride[1], j = tap / a.stride[2] % a.stride[1], k = tap % a.stride[2];
+        return (static_cast<size_t>(i) * fine.height + j) * fine.width + k;
+    };
+
+    // A lane has rows lane / 4 + 8 r of the fragments; bit 8 r + g of `wanted` says whether row r is computed for group g.
+    size_t coarse[4], first_fine[4];
+    uint32_t wanted = 0;
+    UNROLL
+    for (uint32_t r = 0; r < 4; ++r) {
+        coarse[r] = first_row + 8 * r + lane / 4;
+        const Voxel at = voxel_at(a.grid, coarse[r]);
+        const uint32_t d = at.d * a.stride[0], h = at.h * a.stride[1], w = at.w * a.stride[2];
+        first_fine[r] = (static_cast<size_t>(d) * fine.height + h) * fine.width + w;
+        if (coarse[r] >= coarse_voxels) continue;
+        for (uint32_t g = 0; g < STRIDE_F16_GROUPS; ++g) {
+            bool want = first_group + g < groups;
+            if (UP && want && a.needed) {
+                const uint32_t tap = (first_group + g) / output_chunks;
+                const uint32_t i = tap / a.stride[2] / a.stride[1], j = tap / a.stride[2] % a.stride[1], k = tap % a.stride[2];
+                want = a.needed[fine.tile(d + i, h + j, w + k)] != 0;
+            }
+            wanted |= static_cast<uint32_t>(want) << (8 * r + g);
+        }
+    }
+
+    float sum[2][STRIDE_F16_GROUPS][4] = {};
+    const size_t input_voxels = UP ? coarse_voxels : fine_voxels;
+    const size_t next_weights = static_cast<size_t>(steps) * 32;
+    size_t weights = first_group / 2 * next_weights + lane;
+    uint32_t tap = 0, pair = 0;
+    UNROLL_BY(2)
+    for (uint32_t step = 0; step < steps; ++step, weights += 32) {
+        const size_t offset = UP ? 0 : tap_voxels(tap);
+        uint32_t x[2][4];
+        UNROLL
+        for (uint32_t n = 0; n < 8; ++n) {
+            // Registers of a fragment: rows 0 and 8 of the first chunk, then of the second.
+            const uint32_t r = n / 4 * 2 + n % 2, chunk = 2 * pair + n % 4 / 2;
+            const size_t voxel = UP ? coarse[r] : first_fine[r] + offset;
+            const bool read = (wanted >> 8 * r & 0xff) != 0 && chunk < a.chunks;
+            x[n / 4][n % 4] = read ? a.input[(chunk * input_voxels + voxel) * 4 + lane % 4] : 0;
+        }
+        UNROLL
+        for (uint32_t q = 0; q < STRIDE_F16_GROUPS / 2; ++q) {
+            if (first_group + 2 * q >= groups) continue;
+            const uint4 b = a.weights[weights + q * next_weights];
+            UNROLL
+            for (uint32_t m = 0; m < 2; ++m) {
+                mma_m16n8k16(sum[m][2 * q], x[m], b.x, b.y);
+                mma_m16n8k16(sum[m][2 * q + 1], x[m], b.z, b.w);
+            }
+        }
+        if (++pair == pairs) {
+            pair = 0;
+            ++tap;
+        }
+    }
+
+    bool bad = false;
+    UNROLL
+    for (uint32_t g = 0; g < STRIDE_F16_GROUPS; ++g) {
+        const uint32_t chunk = UP ? (first_group + g) % output_chunks : first_group + g, channel = chunk * CHUNK + lane % 4 * 2;
+        const size_t offset = UP ? tap_voxels((first_group + g) / output_chunks) : 0;
+        UNROLL
+        for (uint32_t r = 0; r < 4; ++r) {
+            if ((wanted >> (8 * r + g) & 1) == 0) continue;
+            const float* two = sum[r / 2][g] + r % 2 * 2;
+            const float low = channel < a.outputs ? activate(two[0] + a.bias[channel], a.slopes[channel]) : 0.0f;
+            const float high = channel + 1 < a.outputs ? activate(two[1] + a.bias[channel + 1], a.slopes[channel + 1]) : 0.0f;
+            const size_t voxel = UP ? first_fine[r] + offset : coarse[r];
+            a.output[(chunk * (UP ? fine_voxels : coarse_voxels) + voxel) * 4 + lane % 4] = pack_half2(low, high);
+            bad = bad || overflows(low) || overflows(high);
+        }
+    }
+    if (bad) raise_flag(a.overflow);
+}
+
+KERNEL(down_f16, StrideF16Arguments, STRIDE_F16_THREADS) {
+    stride_f16<false>(a);
+}
+KERNEL(up_f16, StrideF16Arguments, STRIDE_F16_THREADS) {
+    stride_f16<true>(a);
+}
