@@ -106,7 +106,8 @@ DEVICE void conv_f16_sm90(const ConvF16Sm90Arguments& a) {
 
     more_registers<232>();
     float sum[TILE_D][4 * GROUPS];
-    uint32_t x[PLANES][4];
+    // The planes of a tap's input: those of the next tap are loaded while those of one are multiplied.
+    uint32_t x[2][PLANES][4];
     for (uint32_t index = block_index(); index < items; index += grid_blocks()) {
         const ConvF16Item item = conv_f16_item(a.out, index, blocks, pairs);
         if (a.out.needed && !a.out.needed[item.tile]) continue;
@@ -117,39 +118,57 @@ DEVICE void conv_f16_sm90(const ConvF16Sm90Arguments& a) {
         }
         for (uint32_t pair = item.first_pair; pair < item.last_pair; ++pair) {
             mbarrier_wait(barriers, INPUT_FULL + input_ring.stage, input_ring.parity);
-            for (uint32_t j = 0; j < a.kernel_height; ++j) {
-                mbarrier_wait(barriers, WEIGHTS_FULL + weight_ring.stage, weight_ring.parity);
-                // Lanes 0 to 15 bring the rows of the first chunk, lanes 16 to 31 those of the second.
-                const uint32_t from = (2 * input_ring.stage + lane / 16) * chunk_words + (warp + j) * pitch + lane % 16;
-                const uint64_t matrices = matrix_descriptor(weights, weight_ring.stage * row_words, 128 * GROUPS, 128);
-                for (uint32_t k = 0; k < a.kernel_width; ++k) {
-                    // The planes in two halves: the fragments of one are loaded while the other is multiplied.
+            // Lanes 0 to 15 bring the rows of the first chunk, lanes 16 to 31 those of the second.
+            const uint32_t from = (2 * input_ring.stage + lane / 16) * chunk_words + warp * pitch + lane % 16;
+            uint32_t j = 0, k = 0, finished_row = 0;
+            uint64_t matrices = 0;
+            auto load = [&](uint32_t (&planes)[PLANES][4]) {
+                UNROLL
+                for (uint32_t z = 0; z < PLANES; ++z) load_matrix_x4(planes[z], halo, from + (z * rows + j) * pitch + k);
+            };
+            auto multiply = [&](const uint32_t (&planes)[PLANES][4], uint32_t (&next)[PLANES][4]) {
+                const bool new_row = k == 0;
+                if (new_row) {
+                    mbarrier_wait(barriers, WEIGHTS_FULL + weight_ring.stage, weight_ring.parity);
+                    matrices = matrix_descriptor(weights, weight_ring.stage * row_words, 128 * GROUPS, 128);
+                }
+                wgmma_fence();
+                UNROLL
+                for (uint32_t i = 0; i < KD; ++i) {
                     UNROLL
-                    for (uint32_t half = 0; half < 2; ++half) {
-                        UNROLL
-                        for (uint32_t z = half * PLANES / 2; z < (half + 1) * PLANES / 2; ++z) {
-                            load_matrix_x4(x[z], halo, from + z * rows * pitch + k);
-                        }
-                        wgmma_fence();
-                        // In an order in which one accumulator is seldom used twice in a row.
-                        UNROLL
-                        for (uint32_t i = 0; i < KD; ++i) {
-                            UNROLL
-                            for (uint32_t d = 0; d < TILE_D; ++d) {
-                                // A descriptor's address counts words of 16 bytes.
-                                if ((d + i) / (PLANES / 2) == half) wgmma_m64k16(sum[d], x[d + i], matrices + (k * KD + i) * MATRIX);
-                            }
-                        }
-                        wgmma_commit();
-                        wgmma_wait<1>();
+                    for (uint32_t d = 0; d < TILE_D; ++d) {
+                        // A descriptor's address counts words of 16 bytes.
+                        wgmma_m64k16(sum[d], planes[d + i], matrices + (k * KD + i) * MATRIX);
                     }
                 }
-                wgmma_wait<0>();
-                sync_warp();
-                if (lane == 0) mbarrier_arrive(barriers, WEIGHTS_FREE + weight_ring.stage);
-                weight_ring.advance();
+                wgmma_commit();
+                // The tap before is done: its registers are free, and the row of weights that it ended.
+                wgmma_wait<1>();
+                if (new_row && j > 0) {
+                    sync_warp();
+                    if (lane == 0) mbarrier_arrive(barriers, WEIGHTS_FREE + finished_row);
+                }
+                if (++k == a.kernel_width) {
+                    k = 0;
+                    ++j;
+                    finished_row = weight_ring.stage;
+                    weight_ring.advance();
+                }
+                if (j < a.kernel_height) load(next);
+            };
+            load(x[0]);
+            while (true) {
+                multiply(x[0], x[1]);
+                if (j == a.kernel_height) break;
+                multiply(x[1], x[0]);
+                if (j == a.kernel_height) break;
             }
-            if (lane == 0) mbarrier_arrive(barriers, INPUT_FREE + input_ring.stage);
+            wgmma_wait<0>();
+            sync_warp();
+            if (lane == 0) {
+                mbarrier_arrive(barriers, WEIGHTS_FREE + finished_row);
+                mbarrier_arrive(barriers, INPUT_FREE + input_ring.stage);
+            }
             input_ring.advance();
         }
         UNROLL

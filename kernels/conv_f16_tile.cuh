@@ -53,21 +53,29 @@ DEVICE bool conv_f16_voxel(size_t& voxel, const Grid& grid, const Voxel& origin,
     return z < grid.depth && y < grid.height && x < grid.width;
 }
 
-// What is added to two channels of a voxel after their activation: a pair of halves.
-DEVICE uint32_t conv_f16_residual(const ConvF16Output& a, size_t voxel, uint32_t chunk) {
-    if (!a.residual || chunk >= a.chunks) return 0;
+// A chunk of the output: its first words in what is added to it and in the output, and this thread's two channels' bias and slopes.
+struct ConvF16Chunk {
+    Global<const uint32_t> residual;
+    size_t from, to;
+    float bias[2], slopes[2];
+};
+
+DEVICE ConvF16Chunk conv_f16_chunk(const ConvF16Output& a, uint32_t chunk) {
+    const size_t voxels = a.grid.voxels();
+    const uint32_t pair = thread_index() % 4, slot = chunk * CHUNK + 2 * pair;
     const bool first = chunk < a.residual_chunks;
-    const Global<const uint32_t> residual = first ? a.residual : a.residual_skip;
-    return residual[((first ? chunk : chunk - a.residual_chunks) * a.grid.voxels() + voxel) * 4 + thread_index() % 4];
+    return {first ? a.residual : a.residual_skip,
+            (first ? chunk : chunk - a.residual_chunks) * voxels * 4 + pair,
+            chunk * voxels * 4 + pair,
+            {a.bias[slot], a.bias[slot + 1]},
+            {a.slopes[slot], a.slopes[slot + 1]}};
 }
 
 // Bias, activation and residual of two channels of a voxel, rounded to f16. Whether one does not fit.
-DEVICE bool conv_f16_finish(const ConvF16Output& a, size_t voxel, uint32_t chunk, float low, float high, uint32_t residual) {
-    if (chunk >= a.chunks) return false;
-    const uint32_t pair = thread_index() % 4, slot = chunk * CHUNK + 2 * pair;
-    low = activate(low + a.bias[slot], a.slopes[slot]) + low_half(residual);
-    high = activate(high + a.bias[slot + 1], a.slopes[slot + 1]) + high_half(residual);
-    a.output[(chunk * a.grid.voxels() + voxel) * 4 + pair] = pack_half2(low, high);
+DEVICE bool conv_f16_finish(const ConvF16Output& a, const ConvF16Chunk& chunk, size_t voxel, float low, float high, uint32_t residual) {
+    low = activate(low + chunk.bias[0], chunk.slopes[0]) + low_half(residual);
+    high = activate(high + chunk.bias[1], chunk.slopes[1]) + high_half(residual);
+    a.output[chunk.to + voxel * 4] = pack_half2(low, high);
     return overflows(low) || overflows(high);
 }
 
@@ -84,23 +92,27 @@ DEVICE void conv_f16_store(const ConvF16Output& a, const ConvF16Item& item, uint
         return;
     }
     const Voxel origin = tile_origin(a.grid, item.tile);
-    bool bad = false;
+    size_t voxel[2 * TILE_D];
+    bool inside[2 * TILE_D], bad = false;
+    UNROLL
+    for (uint32_t n = 0; n < 2 * TILE_D; ++n) inside[n] = conv_f16_voxel(voxel[n], a.grid, origin, n / 2, n % 2);
     UNROLL
     for (uint32_t group = 0; group < GROUPS; ++group) {
-        // All residuals of a group are asked for before the first one is waited for.
-        size_t voxel[2 * TILE_D];
-        bool inside[2 * TILE_D];
-        uint32_t residual[2 * TILE_D];
-        UNROLL
-        for (uint32_t n = 0; n < 2 * TILE_D; ++n) {
-            inside[n] = conv_f16_voxel(voxel[n], a.grid, origin, n / 2, n % 2);
-            residual[n] = inside[n] ? conv_f16_residual(a, voxel[n], item.block * GROUPS + group) : 0;
+        if (item.block * GROUPS + group >= a.chunks) break;
+        const ConvF16Chunk chunk = conv_f16_chunk(a, item.block * GROUPS + group);
+        // All residuals of a chunk are asked for before the first one is waited for.
+        uint32_t residual[2 * TILE_D] = {};
+        if (a.residual) {
+            UNROLL
+            for (uint32_t n = 0; n < 2 * TILE_D; ++n) {
+                if (inside[n]) residual[n] = chunk.residual[chunk.from + voxel[n] * 4];
+            }
         }
         UNROLL
         for (uint32_t n = 0; n < 2 * TILE_D; ++n) {
             if (!inside[n]) continue;
             const float* two = sum[n / 2] + 4 * group + 2 * (n % 2);
-            bad = conv_f16_finish(a, voxel[n], item.block * GROUPS + group, two[0], two[1], residual[n]) || bad;
+            bad = conv_f16_finish(a, chunk, voxel[n], two[0], two[1], residual[n]) || bad;
         }
     }
     if (bad) raise_flag(a.overflow);

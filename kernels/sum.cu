@@ -35,13 +35,15 @@ DEVICE void sum_f16(const ConvF16Output& a) {
         sum[3] += four.w;
     }
     const Voxel origin = tile_origin(a.grid, item.tile);
-    const uint32_t chunk = item.block * GROUPS + n % GROUPS;
+    if (item.block * GROUPS + n % GROUPS >= a.chunks) return;
+    const ConvF16Chunk chunk = conv_f16_chunk(a, item.block * GROUPS + n % GROUPS);
     bool bad = false;
     UNROLL
     for (uint32_t half = 0; half < 2; ++half) {
         size_t voxel;
         if (!conv_f16_voxel(voxel, a.grid, origin, n / GROUPS, half)) continue;
-        bad = conv_f16_finish(a, voxel, chunk, sum[2 * half], sum[2 * half + 1], conv_f16_residual(a, voxel, chunk)) || bad;
+        const uint32_t residual = a.residual ? chunk.residual[chunk.from + voxel * 4] : 0;
+        bad = conv_f16_finish(a, chunk, voxel, sum[2 * half], sum[2 * half + 1], residual) || bad;
     }
     if (bad) raise_flag(a.overflow);
 }

@@ -191,7 +191,7 @@ impl ConvProblem {
     fn fast(&self, device: &mut dyn Device) {
         let pairs = self.channels.map(|channels| channels.div_ceil(8)).iter().sum::<usize>().div_ceil(2);
         let mut paths = vec![Path::Portable];
-        if device.capability() == (9, 0) && self.kernel[0] <= 5 {
+        if Division::new(device.capability(), self.shape, self.kernel, 1, 1).path == Path::Sm90 {
             paths.push(Path::Sm90);
         }
         for path in paths {

@@ -213,6 +213,7 @@ impl ConvF16 {
             })
         };
         let weight_stages = sm90_weight_stages(self.kernel, self.division.outputs);
+        assert!(weight_stages >= 2, "one row of weights is copied while another is multiplied: Division::new sees to it");
         let arguments = Sm90Arguments {
             input: map(self.input, self.chunks[0])?,
             skip: self.skip.map_or(Ok([0; 16]), |skip| map(skip, self.chunks[1]))?,
