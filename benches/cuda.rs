@@ -288,7 +288,7 @@ impl Bench {
 
     /// Seconds that a step takes at least, and what takes them.
     fn bound(&self, step: &Step, limits: &Limits) -> (f64, &'static str) {
-        let tensor = self.grade == Grade::Fast && matches!(step, Step::Conv { .. });
+        let tensor = self.grade == Grade::Fast && !matches!(step, Step::Head { .. });
         let (peak, pipe) = if tensor { (limits.tensor, "tensor") } else { (limits.fma, "fma") };
         let work = self.plan.flop(step) as f64 / peak;
         let memory = self.bytes(step) as f64 / limits.bandwidth;

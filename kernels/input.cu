@@ -38,8 +38,8 @@ KERNEL(input_f16, InputArguments, CONV_F16_THREADS) {
         UNROLL
         for (uint32_t v = 0; v < 2; ++v) {
             const uint32_t x = origin.w + first + v - a.kernel[2] / 2;
-            // Coordinates before the grid wrap around to large numbers.
-            const bool inside = z < grid.depth && y < grid.height && x < grid.width && first + v < TILE_W + a.kernel[2] - 1;
+            // Coordinates before the grid wrap around to large numbers. Past the taps' reach weights are 0.
+            const bool inside = z < grid.depth && y < grid.height && x < grid.width;
             two[v] = inside ? a.input[(static_cast<size_t>(z) * grid.height + y) * grid.width + x] : 0.0f;
         }
         halo[n] = pack_half2(two[0], two[1]);
