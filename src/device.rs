@@ -11,7 +11,7 @@ use std::str::FromStr;
 /// A device by the name that `--device` has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
-    /// The fastest that this build and machine can run.
+    /// The fast engine on the CPU, also where there is a GPU: to start one takes about as long as a scan's pass on two CPU cores (docs/kernels.md).
     Auto,
     /// The fast engine on the CPU.
     Cpu,
