@@ -7,24 +7,28 @@
 #pragma once
 #include "common.cuh"
 
+// Of both grades: elements of an activation and of the weights as the grade stores them.
+template <typename Element, typename Weight>
 struct StrideArguments {
-    Global<const float> input;
-    Global<const float4> weights;
+    Global<const Element> input;
+    Global<const Weight> weights;
     Global<const float> bias;    // N, padded to a multiple of 8
     Global<const float> slopes;  // likewise
-    Global<float> output;
-    Global<const uint32_t> needed;  // for each tile of the output whether it is computed, or null for all
-    Grid grid;                      // the smaller one: the output's of down, the input's of up
+    Global<Element> output;
+    Global<const uint32_t> needed;  // for each tile of the output of up whether it is computed, or null for all
+    Global<uint32_t> overflow;      // of f16
+    Grid grid;                      // the coarse one: the output's of down, the input's of up
     uint32_t stride[3];
-    uint32_t channels, outputs;
+    uint32_t channels, outputs;     // of f16 the channels fill their chunks
 };
-static_assert(sizeof(StrideArguments) == 80, "src/cuda/stride.rs has the same layout");
+using StrideF32Arguments = StrideArguments<float, float4>;
+static_assert(sizeof(StrideF32Arguments) == 88, "src/cuda/stride.rs has the same layout");
 
 constexpr uint32_t STRIDE_THREADS = 128;
 constexpr uint32_t STRIDE_VOXELS = 2;  // of a thread
 
 // sum[v] += weights of (output chunk, tap) times the channels of `from[v]`, where wanted; 8 input channels at a time.
-DEVICE void stride_accumulate(float sum[STRIDE_VOXELS][CHUNK], const StrideArguments& a, size_t tap, const size_t from[STRIDE_VOXELS],
+DEVICE void stride_accumulate(float sum[STRIDE_VOXELS][CHUNK], const StrideF32Arguments& a, size_t tap, const size_t from[STRIDE_VOXELS],
                               const bool wanted[STRIDE_VOXELS], size_t voxels) {
     const uint32_t chunks = (a.channels + CHUNK - 1) / CHUNK;
     for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
@@ -41,7 +45,7 @@ DEVICE void stride_accumulate(float sum[STRIDE_VOXELS][CHUNK], const StrideArgum
     }
 }
 
-DEVICE void stride_store(const StrideArguments& a, const float sum[CHUNK], uint32_t chunk, size_t voxel, size_t voxels) {
+DEVICE void stride_store(const StrideF32Arguments& a, const float sum[CHUNK], uint32_t chunk, size_t voxel, size_t voxels) {
     UNROLL
     for (uint32_t n = 0; n < CHUNK; ++n) {
         const uint32_t channel = chunk * CHUNK + n;
@@ -49,7 +53,7 @@ DEVICE void stride_store(const StrideArguments& a, const float sum[CHUNK], uint3
     }
 }
 
-KERNEL(down_f32, StrideArguments, STRIDE_THREADS) {
+KERNEL(down_f32, StrideF32Arguments, STRIDE_THREADS) {
     const size_t voxels = a.grid.voxels();
     const uint32_t height = a.grid.height * a.stride[1], width = a.grid.width * a.stride[2];
     const uint32_t taps = a.stride[0] * a.stride[1] * a.stride[2], chunk = block_index_y();

@@ -2,28 +2,17 @@
 //   down     rows = voxels of the coarse grid, columns = outputs, depth = the taps' inputs one tap after another
 //   up       rows = voxels of the coarse grid, columns = the outputs of every tap, depth = inputs
 // layout     activations blocked f16 [C/8][V][8]; weights f16 [columns/16][depth/16][lane 32][8]: the b fragments of two groups of 8 columns, in
-//            the order of the lanes; 16 of depth are two chunks of one tap (src/cuda/stride_f16.rs packs them)
+//            the order of the lanes; 16 of depth are two chunks of one tap (src/cuda/stride.rs packs them)
 // mapping    warp = 32 rows x 8 groups of columns (block_index_y counts them); a fragment's register is read from memory as it is: 8 voxels
 //            in a row are 128 bytes
 // bound      memory: the larger activation once; 16 mma of m16n8k16 for 8 loads of 4 bytes and 4 of 16 (L1) a lane
 // tested by  tests/kernels.rs
 #pragma once
-#include "common.cuh"
+#include "down.cu"
 
-struct StrideF16Arguments {
-    Global<const uint32_t> input;   // pairs of halves
-    Global<const uint4> weights;
-    Global<const float> bias;       // of each output, padded to a multiple of 8
-    Global<const float> slopes;     // likewise
-    Global<uint32_t> output;        // pairs of halves
-    Global<const uint32_t> needed;  // for each tile of the output of up whether it is computed, or null for all
-    Global<uint32_t> overflow;
-    Grid grid;                      // the coarse one: the output's of down, the input's of up
-    uint32_t stride[3];
-    uint32_t chunks;                // of the input
-    uint32_t outputs;
-};
-static_assert(sizeof(StrideF16Arguments) == 88, "src/cuda/stride_f16.rs has the same layout");
+// Activations as pairs of halves.
+using StrideF16Arguments = StrideArguments<uint32_t, uint4>;
+static_assert(sizeof(StrideF16Arguments) == 88, "src/cuda/stride.rs has the same layout");
 
 constexpr uint32_t STRIDE_F16_THREADS = 128;
 constexpr uint32_t STRIDE_F16_ROWS = 32, STRIDE_F16_GROUPS = 8;  // of a warp
@@ -33,7 +22,7 @@ DEVICE void stride_f16(const StrideF16Arguments& a) {
     const Grid fine = {a.grid.depth * a.stride[0], a.grid.height * a.stride[1], a.grid.width * a.stride[2]};
     const size_t coarse_voxels = a.grid.voxels(), fine_voxels = fine.voxels();
     const uint32_t taps = a.stride[0] * a.stride[1] * a.stride[2], output_chunks = (a.outputs + CHUNK - 1) / CHUNK;
-    const uint32_t groups = UP ? taps * output_chunks : output_chunks, pairs = (a.chunks + 1) / 2, steps = UP ? pairs : taps * pairs;
+    const uint32_t groups = UP ? taps * output_chunks : output_chunks, chunks = a.channels / CHUNK, pairs = (chunks + 1) / 2, steps = UP ? pairs : taps * pairs;
     const uint32_t lane = thread_index() % 32, first_group = block_index_y() * STRIDE_F16_GROUPS;
     const size_t first_row = (static_cast<size_t>(block_index()) * (STRIDE_F16_THREADS / 32) + thread_index() / 32) * STRIDE_F16_ROWS;
     // Voxels of the fine grid from the first of a coarse voxel to that of a tap.
@@ -77,7 +66,7 @@ DEVICE void stride_f16(const StrideF16Arguments& a) {
             // Registers of a fragment: rows 0 and 8 of the first chunk, then of the second.
             const uint32_t r = n / 4 * 2 + n % 2, chunk = 2 * pair + n % 4 / 2;
             const size_t voxel = UP ? coarse[r] : first_fine[r] + offset;
-            const bool read = (wanted >> 8 * r & 0xff) != 0 && chunk < a.chunks;
+            const bool read = (wanted >> 8 * r & 0xff) != 0 && chunk < chunks;
             x[n / 4][n % 4] = read ? a.input[(chunk * input_voxels + voxel) * 4 + lane % 4] : 0;
         }
         UNROLL

@@ -7,7 +7,7 @@
 #pragma once
 #include "down.cu"
 
-KERNEL(up_f32, StrideArguments, STRIDE_THREADS) {
+KERNEL(up_f32, StrideF32Arguments, STRIDE_THREADS) {
     const size_t voxels = a.grid.voxels();
     const Grid fine = {a.grid.depth * a.stride[0], a.grid.height * a.stride[1], a.grid.width * a.stride[2]};
     const uint32_t taps = a.stride[0] * a.stride[1] * a.stride[2], chunk = block_index_y() / taps, tap = block_index_y() % taps;

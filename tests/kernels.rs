@@ -5,11 +5,10 @@ use half::f16;
 use ichor::cuda::conv::{self, Conv, Residual};
 use ichor::cuda::conv_f16::{self, ConvF16, Division, Path};
 use ichor::cuda::dice::{self, DiceProblem, PARTIAL_BYTES, TOTAL_BYTES};
-use ichor::cuda::head::{self, Head, HeadWeights, Storage};
+use ichor::cuda::head::{self, Head, HeadWeights};
 use ichor::cuda::input::{self, Input};
 use ichor::cuda::slots::Slots;
-use ichor::cuda::stride::{self, Order, Stride};
-use ichor::cuda::stride_f16::{self, StrideF16};
+use ichor::cuda::stride::{self, Order, Storage, Stride};
 use ichor::cuda::{Device, Launch, Region, driver, pointwise, tiles};
 use ichor::reference;
 use ndarray::{Array4, Array5, ArrayView4};
@@ -412,54 +411,43 @@ impl StrideProblem {
         let expected = reference::prelu(convolved, &slopes);
 
         let (inputs, outputs) = (Slots::plain(self.channels), Slots::plain(self.outputs));
-        let (shape, stride, weights) = (self.shape, self.stride, kernel.as_slice().unwrap());
-        let bias = put(device, &conv::pad(Some(&bias), self.outputs, 8));
-        let slopes = put(device, &conv::pad(Some(&slopes), self.outputs, 8));
         // What is not computed keeps its values; the padding of what is computed becomes 0.
         let before = Array4::from_elem(expected.dim(), 77.0f32);
-        let flags = needed.map(|flags| put(device, flags));
-        let y = match storage {
+        let weights = kernel.as_slice().unwrap();
+        let (input, weights, output, channels) = match storage {
             Storage::Planar => {
-                let output = put(device, flat(&before));
-                let problem = Stride {
-                    shape,
-                    stride,
-                    channels: self.channels,
-                    outputs: self.outputs,
-                    input: put(device, flat(&x)),
-                    weights: put(device, &stride::pack(weights, order, stride, self.channels, self.outputs)),
-                    bias,
-                    slopes,
-                    output,
-                    needed: flags,
-                };
-                launch(device, &if up { problem.launch_up() } else { problem.launch_down() });
-                Array4::from_shape_vec(expected.dim(), take::<f32>(device, output)).unwrap()
+                let packed = stride::pack(weights, order, self.stride, self.channels, self.outputs);
+                (put(device, flat(&x)), put(device, &packed), put(device, flat(&before)), self.channels)
             }
             Storage::Blocked => {
-                let overflow = put(device, &[0u32]);
+                let packed = stride::pack_f16(weights, order, self.stride, &inputs, self.outputs).unwrap();
                 let mut poison = blocked(before.view());
                 if needed.is_none() {
                     poison.fill(f16::from_f32(77.0));
                 }
-                let output = put(device, &poison);
-                let problem = StrideF16 {
-                    shape,
-                    stride,
-                    chunks: inputs.chunks(),
-                    outputs: self.outputs,
-                    input: put(device, &blocked(x.view())),
-                    weights: put(device, &stride_f16::pack(weights, order, stride, &inputs, self.outputs).unwrap()),
-                    bias,
-                    slopes,
-                    output,
-                    needed: flags,
-                    overflow,
-                };
-                launch(device, &if up { problem.launch_up() } else { problem.launch_down() });
-                assert_eq!(take::<u32>(device, overflow), [0]);
-                unblocked(&take::<f16>(device, output), &outputs, to)
+                (put(device, &blocked(x.view())), put(device, &packed), put(device, &poison), 8 * inputs.chunks())
             }
+        };
+        let overflow = put(device, &[0u32]);
+        let problem = Stride {
+            storage,
+            shape: self.shape,
+            stride: self.stride,
+            channels,
+            outputs: self.outputs,
+            input,
+            weights,
+            bias: put(device, &conv::pad(Some(&bias), self.outputs, 8)),
+            slopes: put(device, &conv::pad(Some(&slopes), self.outputs, 8)),
+            output,
+            needed: needed.map(|flags| put(device, flags)),
+            overflow: Some(overflow),
+        };
+        launch(device, &if up { problem.launch_up() } else { problem.launch_down() });
+        assert_eq!(take::<u32>(device, overflow), [0]);
+        let y = match storage {
+            Storage::Planar => Array4::from_shape_vec(expected.dim(), take::<f32>(device, output)).unwrap(),
+            Storage::Blocked => unblocked(&take::<f16>(device, output), &outputs, to),
         };
         (y, expected)
     }

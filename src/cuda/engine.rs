@@ -3,11 +3,10 @@
 use super::conv::{self, Conv, Residual};
 use super::conv_f16::{self, ConvF16, Division};
 use super::device::{Device, Launch, Pass, Prepared, Region};
-use super::head::{self, Head, HeadWeights, Storage};
+use super::head::{self, Head, HeadWeights};
 use super::input::{self, Input};
 use super::slots::Slots;
-use super::stride::{self, Order, Stride};
-use super::stride_f16::{self, StrideF16};
+use super::stride::{self, Order, Storage, Stride};
 use super::tiles::{flag_sizes, needed_tiles};
 use crate::network::plan::Layer;
 use crate::network::{self, BufferId, Plan, Step};
@@ -425,6 +424,7 @@ fn exact_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights
                 let packed = stride::pack(&tensors.kernel, order(up), layer.kernel, layer.inputs, layer.outputs);
                 let [packed, bias, slopes] = layer_regions(device, &tensors, layer.outputs, 8, &packed)?;
                 let problem = Stride {
+                    storage: Storage::Planar,
                     shape: plan.buffers[if up { *input } else { *output }].shape,
                     stride: layer.kernel,
                     channels: layer.inputs,
@@ -435,6 +435,7 @@ fn exact_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights
                     slopes,
                     output: buffers[*output],
                     needed: up.then_some(memory.flags[*output]),
+                    overflow: None,
                 };
                 if up { problem.launch_up() } else { problem.launch_down() }
             }
@@ -561,13 +562,14 @@ fn fast_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights:
             Step::Down { layer, input, output } | Step::Up { layer, input, output, .. } => {
                 let up = matches!(step, Step::Up { .. });
                 let tensors = tensors(weights, layer);
-                let packed = stride_f16::pack(&tensors.kernel, order(up), layer.kernel, &slots[*input], layer.outputs);
+                let packed = stride::pack_f16(&tensors.kernel, order(up), layer.kernel, &slots[*input], layer.outputs);
                 let Some(packed) = packed else { return Ok(None) };
                 let [packed, bias, alpha] = layer_regions(device, &tensors, layer.outputs, 8, &packed)?;
-                let problem = StrideF16 {
+                let problem = Stride {
+                    storage: Storage::Blocked,
                     shape: plan.buffers[if up { *input } else { *output }].shape,
                     stride: layer.kernel,
-                    chunks: slots[*input].chunks(),
+                    channels: 8 * slots[*input].chunks(),
                     outputs: layer.outputs,
                     input: buffers[*input],
                     weights: packed,
@@ -575,7 +577,7 @@ fn fast_launches(device: &mut dyn Device, memory: &Memory, plan: &Plan, weights:
                     slopes: alpha,
                     output: buffers[*output],
                     needed: up.then_some(memory.flags[*output]),
-                    overflow: memory.overflow,
+                    overflow: Some(memory.overflow),
                 };
                 if up { problem.launch_up() } else { problem.launch_down() }
             }

@@ -2,19 +2,11 @@
 
 use super::device::{Launch, Region};
 use super::slots::Slots;
+use super::stride::Storage;
 use super::tiles::{Grid, address};
 use bytemuck::{Pod, Zeroable};
 
 const THREADS: usize = 128;
-
-/// Storage of activations: the grade's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Storage {
-    /// f32 `[C][V]`
-    Planar,
-    /// f16 `[C/8][V][8]`
-    Blocked,
-}
 
 /// The network's end: from the last activation to logits and, if wanted, probabilities.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,6 @@
 //! The CUDA engine: hand-written kernels (`kernels/`), their launchers, and the network on top of them.
 //!
-//! A kernel has one file in `kernels/` and one launcher here: [`conv`], [`conv_f16`], [`input`], [`stride`] and
-//! [`stride_f16`] (down and up), [`head`],
+//! A kernel has one file in `kernels/` and one launcher here: [`conv`], [`conv_f16`], [`input`], [`stride`] (down and up), [`head`],
 //! [`pointwise`], [`dice`]. A launcher packs the weights and makes a [`Launch`] from a typed problem. [`Engine`]
 //! makes the launches of a whole network and runs them on a [`Device`]: a GPU ([`driver`]) or the emulated one.
 
@@ -16,7 +15,6 @@ pub mod input;
 pub mod pointwise;
 pub mod slots;
 pub mod stride;
-pub mod stride_f16;
 pub mod tiles;
 
 pub use device::{Device, Launch, Region, Tensor, TensorMap};
