@@ -22,7 +22,8 @@ DEVICE void stride_f16(const StrideF16Arguments& a) {
     const Grid fine = {a.grid.depth * a.stride[0], a.grid.height * a.stride[1], a.grid.width * a.stride[2]};
     const size_t coarse_voxels = a.grid.voxels(), fine_voxels = fine.voxels();
     const uint32_t taps = a.stride[0] * a.stride[1] * a.stride[2], output_chunks = (a.outputs + CHUNK - 1) / CHUNK;
-    const uint32_t groups = UP ? taps * output_chunks : output_chunks, chunks = a.channels / CHUNK, pairs = (chunks + 1) / 2, steps = UP ? pairs : taps * pairs;
+    const uint32_t groups = UP ? taps * output_chunks : output_chunks;
+    const uint32_t chunks = a.channels / CHUNK, pairs = (chunks + 1) / 2, steps = UP ? pairs : taps * pairs;
     const uint32_t lane = thread_index() % 32, first_group = block_index_y() * STRIDE_F16_GROUPS;
     const size_t first_row = (static_cast<size_t>(block_index()) * (STRIDE_F16_THREADS / 32) + thread_index() / 32) * STRIDE_F16_ROWS;
     // Voxels of the fine grid from the first of a coarse voxel to that of a tap.
@@ -31,25 +32,17 @@ DEVICE void stride_f16(const StrideF16Arguments& a) {
         return (static_cast<size_t>(i) * fine.height + j) * fine.width + k;
     };
 
-    // A lane has rows lane / 4 + 8 r of the fragments; bit 8 r + g of `wanted` says whether row r is computed for group g.
+    // A lane has rows lane / 4 + 8 r of the fragments.
     size_t coarse[4], first_fine[4];
-    uint32_t wanted = 0;
+    bool wanted[4];
     UNROLL
     for (uint32_t r = 0; r < 4; ++r) {
         coarse[r] = first_row + 8 * r + lane / 4;
         const Voxel at = voxel_at(a.grid, coarse[r]);
         const uint32_t d = at.d * a.stride[0], h = at.h * a.stride[1], w = at.w * a.stride[2];
         first_fine[r] = (static_cast<size_t>(d) * fine.height + h) * fine.width + w;
-        if (coarse[r] >= coarse_voxels) continue;
-        for (uint32_t g = 0; g < STRIDE_F16_GROUPS; ++g) {
-            bool want = first_group + g < groups;
-            if (UP && want && a.needed) {
-                const uint32_t tap = (first_group + g) / output_chunks;
-                const uint32_t i = tap / a.stride[2] / a.stride[1], j = tap / a.stride[2] % a.stride[1], k = tap % a.stride[2];
-                want = a.needed[fine.tile(d + i, h + j, w + k)] != 0;
-            }
-            wanted |= static_cast<uint32_t>(want) << (8 * r + g);
-        }
+        // Strides are 1 or 2 and the sides of a tile even: all of a coarse voxel's taps are in one tile.
+        wanted[r] = coarse[r] < coarse_voxels && (!UP || !a.needed || a.needed[fine.tile(d, h, w)]);
     }
 
     float sum[2][STRIDE_F16_GROUPS][4] = {};
@@ -66,7 +59,7 @@ DEVICE void stride_f16(const StrideF16Arguments& a) {
             // Registers of a fragment: rows 0 and 8 of the first chunk, then of the second.
             const uint32_t r = n / 4 * 2 + n % 2, chunk = 2 * pair + n % 4 / 2;
             const size_t voxel = UP ? coarse[r] : first_fine[r] + offset;
-            const bool read = (wanted >> 8 * r & 0xff) != 0 && chunk < chunks;
+            const bool read = wanted[r] && chunk < chunks;
             x[n / 4][n % 4] = read ? a.input[(chunk * input_voxels + voxel) * 4 + lane % 4] : 0;
         }
         UNROLL
@@ -88,14 +81,16 @@ DEVICE void stride_f16(const StrideF16Arguments& a) {
     bool bad = false;
     UNROLL
     for (uint32_t g = 0; g < STRIDE_F16_GROUPS; ++g) {
+        if (first_group + g >= groups) break;
         const uint32_t chunk = UP ? (first_group + g) % output_chunks : first_group + g, channel = chunk * CHUNK + lane % 4 * 2;
         const size_t offset = UP ? tap_voxels((first_group + g) / output_chunks) : 0;
         UNROLL
         for (uint32_t r = 0; r < 4; ++r) {
-            if ((wanted >> (8 * r + g) & 1) == 0) continue;
+            if (!wanted[r]) continue;
             const float* two = sum[r / 2][g] + r % 2 * 2;
-            const float low = channel < a.outputs ? activate(two[0] + a.bias[channel], a.slopes[channel]) : 0.0f;
-            const float high = channel + 1 < a.outputs ? activate(two[1] + a.bias[channel + 1], a.slopes[channel + 1]) : 0.0f;
+            // Weights and biases of the padding are 0, so it becomes 0.
+            const float low = activate(two[0] + a.bias[channel], a.slopes[channel]);
+            const float high = activate(two[1] + a.bias[channel + 1], a.slopes[channel + 1]);
             const size_t voxel = UP ? first_fine[r] + offset : coarse[r];
             a.output[(chunk * (UP ? fine_voxels : coarse_voxels) + voxel) * 4 + lane % 4] = pack_half2(low, high);
             bad = bad || overflows(low) || overflows(high);

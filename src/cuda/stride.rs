@@ -25,7 +25,7 @@ pub struct Stride {
     pub storage: Storage,
     /// The smaller grid (D, H, W): the output's of a down-, the input's of an up-convolution.
     pub shape: [usize; 3],
-    /// Kernel and stride.
+    /// Kernel and stride: sides of 1 or 2.
     pub stride: [usize; 3],
     /// Input channels; for blocked storage, 8 for each chunk.
     pub channels: usize,
