@@ -354,7 +354,13 @@ fn a_convolution_computes_the_needed_tiles_only() {
 
 #[test]
 fn input_f16() {
-    for (shape, kernel_sides, outputs) in [([5, 9, 18], [5, 5, 5], 16), ([2, 3, 4], [1, 3, 7], 37), ([1, 8, 16], [1, 1, 1], 3)] {
+    for (shape, kernel_sides, outputs) in [
+        ([5, 9, 18], [5, 5, 5], 16),
+        ([2, 3, 4], [1, 3, 7], 37),
+        ([1, 8, 16], [1, 1, 1], 3),
+        ([1, 1, 3], [3, 1, 1], 8),
+        ([1, 2, 5], [1, 1, 3], 10),
+    ] {
         let x = array(11, 1, shape);
         let kernel = kernel(12, kernel_sides, [1, outputs]);
         let (bias, slopes) = (values(13, outputs), values(14, outputs));
