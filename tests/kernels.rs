@@ -623,6 +623,62 @@ fn what_does_not_fit_f16_is_flagged() {
     }
 }
 
+#[test]
+fn the_first_layer_flags_what_does_not_fit_f16() {
+    // One tap: outputs w x + x of a scan with one large voxel.
+    for (weights, flag) in [([0.0, 0.0], 0), ([0.5, 0.5], 0), ([1.0, 0.0], 1), ([0.0, 1.0], 1)] {
+        for device in &mut devices(12) {
+            let device = device.as_mut();
+            let mut scan = vec![0.0f32; 9];
+            scan[8] = 40000.0;
+            let overflow = put(device, &[0u32]);
+            let problem = Input {
+                shape: [1, 1, 9],
+                kernel: [1; 3],
+                outputs: 2,
+                input: put(device, &scan),
+                weights: put(device, &input::pack(&weights, [1; 3], 2).unwrap()),
+                bias: put(device, &[0.0f32; input::PADDING]),
+                slopes: put(device, &[1.0f32; input::PADDING]),
+                output: device.allocate(16 * 9).unwrap(),
+                overflow,
+            };
+            launch(device, &problem.launch());
+            assert_eq!(take::<u32>(device, overflow), [flag], "{weights:?}");
+        }
+    }
+}
+
+#[test]
+fn down_and_up_flag_what_does_not_fit_f16() {
+    // One tap whose matrix is twice the identity.
+    for (channel, value, flag) in [(0, 32752.0, 0), (0, 40000.0, 1), (1, 40000.0, 1), (1, -40000.0, 1)] {
+        let mut x = Array4::zeros((2, 1, 1, 9));
+        x[[channel, 0, 0, 8]] = value;
+        for (mut device, up) in [false, true].into_iter().flat_map(|up| devices(13).into_iter().map(move |device| (device, up))) {
+            let device = device.as_mut();
+            let overflow = put(device, &[0u32]);
+            let packed = stride::pack_f16(&[2.0, 0.0, 0.0, 2.0], Order::InOut, [1; 3], &Slots::plain(2), 2).unwrap();
+            let problem = Stride {
+                storage: Storage::Blocked,
+                shape: [1, 1, 9],
+                stride: [1; 3],
+                channels: 8,
+                outputs: 2,
+                input: put(device, &blocked(x.view())),
+                weights: put(device, &packed),
+                bias: put(device, &[0.0f32; 8]),
+                slopes: put(device, &[1.0f32; 8]),
+                output: device.allocate(16 * 9).unwrap(),
+                needed: None,
+                overflow: Some(overflow),
+            };
+            launch(device, &if up { problem.launch_up() } else { problem.launch_down() });
+            assert_eq!(take::<u32>(device, overflow), [flag], "{value} in channel {channel}, up: {up}");
+        }
+    }
+}
+
 /// Divisions that take every kernel of the fast grade on a device, for two pairs of input chunks.
 fn divisions(device: &dyn Device) -> Vec<Division> {
     let paths = if device.capability() == (9, 0) { vec![Path::Portable, Path::Sm90] } else { vec![Path::Portable] };
