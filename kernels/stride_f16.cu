@@ -26,41 +26,38 @@ DEVICE void stride_f16(const StrideF16Arguments& a) {
     const uint32_t chunks = a.channels / CHUNK, pairs = (chunks + 1) / 2, steps = UP ? pairs : taps * pairs;
     const uint32_t lane = thread_index() % 32, first_group = block_index_y() * STRIDE_F16_GROUPS;
     const size_t first_row = (static_cast<size_t>(block_index()) * (STRIDE_F16_THREADS / 32) + thread_index() / 32) * STRIDE_F16_ROWS;
-    // Voxels of the fine grid from the first of a coarse voxel to that of a tap.
-    auto tap_voxels = [&](uint32_t tap) {
-        const uint32_t i = tap / a.stride[2] / a.stride[1], j = tap / a.stride[2] % a.stride[1], k = tap % a.stride[2];
-        return (static_cast<size_t>(i) * fine.height + j) * fine.width + k;
-    };
+    auto fine_voxel = [&](uint32_t d, uint32_t h, uint32_t w) { return (static_cast<size_t>(d) * fine.height + h) * fine.width + w; };
 
-    // A lane has rows lane / 4 + 8 r of the fragments.
+    // A lane has rows lane / 4 + 8 r of the fragments, and of each the pair of channels lane % 4: their first words in both grids.
     size_t coarse[4], first_fine[4];
     bool wanted[4];
     UNROLL
     for (uint32_t r = 0; r < 4; ++r) {
-        coarse[r] = first_row + 8 * r + lane / 4;
-        const Voxel at = voxel_at(a.grid, coarse[r]);
+        const size_t row = first_row + 8 * r + lane / 4;
+        const Voxel at = voxel_at(a.grid, row);
         const uint32_t d = at.d * a.stride[0], h = at.h * a.stride[1], w = at.w * a.stride[2];
-        first_fine[r] = (static_cast<size_t>(d) * fine.height + h) * fine.width + w;
+        coarse[r] = row * 4 + lane % 4;
+        first_fine[r] = fine_voxel(d, h, w) * 4 + lane % 4;
         // Strides are 1 or 2 and the sides of a tile even: all of a coarse voxel's taps are in one tile.
-        wanted[r] = coarse[r] < coarse_voxels && (!UP || !a.needed || a.needed[fine.tile(d, h, w)]);
+        wanted[r] = row < coarse_voxels && (!UP || !a.needed || a.needed[fine.tile(d, h, w)]);
     }
 
     float sum[2][STRIDE_F16_GROUPS][4] = {};
     const size_t input_voxels = UP ? coarse_voxels : fine_voxels;
     const size_t next_weights = static_cast<size_t>(steps) * 32;
     size_t weights = first_group / 2 * next_weights + lane;
-    uint32_t tap = 0, pair = 0;
+    uint32_t pair = 0, i = 0, j = 0, k = 0;  // of a step: its pair of chunks, and of down its tap
     UNROLL_BY(2)
     for (uint32_t step = 0; step < steps; ++step, weights += 32) {
-        const size_t offset = UP ? 0 : tap_voxels(tap);
+        const size_t first = (2 * pair * input_voxels + (UP ? 0 : fine_voxel(i, j, k))) * 4, second = first + input_voxels * 4;
+        const bool has_second = 2 * pair + 1 < chunks;
         uint32_t x[2][4];
         UNROLL
-        for (uint32_t n = 0; n < 8; ++n) {
+        for (uint32_t r = 0; r < 4; ++r) {
             // Registers of a fragment: rows 0 and 8 of the first chunk, then of the second.
-            const uint32_t r = n / 4 * 2 + n % 2, chunk = 2 * pair + n % 4 / 2;
-            const size_t voxel = UP ? coarse[r] : first_fine[r] + offset;
-            const bool read = wanted[r] && chunk < chunks;
-            x[n / 4][n % 4] = read ? a.input[(chunk * input_voxels + voxel) * 4 + lane % 4] : 0;
+            const size_t row = UP ? coarse[r] : first_fine[r];
+            x[r / 2][r % 2] = wanted[r] ? a.input[row + first] : 0;
+            x[r / 2][2 + r % 2] = wanted[r] && has_second ? a.input[row + second] : 0;
         }
         UNROLL
         for (uint32_t q = 0; q < STRIDE_F16_GROUPS / 2; ++q) {
@@ -72,10 +69,13 @@ DEVICE void stride_f16(const StrideF16Arguments& a) {
                 mma_m16n8k16(sum[m][2 * q + 1], x[m], b.z, b.w);
             }
         }
-        if (++pair == pairs) {
-            pair = 0;
-            ++tap;
-        }
+        if (++pair < pairs) continue;
+        pair = 0;
+        if (++k < a.stride[2]) continue;
+        k = 0;
+        if (++j < a.stride[1]) continue;
+        j = 0;
+        ++i;
     }
 
     bool bad = false;
@@ -83,7 +83,9 @@ DEVICE void stride_f16(const StrideF16Arguments& a) {
     for (uint32_t g = 0; g < STRIDE_F16_GROUPS; ++g) {
         if (first_group + g >= groups) break;
         const uint32_t chunk = UP ? (first_group + g) % output_chunks : first_group + g, channel = chunk * CHUNK + lane % 4 * 2;
-        const size_t offset = UP ? tap_voxels((first_group + g) / output_chunks) : 0;
+        const uint32_t tap = (first_group + g) / output_chunks;
+        const size_t to = UP ? chunk * fine_voxels + fine_voxel(tap / a.stride[2] / a.stride[1], tap / a.stride[2] % a.stride[1], tap % a.stride[2])
+                             : chunk * coarse_voxels;
         UNROLL
         for (uint32_t r = 0; r < 4; ++r) {
             if (!wanted[r]) continue;
@@ -91,17 +93,16 @@ DEVICE void stride_f16(const StrideF16Arguments& a) {
             // Weights and biases of the padding are 0, so it becomes 0.
             const float low = activate(two[0] + a.bias[channel], a.slopes[channel]);
             const float high = activate(two[1] + a.bias[channel + 1], a.slopes[channel + 1]);
-            const size_t voxel = UP ? first_fine[r] + offset : coarse[r];
-            a.output[(chunk * (UP ? fine_voxels : coarse_voxels) + voxel) * 4 + lane % 4] = pack_half2(low, high);
+            a.output[(UP ? first_fine[r] : coarse[r]) + to * 4] = pack_half2(low, high);
             bad = bad || overflows(low) || overflows(high);
         }
     }
     if (bad) raise_flag(a.overflow);
 }
 
-KERNEL(down_f16, StrideF16Arguments, STRIDE_F16_THREADS) {
+KERNEL_FOR(down_f16, StrideF16Arguments, STRIDE_F16_THREADS, 4) {
     stride_f16<false>(a);
 }
-KERNEL(up_f16, StrideF16Arguments, STRIDE_F16_THREADS) {
+KERNEL_FOR(up_f16, StrideF16Arguments, STRIDE_F16_THREADS, 4) {
     stride_f16<true>(a);
 }
