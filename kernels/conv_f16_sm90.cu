@@ -157,11 +157,11 @@ DEVICE void conv_f16_sm90(const ConvF16Sm90Arguments& a) {
                 if (j < a.kernel_height) load(next);
             };
             load(x[0]);
+            // A kernel's sides are odd, so its number of taps is: the last one is of x[0].
             while (true) {
                 multiply(x[0], x[1]);
                 if (j == a.kernel_height) break;
                 multiply(x[1], x[0]);
-                if (j == a.kernel_height) break;
             }
             wgmma_wait<0>();
             sync_warp();
