@@ -6,7 +6,8 @@
 // mapping    block = a tile x 16 outputs (block_index_y), 8 warps; warp = 4 rows of 16 voxels. A voxel's 8 inputs along W begin at any voxel,
 //            but a register holds two at an even one: so shared memory has each row twice, once shifted by a voxel
 // shared     (4+kd-1) x (8+kh-1) rows of 2 x 12 words of two halves: 9 KB at 5x5x5
-// bound      shared memory: 13 steps of 16 loads a warp at 5x5x5; memory on the way out (32 bytes a voxel) is half of that
+// bound      issue: 13 steps of 16 loads and 8 mma a warp at 5x5x5, and more than that to fill the tile; memory (32 bytes a voxel on the way out) is
+//            a ninth of it
 // tested by  tests/kernels.rs
 #pragma once
 #include "conv_f16_tile.cuh"
