@@ -271,7 +271,7 @@ fn fits_sm90(kernel: [usize; 3], outputs: usize) -> bool {
 
 /// Where the value of a 16x16 matrix lies among the b fragments of its two groups of 8 columns: `[lane][8]`, lane l with the two registers of m16n8k16's
 /// b fragment for each group: rows 2 (l % 4) + {0, 1} and 2 (l % 4) + {8, 9} at column l / 4 (PTX ISA, matrix fragments for mma.m16n8k16).
-pub(super) fn fragment_place(row: usize, column: usize) -> usize {
+pub fn fragment_place(row: usize, column: usize) -> usize {
     let lane = column % 8 * 4 + row % 8 / 2;
     lane * 8 + column / 8 * 4 + row / 8 * 2 + row % 2
 }
