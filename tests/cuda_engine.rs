@@ -172,19 +172,21 @@ fn what_does_not_fit_f16_is_computed_in_f32() {
         assert_eq!(logged(), ["a value does not fit f16: the pass is done again in f32"]);
         assert!(error(&logits, &expected) <= EXACT_TOLERANCE);
     }
-    // A weight that does not fit is seen when the engine is made.
-    let mut tensors: BTreeMap<String, Vec<f32>> =
-        description.tensors().into_iter().map(|t| (t.name.clone(), seed.tensor(&t.name).into_owned())).collect();
-    tensors.get_mut("down_1/convolution/kernel").unwrap()[3] = 1e5;
-    let weights = Weights::from_tensors("large", &description, seed.metadata(), &tensors).unwrap();
+    // A weight that does not fit is seen when the engine is made, in every kind of layer that has weights in f16.
     let input = generate::ct_input("large", shape);
-    let expected = truth(&weights, shape, &input);
-    for device in devices() {
-        let mut engine = Engine::on(device, &weights, shape, Grade::Fast).unwrap();
-        assert_eq!(logged(), ["large: a weight does not fit f16; every pass is done in f32"]);
-        let mut logits = vec![0.0; input.len()];
-        engine.run(&input, None, &mut logits).unwrap();
-        assert!(error(&logits, &expected) <= EXACT_TOLERANCE);
+    for layer in ["input_layer/convolution", "down_1/downsample", "down_1/convolution", "up_1/upsample"] {
+        let mut tensors: BTreeMap<String, Vec<f32>> =
+            description.tensors().into_iter().map(|t| (t.name.clone(), seed.tensor(&t.name).into_owned())).collect();
+        tensors.get_mut(&format!("{layer}/kernel")).unwrap()[3] = 1e5;
+        let weights = Weights::from_tensors("large", &description, seed.metadata(), &tensors).unwrap();
+        let expected = truth(&weights, shape, &input);
+        for device in devices() {
+            let mut engine = Engine::on(device, &weights, shape, Grade::Fast).unwrap();
+            assert_eq!(logged(), ["large: a weight does not fit f16; every pass is done in f32"], "{layer}");
+            let mut logits = vec![0.0; input.len()];
+            engine.run(&input, None, &mut logits).unwrap();
+            assert!(error(&logits, &expected) <= EXACT_TOLERANCE, "{layer}");
+        }
     }
 }
 
