@@ -249,16 +249,15 @@ fn ventricles(brain: &Volume<bool>, depth: &[f32], means: &[f32]) -> Vec<f32> {
     signed_depth(&Volume::new(brain.grid().clone(), dark.collect()))
 }
 
-/// Depth of a point in a bleed of a real scan.
+/// Depth of a point in a bleed of a real scan. What is not in the ventricles stays in the hemisphere in which it was measured.
 fn depth_of(bleed: &Bleed, p: Vec3, space: &Space, depth: &[f32], ventricles: &[f32], middle: Vec3) -> f32 {
+    let wall = space.at(depth, p);
+    let side = (bleed.centre[0] - middle[0]).signum();
+    let room = wall.min(side * (p[0] - middle[0]) - 2.0);
     match bleed.kind {
-        Kind::Subdural => {
-            let wall = space.at(depth, p);
-            let side = (bleed.centre[0] - middle[0]).signum();
-            bleed.sheet_depth(p, wall.min(side * (p[0] - middle[0]) - 2.0), wall + DURA)
-        }
+        Kind::Subdural => bleed.sheet_depth(p, room, wall + DURA),
         Kind::Intraventricular => bleed.depth_in(p, space.at(ventricles, p)),
-        _ => bleed.depth_in(p, space.at(depth, p) - 0.8),
+        Kind::Deep | Kind::Lobar | Kind::Infratentorial => bleed.depth_in(p, room - 0.8),
     }
 }
 
@@ -351,6 +350,18 @@ mod tests {
             }
             assert!(changed >= count(&put.label) * 9 / 10);
             assert!(put.label.voxels().iter().zip(brain.voxels()).all(|(blood, inside)| !blood || *inside));
+        }
+    }
+
+    #[test]
+    fn a_large_deep_bleed_ends_at_the_midline_as_its_volume_does() {
+        let (scan, brain) = head();
+        for seed in 0..4 {
+            let large = Settings { calcifications: 0, volume_ml: [70.0, 100.0], ..settings(Kind::Deep) };
+            let put = insert(seed, &scan, &brain, &large).unwrap();
+            let drawn: f64 = put.bleeds.iter().map(|bleed| bleed.volume_ml).sum();
+            let label = volume_ml(&put.label);
+            assert!((label / drawn - 1.0).abs() < 0.05, "seed {seed}: {label} mL for {drawn}");
         }
     }
 
