@@ -51,6 +51,8 @@ impl Kind {
 
 /// Thickness of the dura, mm: blood lies below it.
 pub const DURA: f32 = 0.5;
+/// A hematoma keeps so far from the surface of its room, mm.
+pub const CLEARANCE: f32 = 0.8;
 
 /// Greatest thickness of blood along the falx, mm; more where the skull cuts the sheet short.
 const FALX_THICKNESS: f32 = 10.0;
@@ -253,8 +255,8 @@ impl Room {
     /// Depth of a point in the room.
     fn depth(&self, anatomy: &Anatomy, p: Vec3, skull: &[f32; skull::FIELDS]) -> f32 {
         match self {
-            Room::Hemisphere(side) => anatomy.hemisphere(p, skull, *side) - 0.8,
-            Room::PosteriorFossa => anatomy.posterior_fossa(p, skull) - 0.8,
+            Room::Hemisphere(side) => anatomy.hemisphere(p, skull, *side) - CLEARANCE,
+            Room::PosteriorFossa => anatomy.posterior_fossa(p, skull) - CLEARANCE,
         }
     }
 }

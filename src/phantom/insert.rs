@@ -3,7 +3,7 @@
 //! The scan's own noise stays: blood takes the place of the local mean only. Nothing is pushed aside. Voxels that hold neither blood, oedema nor
 //! calcification keep their values to the bit.
 
-use super::bleeds::{self, Bleed, DURA, Order};
+use super::bleeds::{self, Bleed, CLEARANCE, DURA, Order};
 use super::field::{Vec3, along, cover, ellipsoid, norm, sub};
 use super::random::Random;
 use super::{Kind, Truth};
@@ -42,6 +42,9 @@ pub struct Inserted {
 const VENTRICLE_HU: f32 = 16.0;
 /// Ventricles lie deeper than this in the brain mask, mm; fissures and cisterns do not.
 const VENTRICLE_MM: f32 = 18.0;
+
+/// Blood outside the ventricles keeps so far from the plane of the midline, where the falx is, mm.
+const MIDLINE_MM: f32 = 2.0;
 
 /// How often bleeds are drawn anew where none of them fits into the scan.
 const ATTEMPTS: usize = 8;
@@ -157,7 +160,7 @@ pub fn insert(seed: u64, scan: &Volume<f32>, brain: &Volume<bool>, settings: &Se
     for _ in 0..ATTEMPTS {
         let orders = bleeds::order(&mut random, settings.without_bleed, settings.volume_ml, &kinds, settings.hard);
         for order in &orders {
-            let side_room = |p: Vec3, side: f32| space.at(&free_depth, p).min(side * (p[0] - middle[0]) - 2.0);
+            let side_room = |p: Vec3, side: f32| in_hemisphere(space.at(&free_depth, p), p, side, middle);
             let placed = match order.kind {
                 Kind::Subdural => {
                     Bleed::convexity_in(&mut random, order, middle, (low, high), wall, |p, side| side_room(p, side) + DURA)
@@ -249,15 +252,20 @@ fn ventricles(brain: &Volume<bool>, depth: &[f32], means: &[f32]) -> Vec<f32> {
     signed_depth(&Volume::new(brain.grid().clone(), dark.collect()))
 }
 
+/// Depth of a point in the hemisphere of a side (-1 left, 1 right), where it lies `depth` mm deep in the brain.
+fn in_hemisphere(depth: f32, p: Vec3, side: f32, middle: Vec3) -> f32 {
+    depth.min(side * (p[0] - middle[0]) - MIDLINE_MM)
+}
+
 /// Depth of a point in a bleed of a real scan. What is not in the ventricles stays in the hemisphere in which it was measured.
 fn depth_of(bleed: &Bleed, p: Vec3, space: &Space, depth: &[f32], ventricles: &[f32], middle: Vec3) -> f32 {
     let wall = space.at(depth, p);
     let side = (bleed.centre[0] - middle[0]).signum();
-    let room = wall.min(side * (p[0] - middle[0]) - 2.0);
+    let room = in_hemisphere(wall, p, side, middle);
     match bleed.kind {
         Kind::Subdural => bleed.sheet_depth(p, room, wall + DURA),
         Kind::Intraventricular => bleed.depth_in(p, space.at(ventricles, p)),
-        Kind::Deep | Kind::Lobar | Kind::Infratentorial => bleed.depth_in(p, room - 0.8),
+        Kind::Deep | Kind::Lobar | Kind::Infratentorial => bleed.depth_in(p, room - CLEARANCE),
     }
 }
 
@@ -280,7 +288,7 @@ fn hematoma(
             _ => free > 3.0 + 0.45 * radius && free < 12.0 + 1.1 * radius && p[2] > middle[2] - 25.0,
         };
         if good {
-            return Bleed::hematoma_at(random, order, p, None, |p| room(p, side) - 0.8);
+            return Bleed::hematoma_at(random, order, p, None, |p| room(p, side) - CLEARANCE);
         }
     }
     None
