@@ -5,6 +5,8 @@
 mod checkpoint;
 #[path = "../fuzz/entry/network.rs"]
 mod network;
+#[path = "../fuzz/entry/series/mod.rs"]
+mod series;
 #[path = "../fuzz/entry/weights.rs"]
 mod weights;
 
@@ -67,4 +69,9 @@ fn checkpoints() {
 #[test]
 fn networks() {
     replay("network", |bytes| assert!(network::network(bytes), "too large: it would not be run"));
+}
+
+#[test]
+fn series_of_files() {
+    replay("series", series::series);
 }

@@ -2,6 +2,9 @@
 //! of the plain loops, and the pass backwards finite gradients. The fuzzer looks for combinations of shapes, channels, kernels and masks, the
 //! sanitizer for a value read or written outside of its block.
 
+mod choices;
+
+use choices::Choices;
 use ichor::cpu::{Engine, Instructions, Options};
 use ichor::network::{Activation, Description, Engine as _, Plan};
 use ichor::reference;
@@ -17,15 +20,7 @@ const MOST_PARAMETERS: usize = 1_000_000;
 /// computed from wrong values is not near.
 const TOLERANCE: f32 = 1e-2;
 
-/// Choices from bytes; the first of each where there are none left.
-struct Choices<'a>(std::slice::Iter<'a, u8>);
-
 impl Choices<'_> {
-    /// A number below `count`.
-    fn below(&mut self, count: usize) -> usize {
-        self.0.next().map_or(0, |&byte| usize::from(byte) % count)
-    }
-
     fn description(&mut self) -> Description {
         let kernel = [0; 3].map(|_| [5, 1, 3, 7][self.below(4)]);
         let stride = [0; 3].map(|_| [2, 1][self.below(2)]);
