@@ -25,6 +25,13 @@ pub struct Slice {
     pub instance_number: Option<i64>,
     /// AcquisitionNumber.
     pub acquisition_number: Option<i64>,
+    /// When it was acquired, as YYYYMMDDHHMMSS.FFFFFF as far as it is known: AcquisitionDateTime, else AcquisitionDate and AcquisitionTime.
+    /// Empty where there is none.
+    pub acquisition_time: String,
+    /// StackID of an enhanced file's frame; empty where there is none.
+    pub stack_id: String,
+    /// TemporalPositionIdentifier, or TemporalPositionIndex of an enhanced file's frame.
+    pub temporal_position: Option<i64>,
     /// Centre of the first pixel (ImagePositionPatient).
     pub position: [f64; 3],
     /// The direction in which the column index grows (first half of ImageOrientationPatient), of length 1.
@@ -60,6 +67,14 @@ pub struct Identity {
     pub frame_of_reference_uid: String,
     /// SeriesDescription.
     pub description: String,
+    /// ProtocolName.
+    pub protocol_name: String,
+    /// Modality.
+    pub modality: String,
+    /// ContrastBolusAgent, or the agents that ContrastBolusAgentSequence names; empty where there is none.
+    pub contrast_agent: String,
+    /// ReconstructionDiameter in mm: the side of the field of view.
+    pub reconstruction_diameter: Option<f64>,
     /// StudyDescription.
     pub study_description: String,
     /// BodyPartExamined.
@@ -85,6 +100,25 @@ pub struct Image {
     pub identity: Identity,
     /// Its slices.
     pub slices: Vec<Slice>,
+    /// What is odd about the file and was assumed, one sentence each, such as a transfer syntax that contradicts the data.
+    pub notes: Vec<String>,
+}
+
+/// A file that is no image which can be used, and what its header says about where it belongs.
+#[derive(Clone, Debug)]
+pub struct Unreadable {
+    /// What is wrong.
+    pub error: DicomError,
+    /// StudyInstanceUID; empty where it is not known.
+    pub study_uid: String,
+    /// SeriesInstanceUID; empty where it is not known.
+    pub series_uid: String,
+}
+
+impl From<DicomError> for Unreadable {
+    fn from(error: DicomError) -> Self {
+        Unreadable { error, study_uid: String::new(), series_uid: String::new() }
+    }
 }
 
 impl Slice {
@@ -109,8 +143,13 @@ impl Slice {
 ///
 /// # Errors
 /// [`DicomError::NotCt`] for other objects, [`DicomError::Localizer`], and what is wrong with the file.
-pub fn read(path: &Path) -> Result<Image, DicomError> {
-    from_attributes(&File::open(path)?.attributes()?, path)
+pub fn read(path: &Path) -> Result<Image, Unreadable> {
+    let attributes = File::open(path)?.attributes()?;
+    from_attributes(&attributes, path).map_err(|error| Unreadable {
+        error,
+        study_uid: attributes.text(tags::STUDY_INSTANCE_UID),
+        series_uid: attributes.text(tags::SERIES_INSTANCE_UID),
+    })
 }
 
 /// The same from attributes that are read; `path` names the file.
@@ -134,7 +173,7 @@ pub fn from_attributes(attributes: &Attributes, path: &Path) -> Result<Image, Di
     if !enhanced {
         let groups = Groups { frame: None, shared: None, root: object };
         let slice = groups.slice(&layout, path, None)?;
-        return Ok(Image { identity, slices: vec![slice] });
+        return Ok(Image { identity, slices: vec![slice], notes: Vec::new() });
     }
     let shared = item(object, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, 0);
     let mut slices = Vec::new();
@@ -146,10 +185,12 @@ pub fn from_attributes(attributes: &Attributes, path: &Path) -> Result<Image, Di
         if frame == 0 {
             let reconstruction = groups.find(tags::CT_RECONSTRUCTION_SEQUENCE, tags::CONVOLUTION_KERNEL);
             identity.kernel = texts(reconstruction, tags::CONVOLUTION_KERNEL);
+            let diameter = groups.numbers::<1>(tags::CT_RECONSTRUCTION_SEQUENCE, tags::RECONSTRUCTION_DIAMETER);
+            identity.reconstruction_diameter = diameter.unwrap_or(None).map(|[mm]| mm);
         }
         slices.push(groups.slice(&layout, path, Some(frame as u32 + 1))?);
     }
-    Ok(Image { identity, slices })
+    Ok(Image { identity, slices, notes: Vec::new() })
 }
 
 impl Identity {
@@ -162,6 +203,10 @@ impl Identity {
             series_number: attributes.whole(tags::SERIES_NUMBER).unwrap_or(None),
             frame_of_reference_uid: attributes.text(tags::FRAME_OF_REFERENCE_UID),
             description: attributes.text(tags::SERIES_DESCRIPTION),
+            protocol_name: attributes.text(tags::PROTOCOL_NAME),
+            modality: attributes.text(tags::MODALITY),
+            contrast_agent: contrast_agent(object),
+            reconstruction_diameter: numbers::<1>(object, tags::RECONSTRUCTION_DIAMETER).unwrap_or(None).map(|[mm]| mm),
             study_description: attributes.text(tags::STUDY_DESCRIPTION),
             body_part: attributes.text(tags::BODY_PART_EXAMINED),
             manufacturer: attributes.text(tags::MANUFACTURER),
@@ -181,6 +226,20 @@ impl Identity {
     pub fn is_localizer(&self) -> bool {
         self.image_type.iter().skip(2).any(|text| ["LOCALIZER", "SCOUT", "TOPOGRAM"].contains(&text.as_str()))
     }
+}
+
+/// ContrastBolusAgent; without it the names of the agents of ContrastBolusAgentSequence.
+fn contrast_agent(object: &InMemDicomObject) -> String {
+    let agent = text(object, tags::CONTRAST_BOLUS_AGENT);
+    if !agent.is_empty() {
+        return agent;
+    }
+    let items = object.get(tags::CONTRAST_BOLUS_AGENT_SEQUENCE).and_then(|element| element.items()).unwrap_or_default();
+    let names = items.iter().map(|item| {
+        let meaning = text(item, tags::CODE_MEANING);
+        if meaning.is_empty() { text(item, tags::CODE_VALUE) } else { meaning }
+    });
+    names.filter(|name| !name.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 /// Where the attributes of a frame may be: in its own item, in the shared one, or (classic files) in the data set itself.
@@ -223,6 +282,10 @@ impl<'a> Groups<'a> {
         let [slope, intercept] = rescale;
         let content = self.find(tags::FRAME_CONTENT_SEQUENCE, tags::FRAME_ACQUISITION_NUMBER);
         let acquisition = if frame.is_some() { tags::FRAME_ACQUISITION_NUMBER } else { tags::ACQUISITION_NUMBER };
+        let temporal = match frame {
+            Some(_) => tags::TEMPORAL_POSITION_INDEX,
+            None => tags::TEMPORAL_POSITION_IDENTIFIER,
+        };
         Ok(Slice {
             path: path.to_path_buf(),
             sop_class_uid: text(self.root, tags::SOP_CLASS_UID),
@@ -230,6 +293,9 @@ impl<'a> Groups<'a> {
             frame,
             instance_number: frame.map_or_else(|| whole(self.root, tags::INSTANCE_NUMBER).unwrap_or(None), |n| Some(n.into())),
             acquisition_number: whole(content, acquisition).unwrap_or(None),
+            acquisition_time: self.acquisition_time(),
+            stack_id: text(self.find(tags::FRAME_CONTENT_SEQUENCE, tags::STACK_ID), tags::STACK_ID),
+            temporal_position: whole(self.find(tags::FRAME_CONTENT_SEQUENCE, temporal), temporal).unwrap_or(None),
             position: position.ok_or_else(|| DicomError::missing(tags::IMAGE_POSITION_PATIENT))?,
             along_row,
             along_column,
@@ -240,6 +306,15 @@ impl<'a> Groups<'a> {
             rescale: [slope?, intercept?],
             padding: self.padding(layout),
         })
+    }
+
+    /// Date and time of acquisition in one text.
+    fn acquisition_time(&self) -> String {
+        let of_frame =
+            text(self.find(tags::FRAME_CONTENT_SEQUENCE, tags::FRAME_ACQUISITION_DATE_TIME), tags::FRAME_ACQUISITION_DATE_TIME);
+        let whole = text(self.root, tags::ACQUISITION_DATE_TIME);
+        let parts = || text(self.root, tags::ACQUISITION_DATE) + &text(self.root, tags::ACQUISITION_TIME);
+        [of_frame, whole].into_iter().find(|time| !time.is_empty()).unwrap_or_else(parts)
     }
 
     /// The range of stored values that are padding. Its VR is often that of the other sign: its bits are what counts.
