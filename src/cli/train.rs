@@ -10,11 +10,7 @@ use ichor::{Error, Result};
 use std::process::ExitCode;
 
 pub fn run(arguments: &Train) -> Result<ExitCode> {
-    let mut config = match &arguments.config {
-        Some(path) => Config::read(path)?,
-        None => Config::default(),
-    };
-    config.from = arguments.from.clone().or(config.from);
+    let config = Config::load(arguments.config.as_deref(), arguments.from.as_deref(), &arguments.output)?;
     with_threads(arguments.threads, |_| {
         let folder = &arguments.output;
         let cache = arguments.cache.clone().unwrap_or_else(|| folder.join("samples"));
