@@ -31,6 +31,7 @@ pub fn run(arguments: &Train) -> Result<ExitCode> {
 fn learn(config: &Config, source: &dyn Source, arguments: &Train) -> Result<ExitCode> {
     let folder = &arguments.output;
     let bar = talk::updates();
+    log::debug!("options:\n{}", config.to_toml().trim_end());
     let outcome = train(config, source, folder, |progress| match progress {
         Progress::Update(update, updates, loss) => {
             bar.set_length(updates as u64);

@@ -17,7 +17,7 @@ use crate::inference::Inference;
 use crate::network::Description;
 use crate::reference::{Dropout, Loss};
 use crate::weights::{Metadata, Weights};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use ndarray::ArrayView3;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -27,6 +27,8 @@ use std::time::Instant;
 /// What is multiplied with HU before the network sees them in training. What tells blood from brain is then about 0.2, which biases reach in some hundred updates of
 /// the usual rate. A power of 2, and folded into the exported weights without rounding: those take HU.
 const SCALE: f32 = 1.0 / 128.0;
+/// Bytes for each of a network's parameters that a training has at once, at least.
+const PARAMETER_BYTES: u64 = 36;
 /// Updates for which the same samples give crops: making a sample takes longer than training on a crop of it.
 const CROPS_PER_SAMPLE: usize = 8;
 /// Thresholds of the probability among which the best for the held-out samples is taken.
@@ -94,6 +96,9 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
             config.data.held_out
         )));
     }
+    // The weights, their average, the optimiser's two memories, the gradient, and the checkpoint's bytes.
+    let parameters = config.network.parameters() as u64;
+    memory::check(PARAMETER_BYTES * parameters, || format!("the training of a network of {parameters} parameters"))?;
     std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
     let checkpoint_path = folder.join("checkpoint");
     let (state, history) = match checkpoint::read(&checkpoint_path, config)? {

@@ -9,6 +9,7 @@ use super::gzip::{self, Members, Next};
 use super::header::{self, Header, Layout, Version};
 use super::{Scan, Warning};
 use crate::Error;
+use crate::memory;
 use crate::volume::Volume;
 
 /// The most that deflate can compress: 258 bytes by 2 bits (RFC 1951: a length and a distance code of one bit each).
@@ -114,6 +115,9 @@ fn read_voxels(mut source: Source, header: Header, mut layout: Layout) -> Result
     let needed = layout.offset + left as u64;
     source.can_hold(needed)?;
     let mut values = Vec::new();
+    if !memory::can_have(4 * voxels as u64) {
+        return Err(NiftiError::Memory { voxels });
+    }
     values.try_reserve_exact(voxels).map_err(|_| NiftiError::Memory { voxels })?;
     let mut slab = vec![0; SLAB.min(left)];
     let mut found = source.skip_to(layout.offset)?;
