@@ -26,6 +26,7 @@ pub mod error;
 pub mod evaluation;
 pub mod inference;
 pub mod io;
+mod memory;
 pub mod network;
 pub mod phantom;
 pub mod pipeline;

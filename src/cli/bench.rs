@@ -1,6 +1,6 @@
 //! `ichor bench`
 
-use super::{load_weights, with_threads};
+use super::{load_weights, peak_resident_bytes, with_threads};
 use crate::cli::arguments::Bench;
 use crate::cli::talk::say;
 use ichor::io::nifti;
@@ -70,6 +70,7 @@ fn measure(arguments: &Bench, threads: usize) -> Result<Figures> {
     let mut engine = arguments.run.device.load(&weights, size, threads, arguments.run.grade.into())?;
     let load_seconds = start.elapsed().as_secs_f64();
 
+    log::debug!("{}: loaded in {load_seconds:.3} s", engine.device());
     let mut input = generate::ct_input("bench", size);
     let mask: Option<Vec<bool>> = mask.map(|mask| mask.into_iter().collect());
     if let Some(mask) = &mask {
@@ -82,7 +83,9 @@ fn measure(arguments: &Bench, threads: usize) -> Result<Figures> {
     for _ in 0..arguments.repeat {
         let start = Instant::now();
         engine.run(&input, mask.as_deref(), &mut logits)?;
-        seconds.push(start.elapsed().as_secs_f64());
+        let taken = start.elapsed().as_secs_f64();
+        log::debug!("pass {} of {}: {taken:.4} s", seconds.len() + 1, arguments.repeat);
+        seconds.push(taken);
     }
     let mut sorted = seconds.clone();
     sorted.sort_by(f64::total_cmp);
@@ -102,11 +105,4 @@ fn measure(arguments: &Bench, threads: usize) -> Result<Figures> {
         peak_resident_bytes: peak_resident_bytes(),
         ichor_version: env!("CARGO_PKG_VERSION"),
     })
-}
-
-/// The most memory that this process has had resident, where the system tells it (Linux: VmHWM of /proc/self/status).
-fn peak_resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kb| kb * 1024)
 }

@@ -1,6 +1,6 @@
 //! `ichor phantom`
 
-use super::with_threads;
+use super::{tell_grid, timed, with_threads};
 use crate::cli::arguments::{BleedKind, Phantom};
 use crate::cli::talk;
 use crate::cli::talk::say;
@@ -58,10 +58,11 @@ pub fn run(arguments: &Phantom) -> Result<ExitCode> {
         for number in 0..u64::from(arguments.count) {
             let seed = arguments.seed.wrapping_add(number);
             let name = format!("{stem}_{seed:06}");
-            let made = match &real {
-                Some(real) => real.with_bleed(seed, &settings)?,
-                None => generated(seed, &settings)?,
-            };
+            let made = timed(&name, || match &real {
+                Some(real) => real.with_bleed(seed, &settings),
+                None => generated(seed, &settings),
+            })?;
+            tell_grid(&name, made.scan.grid());
             let header = match &real {
                 Some(real) => real.header.clone(),
                 None => nifti::Header::for_grid(made.scan.grid())?,

@@ -1,6 +1,6 @@
 //! `ichor segment`
 
-use super::{extraction, inference, load_weights, pool, talk};
+use super::{extraction, inference, load_weights, pool, talk, tell_stages, timed};
 use crate::cli::arguments::{Save, Segment};
 use crate::cli::talk::say;
 use ichor::io::dicom::Summary;
@@ -16,7 +16,8 @@ use std::process::ExitCode;
 
 pub fn run(arguments: &Segment) -> Result<ExitCode> {
     let weights = load_weights(arguments.weights.as_deref())?;
-    let jobs = inputs::find(&arguments.inputs)?;
+    let jobs = timed("finding of the scans", || inputs::find(&arguments.inputs))?;
+    log::debug!("{} scans", jobs.len());
     let jobs = match arguments.shard {
         Some(shard) => shard.jobs(jobs),
         None => jobs,
@@ -82,6 +83,13 @@ pub fn introduce(weights: &Weights) {
 }
 
 fn print_report(report: &Report, remark: &str) {
+    let Report { name, weights, template, device, threshold, voxel_mm3, brain_ml, .. } = report;
+    log::debug!("{name}: weights {}, template {template}, threshold {threshold}, {device}", weights.name);
+    log::debug!("{name}: voxels of {voxel_mm3:.3} mm3, brain {brain_ml:.1} mL, {} components", report.component_count);
+    if let Some(quality) = &report.registration {
+        log::debug!("{name}: registration {quality:?}");
+    }
+    tell_stages(name, &report.seconds);
     say!("{}\t{:.2} mL\t{} voxels{remark}", report.name, report.volume_ml, report.voxels);
     for sentence in report.dicom.iter().flat_map(Summary::sentences) {
         log::info!("{}: {sentence}", report.name);

@@ -10,11 +10,7 @@ use ichor::{Error, Result};
 use std::process::ExitCode;
 
 pub fn run(arguments: &Train) -> Result<ExitCode> {
-    let mut config = match &arguments.config {
-        Some(path) => Config::read(path)?,
-        None => Config::default(),
-    };
-    config.from = arguments.from.clone().or(config.from);
+    let config = Config::load(arguments.config.as_deref(), arguments.from.as_deref(), &arguments.output)?;
     with_threads(arguments.threads, |_| {
         let folder = &arguments.output;
         let cache = arguments.cache.clone().unwrap_or_else(|| folder.join("samples"));
@@ -35,6 +31,7 @@ pub fn run(arguments: &Train) -> Result<ExitCode> {
 fn learn(config: &Config, source: &dyn Source, arguments: &Train) -> Result<ExitCode> {
     let folder = &arguments.output;
     let bar = talk::updates();
+    log::debug!("options:\n{}", config.to_toml().trim_end());
     let outcome = train(config, source, folder, |progress| match progress {
         Progress::Update(update, updates, loss) => {
             bar.set_length(updates as u64);

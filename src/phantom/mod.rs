@@ -99,6 +99,8 @@ impl Settings {
                 crate::io::nifti::MAX_VOXELS
             ));
         }
+        // The values, the label and the brain.
+        crate::memory::check(6 * self.grid.len() as u64, || format!("a scan of {:?} voxels", self.grid.shape))?;
         let spacing = self.grid.spacing();
         let small = |mm: f64| !(0.05..=50.0).contains(&mm);
         if spacing.into_iter().any(small) || self.grid.affine.inverse().is_none() || self.grid.voxel_mm3() < 1e-6 {

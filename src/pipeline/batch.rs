@@ -162,7 +162,7 @@ pub fn run(
     // Nothing waits between the two threads: a scan that is ready stays with the one that made it so.
     let (send, receive) = mpsc::sync_channel(0);
     std::thread::scope(|scope| {
-        scope.spawn(move || {
+        let reader = std::thread::Builder::new().spawn_scoped(scope, move || {
             for job in jobs {
                 // The other side has gone where the table cannot be written.
                 if send.send(next(job, settings, weights, pool)).is_err() {
@@ -170,6 +170,7 @@ pub fn run(
                 }
             }
         });
+        reader.map_err(|error| Error::Device(format!("a thread that reads the scans cannot be started: {error}")))?;
         let mut page_due = 1;
         for (number, (job, next)) in jobs.iter().zip(receive).enumerate() {
             let outcome = match next {

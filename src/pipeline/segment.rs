@@ -13,7 +13,7 @@ use crate::reference::sigmoid;
 use crate::volume::orientation::{self, Orientation};
 use crate::volume::{Affine, Grid, Volume, morphology, resample};
 use crate::weights::{InputKind, Weights};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use ndarray::{Array3, ArrayView3};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,8 @@ use std::time::Instant;
 
 /// Slices of the 2D network have this many voxels along both sides (Sharrock et al. 2020).
 const SLICE_SIDE: usize = 512;
+/// Bytes for each voxel of a scan that brain extraction has at once beside it, at least: the scan in another order, its brain alone, and a mask.
+const WORKING_BYTES: u64 = 9;
 
 /// How the brain of a scan is found.
 #[derive(Clone, Debug)]
@@ -183,6 +185,8 @@ pub fn prepare(scan: Volume<f32>, source: &BrainSource, path: &std::path::Path) 
 /// As [`prepare`], with the margin at the skull, so many mm wide.
 fn prepare_with_margin(scan: Volume<f32>, source: &BrainSource, margin_mm: f32, path: &std::path::Path) -> Result<Prepared> {
     let problem = |problem: String| Error::Scan { path: path.to_path_buf(), problem };
+    let voxels = scan.grid().len() as u64;
+    memory::check(WORKING_BYTES * voxels, || format!("{}: the work on its {voxels} voxels", path.display()))?;
     let mut seconds = BTreeMap::new();
     let start = Instant::now();
     let own_grid = scan.grid().clone();

@@ -6,7 +6,7 @@ use crate::pipeline::segment::{self, BrainSource, Prepared};
 use crate::pipeline::{brain, registration, space};
 use crate::volume::orientation::{self, Orientation};
 use crate::volume::{Affine, Grid, Volume, resample};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use std::path::{Path, PathBuf};
 
 /// Pairs `NAME.nii.gz` and `NAME_label.nii.gz` (or `.nii`) in a folder, in the order of their names. Each scan is prepared as `segment` does it: clamp, brain extraction,
@@ -87,7 +87,10 @@ impl Source for Pairs {
         };
         let (hu, label, brain) = resampled(&prepared, &marked, &grid, &to_scan)?;
         Ok(match self.shape {
-            Some(shape) => cut(&hu, &label, &brain, shape),
+            Some(shape) => {
+                memory::check(4 * shape.iter().product::<usize>() as u64, || format!("a sample of {shape:?} voxels"))?;
+                cut(&hu, &label, &brain, shape)
+            }
             None => Sample::slices(&hu, &label, &brain),
         })
     }

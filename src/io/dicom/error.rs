@@ -114,6 +114,9 @@ pub enum DicomError {
     /// A volume that would be too large after its corrections.
     #[error("the series would be a volume of {0} x {1} x {2} voxels, which is too large")]
     Volume(usize, usize, usize),
+    /// The computer has too little memory for the series.
+    #[error("its slices need {0} bytes of memory, which cannot be had: free some, or use a machine that has more")]
+    Memory(u64),
     /// The slice of a file whose pixels fail, in a series that is otherwise good.
     #[error("{file}: {source}")]
     File {

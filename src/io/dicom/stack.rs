@@ -48,6 +48,10 @@ impl Stack {
         if columns as u64 * rows as u64 * slices.len() as u64 > MAX_VOXELS {
             return Err(DicomError::Volume(columns, rows, slices.len()));
         }
+        let bytes = 4 * columns as u64 * rows as u64 * slices.len() as u64;
+        if !crate::memory::can_have(bytes) {
+            return Err(DicomError::Memory(bytes));
+        }
         let mut hu = vec![0.0; columns * rows * slices.len()];
         // Frames of one file lie behind one another in most series: the file is opened once for each such run.
         let mut runs: Vec<(&[Slice], &mut [f32])> = Vec::new();
