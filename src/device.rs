@@ -77,6 +77,22 @@ impl Device {
         }
     }
 
+    /// Whether the device is there and this build can use it; nothing is loaded. For a command to ask before it reads its first scan, so that it fails once
+    /// and not for each of them.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] with the reason and what can be given instead.
+    pub fn check(self) -> Result<()> {
+        match self {
+            Device::Cuda(number) => cuda::driver::find(number).map(|_| ()).map_err(|error| {
+                Error::Device(format!(
+                    "--device {self} cannot be used: {error}; --device cpu works everywhere, `ichor devices` lists all"
+                ))
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Loads `weights` for passes on a grid of `shape` (D, H, W) with `threads` threads (on the CPU) in `grade` (on a CUDA device).
     ///
     /// # Errors

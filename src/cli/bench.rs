@@ -3,7 +3,7 @@
 use super::{load_weights, with_threads};
 use crate::cli::arguments::Bench;
 use crate::cli::talk::say;
-use ichor::io::nifti;
+use ichor::io::mask;
 use ichor::network::Plan;
 use ichor::pipeline::space;
 use ichor::weights::generate;
@@ -57,7 +57,7 @@ fn measure(arguments: &Bench, threads: usize) -> Result<Figures> {
     let plan = Plan::new(weights.description(), size)?;
     let mask = match &arguments.mask {
         Some(path) => {
-            let mask = nifti::read(path)?.volume.map(|&value| value > 0.5);
+            let mask = mask::read_brain(path)?;
             if mask.grid().shape != size {
                 let problem = format!("the mask has {:?} voxels, the passes {size:?}: give --size the mask's", mask.grid().shape);
                 return Err(Error::Scan { path: path.clone(), problem });

@@ -31,6 +31,10 @@ use std::process::ExitCode;
 /// # Errors
 /// The command's failure; the caller prints it and exits with 1.
 pub fn run(command: Command) -> Result<ExitCode> {
+    if let Some(run) = command.run() {
+        // Before anything is read or written: it would fail for each scan alike.
+        run.device.check()?;
+    }
     match command {
         Command::Segment(arguments) => segment::run(&arguments),
         Command::Brain(arguments) => brain::run(&arguments),

@@ -4,7 +4,7 @@ use super::with_threads;
 use crate::cli::arguments::{BleedKind, Phantom};
 use crate::cli::talk;
 use crate::cli::talk::say;
-use ichor::io::{atomic, nifti};
+use ichor::io::{atomic, mask, nifti};
 use ichor::phantom::{self, Kind, Person, Settings, Sex, Truth, insert};
 use ichor::pipeline::batch::write_mask;
 use ichor::pipeline::segment::{self, BrainSource};
@@ -105,7 +105,7 @@ impl Real {
     fn read(path: &Path, mask: Option<&Path>) -> Result<Real> {
         let scan = nifti::read(path)?;
         let source = match mask {
-            Some(mask) => BrainSource::Mask(nifti::read(mask)?.volume.map(|&inside| inside > 0.0)),
+            Some(mask) => BrainSource::Mask(mask::read_brain(mask)?),
             None => BrainSource::Extract(brain::Options::default()),
         };
         let prepared = segment::prepare(scan.volume.clone(), &source, path)?;

@@ -3,7 +3,7 @@
 use super::{extraction, with_threads};
 use crate::cli::arguments::Register;
 use crate::cli::talk::say;
-use ichor::io::{nifti, transform};
+use ichor::io::{mask, nifti, transform};
 use ichor::pipeline::segment::{self, BrainSource};
 use ichor::pipeline::{Template, inputs};
 use ichor::pipeline::{registration, warnings::Warning};
@@ -15,7 +15,7 @@ pub fn run(arguments: &Register) -> Result<ExitCode> {
         let template = Template::load(arguments.template.as_deref())?;
         let scan = inputs::read_one(&arguments.input, arguments.series.as_deref())?;
         let source = match &arguments.brain.brain_mask {
-            Some(mask) => BrainSource::Mask(nifti::read(mask)?.volume.map(|&value| value > 0.0)),
+            Some(mask) => BrainSource::Mask(mask::read_brain(mask)?),
             None if arguments.brain.skull_stripped => BrainSource::SkullStripped,
             None => BrainSource::Extract(extraction::Options { method: arguments.brain.brain_method.into() }),
         };

@@ -4,6 +4,7 @@ use super::{extraction, inference, load_weights, pool, talk};
 use crate::cli::arguments::{Save, Segment};
 use crate::cli::talk::say;
 use ichor::io::dicom::Summary;
+use ichor::io::mask;
 use ichor::pipeline::Template;
 use ichor::pipeline::batch::{self, Extra, Outcome, Settings};
 use ichor::pipeline::inputs;
@@ -47,6 +48,10 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
         overwrite: arguments.overwrite,
         shard: arguments.shard,
     };
+    if let Some(path) = &settings.brain_mask {
+        // What is no brain mask is none for any of the scans.
+        mask::read_brain(path)?;
+    }
     introduce(&weights);
     if settings.dicom_report && jobs.iter().all(|job| job.study.is_none()) {
         log::warn!("--dicom-report: no input is DICOM, so there will be no NAME_ich_sr.dcm");
