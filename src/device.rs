@@ -3,6 +3,7 @@
 use crate::cuda::Grade;
 use crate::network::Engine;
 use crate::weights::Weights;
+use crate::words::counted;
 use crate::{Error, Result, cpu, cuda, reference};
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -48,7 +49,10 @@ impl Device {
     /// All devices that ichor knows and whether they can run here.
     pub fn all(threads: usize) -> Vec<Availability> {
         let mut all = vec![
-            Availability { device: Device::Cpu, detail: Ok(format!("{threads} threads, {}", cpu::Instructions::best())) },
+            Availability {
+                device: Device::Cpu,
+                detail: Ok(format!("{}, {}", counted(threads, "thread"), cpu::Instructions::best())),
+            },
             Availability { device: Device::Reference, detail: Ok("plain loops in double precision, for checking".into()) },
         ];
         #[cfg(feature = "emulator")]

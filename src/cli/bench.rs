@@ -7,6 +7,7 @@ use ichor::io::mask;
 use ichor::network::Plan;
 use ichor::pipeline::space;
 use ichor::weights::generate;
+use ichor::words::counted;
 use ichor::{Error, Result};
 use serde::Serialize;
 use std::process::ExitCode;
@@ -34,14 +35,14 @@ pub fn run(arguments: &Bench) -> Result<ExitCode> {
         say!("{}", serde_json::to_string_pretty(&figures).expect("figures are numbers and text"));
         return Ok(ExitCode::SUCCESS);
     }
-    say!("{} on {}, {} threads", figures.weights, figures.device, figures.threads);
+    say!("{} on {}, {}", figures.weights, figures.device, counted(figures.threads, "thread"));
     say!("grid {:?}, {:.1} GFLOP dense, loaded in {:.3} s", figures.size, figures.gflop, figures.load_seconds);
     if let Some(share) = figures.mask_share {
         say!("the answer inside a mask of {:.1}% of the grid", 100.0 * share);
     }
     say!(
-        "{} passes, median {:.4} s: {:.1} GFLOP/s dense-equivalent",
-        figures.seconds.len(),
+        "{}, median {:.4} s: {:.1} GFLOP/s dense-equivalent",
+        counted(figures.seconds.len(), "pass"),
         figures.median_seconds,
         figures.dense_gflop_per_second
     );

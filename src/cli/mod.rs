@@ -22,6 +22,7 @@ use ichor::inference::Inference;
 use ichor::pipeline::brain as extraction;
 use ichor::pipeline::segment::Interpolation as Method;
 use ichor::weights::Weights;
+use ichor::words::counted;
 use ichor::{Error, Result};
 use std::path::Path;
 use std::process::ExitCode;
@@ -62,7 +63,7 @@ fn with_threads<T: Send>(threads: Option<u16>, work: impl FnOnce(usize) -> T + S
 fn pool(threads: Option<u16>) -> Result<rayon::ThreadPool> {
     let threads = threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.map_err(|error| Error::Device(format!("{threads} threads cannot be started: {error}")))
+    pool.map_err(|error| Error::Device(format!("{} cannot be started: {error}", counted(threads, "thread"))))
 }
 
 /// The weights of `--weights`, or the built-in ones.

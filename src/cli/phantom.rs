@@ -242,12 +242,12 @@ impl Table {
         }
         let kept = rows.iter().filter(|row| !again.contains(row[0].as_str()));
         let text = text(std::iter::once(&COLUMNS.map(String::from).to_vec()).chain(kept));
-        if rows.is_empty() {
-            // Not replaced: another call may have it open.
-            let mut file = file;
-            file.write_all(&text).map_err(Error::write(&path))?;
-            let _ = file.unlock();
-            return Ok(Table { path, file });
+        if file.metadata().map_err(Error::read(&path))?.len() == 0 {
+            // Not replaced by another file: a call that began at the same time has this one open.
+            let mut table = Table { path, file };
+            table.write(&text)?;
+            let _ = table.file.unlock();
+            return Ok(table);
         }
         atomic::write(&path, |file| file.write_all(&text))?;
         let file = open.open(&path).map_err(Error::write(&path))?;
@@ -271,17 +271,23 @@ impl Table {
         let mut rows = Vec::new();
         for row in reader.records() {
             let row = row.map_err(|error| problem(error.to_string()))?;
-            let cell = |place: &Option<usize>| place.and_then(|place| row.get(place)).unwrap_or_default().to_string();
-            rows.push(places.iter().map(cell).collect());
+            // A kill may have cut the last line.
+            if row.len() == header.len() {
+                let cell = |place: &Option<usize>| place.and_then(|place| row.get(place)).unwrap_or_default().to_string();
+                rows.push(places.iter().map(cell).collect());
+            }
         }
-        // A kill may have cut the last line: then it is written anew.
         let whole = bytes.starts_with(COLUMNS.join(",").as_bytes()) && bytes.ends_with(b"\n");
         Ok((rows, whole))
     }
 
     /// Adds the rows of a phantom with a single write, so that a kill leaves the rows of what is there.
     fn add(&mut self, rows: &[Vec<String>]) -> Result<()> {
-        self.file.write_all(&text(rows.iter())).map_err(Error::write(&self.path))
+        self.write(&text(rows.iter()))
+    }
+
+    fn write(&mut self, text: &[u8]) -> Result<()> {
+        self.file.write_all(text).map_err(Error::write(&self.path))
     }
 }
 

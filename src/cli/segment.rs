@@ -12,6 +12,7 @@ use ichor::pipeline::postprocess::Postprocessing;
 use ichor::pipeline::report::{RESEARCH_USE_ONLY, Report};
 use ichor::pipeline::segment::{BrainSource, Options};
 use ichor::weights::Weights;
+use ichor::words::counted;
 use ichor::{Error, Result};
 use std::process::ExitCode;
 
@@ -87,7 +88,7 @@ pub fn introduce(weights: &Weights) {
 }
 
 fn print_report(report: &Report, remark: &str) {
-    say!("{}\t{:.2} mL\t{} voxels{remark}", report.name, report.volume_ml, report.voxels);
+    say!("{}\t{:.2} mL\t{}{remark}", report.name, report.volume_ml, counted(report.voxels, "voxel"));
     for sentence in report.dicom.iter().flat_map(Summary::sentences) {
         log::info!("{}: {sentence}", report.name);
     }

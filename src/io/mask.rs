@@ -170,7 +170,8 @@ fn equal_neighbours(volume: &Volume<f32>) -> f64 {
     let usual = counts.into_iter().max_by_key(|&(bits, count)| (count, bits)).map(|(bits, _)| f32::from_bits(bits));
     let (mut pairs, mut equal) = (0_usize, 0_usize);
     for row in volume.voxels().chunks(volume.grid().shape[0].max(1)) {
-        for pair in row.windows(2).filter(|pair| pair[0] > 0.0 && pair[1] > 0.0 && pair.iter().any(|&value| Some(value) != usual)) {
+        for pair in row.windows(2).filter(|pair| pair[0] > 0.0 && pair[1] > 0.0 && pair.iter().any(|&value| Some(value) != usual))
+        {
             pairs += 1;
             equal += usize::from(pair[0] == pair[1]);
         }

@@ -8,8 +8,8 @@ use crate::pipeline::segment::{Interpolation, volume_ml};
 use crate::words::counted;
 use crate::{Error, Result};
 use serde::Serialize;
-use std::{fmt, fs};
 use std::path::Path;
+use std::{fmt, fs};
 
 /// Growth above this many mL, or above [`EXPANSION_PERCENT`], is what trials call hematoma expansion (Brouwers et al., JAMA Neurology 2014).
 pub const EXPANSION_ML: f64 = 6.0;
@@ -138,7 +138,8 @@ impl TimePoint {
         let doubt = |number, text| Doubt { time_point: Some(when), file: Some(self.file.clone()), number, text };
         let told = self.warnings.iter().map(|warning| doubt(Some(warning.number), warning.text.clone()));
         let several = !self.labels.is_empty();
-        told.chain(several.then(|| doubt(None, format!("it holds {}: all of them count", counted(self.labels.len(), "label"))))).collect()
+        told.chain(several.then(|| doubt(None, format!("it holds {}: all of them count", counted(self.labels.len(), "label")))))
+            .collect()
     }
 }
 
