@@ -53,7 +53,7 @@ pub enum Command {
     Convert(Convert),
     /// The network alone, on a volume that is in its space already
     Network(Network),
-    /// Look at, check or import a weights file
+    /// Look at, check, export or import a weights file
     Weights {
         #[command(subcommand)]
         command: Weights,
