@@ -53,7 +53,7 @@ pub enum Command {
     Convert(Convert),
     /// The network alone, on a volume that is in its space already
     Network(Network),
-    /// Look at, check or import a weights file
+    /// Look at, check, export or import a weights file
     Weights {
         #[command(subcommand)]
         command: Weights,
@@ -75,7 +75,7 @@ pub enum Command {
 /// How the brain is found.
 #[derive(Args)]
 pub struct BrainSource {
-    /// Brain mask of the scan (NIfTI on the scan's grid, above 0 inside) instead of brain extraction
+    /// Brain mask of the scan (NIfTI on the scan's points, above 0 inside; values from 0 to 1 are cut at one half) instead of brain extraction
     #[arg(long, value_name = "FILE", conflicts_with = "skull_stripped")]
     pub brain_mask: Option<PathBuf>,
     /// The scan holds the brain alone already, 0 elsewhere
@@ -395,7 +395,7 @@ pub struct Demo {
 
 #[derive(Args)]
 pub struct Phantom {
-    /// Folder for the phantoms: NAME.nii.gz, NAME_label.nii.gz and a row for each bleed in phantoms.csv
+    /// Folder for the phantoms: NAME.nii.gz, NAME_label.nii.gz and a row for each bleed in phantoms.csv, to which further calls add theirs
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
     /// How many
@@ -431,9 +431,12 @@ pub struct Phantom {
     /// A scan without blood (NIfTI) that gets the bleeds, and calcifications, instead of generated heads
     #[arg(long, value_name = "SCAN", conflicts_with_all = ["matrix", "voxel", "thickness", "tilt"])]
     pub into: Option<PathBuf>,
-    /// Brain mask of that scan (NIfTI on its grid) instead of brain extraction
+    /// Brain mask of that scan (NIfTI on its points, above 0 inside) instead of brain extraction
     #[arg(long, value_name = "FILE", requires = "into")]
     pub brain_mask: Option<PathBuf>,
+    /// Make phantoms again whose names are there already; else these are refused before the first is made
+    #[arg(long)]
+    pub overwrite: bool,
     /// The brain alone on 96 x 112 x 112 voxels of 1.5 mm, as the network sees a scan of slices of --thickness (5 mm if not given)
     #[arg(long, conflicts_with_all = ["into", "matrix", "voxel", "tilt"])]
     pub network: bool,

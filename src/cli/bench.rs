@@ -3,10 +3,11 @@
 use super::{load_weights, peak_resident_bytes, with_threads};
 use crate::cli::arguments::Bench;
 use crate::cli::talk::say;
-use ichor::io::nifti;
+use ichor::io::mask;
 use ichor::network::Plan;
 use ichor::pipeline::space;
 use ichor::weights::generate;
+use ichor::words::counted;
 use ichor::{Error, Result};
 use serde::Serialize;
 use std::process::ExitCode;
@@ -34,14 +35,14 @@ pub fn run(arguments: &Bench) -> Result<ExitCode> {
         say!("{}", serde_json::to_string_pretty(&figures).expect("figures are numbers and text"));
         return Ok(ExitCode::SUCCESS);
     }
-    say!("{} on {}, {} threads", figures.weights, figures.device, figures.threads);
+    say!("{} on {}, {}", figures.weights, figures.device, counted(figures.threads, "thread"));
     say!("grid {:?}, {:.1} GFLOP dense, loaded in {:.3} s", figures.size, figures.gflop, figures.load_seconds);
     if let Some(share) = figures.mask_share {
         say!("the answer inside a mask of {:.1}% of the grid", 100.0 * share);
     }
     say!(
-        "{} passes, median {:.4} s: {:.1} GFLOP/s dense-equivalent",
-        figures.seconds.len(),
+        "{}, median {:.4} s: {:.1} GFLOP/s dense-equivalent",
+        counted(figures.seconds.len(), "pass"),
         figures.median_seconds,
         figures.dense_gflop_per_second
     );
@@ -57,7 +58,7 @@ fn measure(arguments: &Bench, threads: usize) -> Result<Figures> {
     let plan = Plan::new(weights.description(), size)?;
     let mask = match &arguments.mask {
         Some(path) => {
-            let mask = nifti::read(path)?.volume.map(|&value| value > 0.5);
+            let mask = mask::read_brain(path)?;
             if mask.grid().shape != size {
                 let problem = format!("the mask has {:?} voxels, the passes {size:?}: give --size the mask's", mask.grid().shape);
                 return Err(Error::Scan { path: path.clone(), problem });

@@ -32,8 +32,7 @@ pub fn run(arguments: &Convert) -> Result<ExitCode> {
         } else {
             nifti::write(&arguments.output, &volume, &header)?;
         }
-        let json = serde_json::to_vec_pretty(&summary).expect("a summary is numbers and text");
-        atomic::write(sidecar(&arguments.output), |file| file.write_all(&json))?;
+        atomic::write_json(sidecar(&arguments.output), &summary)?;
         let [i, j, k] = summary.shape;
         say!("{}\t{i} x {j} x {k} voxels", arguments.output.display());
         Ok(ExitCode::SUCCESS)

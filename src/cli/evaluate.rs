@@ -18,7 +18,7 @@ pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
     log::debug!("{} pairs, surface tolerance {} mm, lesions from an overlap of {}", found.pairs.len(), arguments.tolerance, arguments.lesion_iou);
     let bar = talk::progress(found.pairs.len());
     let compare = |pair: &Pair| {
-        let case = evaluation::read(pair).map(|masks| evaluation::evaluate(pair, &masks, &settings));
+        let case = evaluation::compare(pair, &settings);
         bar.inc(1);
         case
     };
@@ -46,6 +46,9 @@ pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
         weights: results::weights_of(&found.pairs),
         ..Results::of(&cases, &settings)
     };
+    for doubt in tables::doubts(&results) {
+        log::warn!("{}", doubt.trim_end_matches('.'));
+    }
     let figures = timed("figures", || figures::all(&compared, &cases, &results));
     results::write(&arguments.output, &cases, &results, &figures)?;
     for remark in tables::remarks(&results) {

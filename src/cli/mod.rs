@@ -24,6 +24,7 @@ use ichor::pipeline::brain as extraction;
 use ichor::pipeline::segment::Interpolation as Method;
 use ichor::volume::Grid;
 use ichor::weights::Weights;
+use ichor::words::counted;
 use ichor::{Error, Result};
 use std::path::Path;
 use std::process::ExitCode;
@@ -34,6 +35,10 @@ use std::time::Instant;
 /// # Errors
 /// The command's failure; the caller prints it and exits with 1.
 pub fn run(command: Command) -> Result<ExitCode> {
+    if let Some(run) = command.run() {
+        // Before anything is read or written: it would fail for each scan alike.
+        run.device.check()?;
+    }
     match command {
         Command::Segment(arguments) => segment::run(&arguments),
         Command::Brain(arguments) => brain::run(&arguments),
@@ -62,7 +67,7 @@ fn pool(threads: Option<u16>) -> Result<rayon::ThreadPool> {
     let threads = threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     log::debug!("{threads} threads");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.map_err(|error| Error::Device(format!("{threads} threads cannot be started: {error}")))
+    pool.map_err(|error| Error::Device(format!("{} cannot be started: {error}", counted(threads, "thread"))))
 }
 
 /// The most memory that this process has had resident, where the system tells it (Linux: VmHWM of /proc/self/status).

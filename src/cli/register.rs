@@ -3,7 +3,7 @@
 use super::{extraction, tell_grid, tell_stages, timed, with_threads};
 use crate::cli::arguments::Register;
 use crate::cli::talk::say;
-use ichor::io::{nifti, transform};
+use ichor::io::{mask, nifti, transform};
 use ichor::pipeline::segment::{self, BrainSource};
 use ichor::pipeline::{Template, inputs};
 use ichor::pipeline::{registration, warnings::Warning};
@@ -17,7 +17,7 @@ pub fn run(arguments: &Register) -> Result<ExitCode> {
         tell_grid("scan", scan.volume.grid());
         tell_grid(&format!("template {}", template.name), template.volume.grid());
         let source = match &arguments.brain.brain_mask {
-            Some(mask) => BrainSource::Mask(nifti::read(mask)?.volume.map(|&value| value > 0.0)),
+            Some(mask) => BrainSource::Mask(mask::read_brain(mask)?),
             None if arguments.brain.skull_stripped => BrainSource::SkullStripped,
             None => BrainSource::Extract(extraction::Options { method: arguments.brain.brain_method.into() }),
         };

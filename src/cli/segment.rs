@@ -4,6 +4,7 @@ use super::{extraction, inference, load_weights, pool, talk, tell_stages, timed}
 use crate::cli::arguments::{Save, Segment};
 use crate::cli::talk::say;
 use ichor::io::dicom::Summary;
+use ichor::io::mask;
 use ichor::pipeline::Template;
 use ichor::pipeline::batch::{self, Extra, Outcome, Settings};
 use ichor::pipeline::inputs;
@@ -11,6 +12,7 @@ use ichor::pipeline::postprocess::Postprocessing;
 use ichor::pipeline::report::{RESEARCH_USE_ONLY, Report};
 use ichor::pipeline::segment::{BrainSource, Options};
 use ichor::weights::Weights;
+use ichor::words::counted;
 use ichor::{Error, Result};
 use std::process::ExitCode;
 
@@ -48,6 +50,10 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
         overwrite: arguments.overwrite,
         shard: arguments.shard,
     };
+    if let Some(path) = &settings.brain_mask {
+        // What is no brain mask is none for any of the scans.
+        mask::read_brain(path)?;
+    }
     introduce(&weights);
     if settings.dicom_report && jobs.iter().all(|job| job.study.is_none()) {
         log::warn!("--dicom-report: no input is DICOM, so there will be no NAME_ich_sr.dcm");
@@ -90,7 +96,7 @@ fn print_report(report: &Report, remark: &str) {
         log::debug!("{name}: registration {quality:?}");
     }
     tell_stages(name, &report.seconds);
-    say!("{}\t{:.2} mL\t{} voxels{remark}", report.name, report.volume_ml, report.voxels);
+    say!("{}\t{:.2} mL\t{}{remark}", report.name, report.volume_ml, counted(report.voxels, "voxel"));
     for sentence in report.dicom.iter().flat_map(Summary::sentences) {
         log::info!("{}: {sentence}", report.name);
     }

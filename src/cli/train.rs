@@ -6,6 +6,7 @@ use crate::cli::arguments::Train;
 use crate::cli::talk::say;
 use ichor::pipeline::Template;
 use ichor::training::{Cache, Config, Pairs, Phantoms, Progress, Source, train};
+use ichor::words::counted;
 use ichor::{Error, Result};
 use std::process::ExitCode;
 
@@ -20,7 +21,7 @@ pub fn run(arguments: &Train) -> Result<ExitCode> {
                 let template = Template::load(arguments.template.as_deref())?.volume;
                 let most = config.data.held_out + config.data.training;
                 let pairs = Pairs::open(data, template, (!planar).then_some(config.data.grid), most)?;
-                log::info!("{} pairs of scan and label in {}", pairs.len(), data.display());
+                log::info!("{} of scan and label in {}", counted(pairs.len(), "pair"), data.display());
                 learn(&config, &Cache::new(pairs, &cache)?, arguments)
             }
             None => learn(&config, &Cache::new(Phantoms::new(config.seed, &config.data, planar)?, &cache)?, arguments),
@@ -53,7 +54,7 @@ fn learn(config: &Config, source: &dyn Source, arguments: &Train) -> Result<Exit
     })?;
     bar.finish_and_clear();
     if outcome.early {
-        log::info!("stopped: the held-out loss has not improved for {} epochs", config.schedule.patience);
+        log::info!("stopped: the held-out loss has not improved for {}", counted(config.schedule.patience, "epoch"));
     }
     for (part, seconds) in &outcome.seconds {
         log::debug!("{part}: {seconds:.1} s");

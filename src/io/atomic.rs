@@ -1,5 +1,6 @@
 //! Files that are there whole or not at all.
 
+use serde::Serialize;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -15,6 +16,17 @@ use crate::{Error, Result};
 pub fn write(path: impl AsRef<Path>, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let path = path.as_ref();
     write_and_rename(path, content).map_err(Error::write(path))
+}
+
+/// Writes `value` as JSON with a newline at its end, as [`write`] does.
+///
+/// # Errors
+/// As [`write`], and [`Error::Write`] for a value that JSON cannot hold.
+pub fn write_json(path: impl AsRef<Path>, value: &impl Serialize) -> Result<()> {
+    write(path, |file| {
+        serde_json::to_writer_pretty(&mut *file, value)?;
+        file.write_all(b"\n")
+    })
 }
 
 fn write_and_rename(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
@@ -64,6 +76,14 @@ mod tests {
         .unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"{}");
         assert_eq!(names(folder.path()), ["report.json"]);
+    }
+
+    #[test]
+    fn json_ends_with_a_newline() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        write_json(&path, &[1, 2]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "[\n  1,\n  2\n]\n");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::inference::Inference;
 use crate::io::dicom::structured_report::{self, Measurements};
-use crate::io::{atomic, dicom, nifti, transform};
+use crate::io::{atomic, dicom, mask, nifti, transform};
 use crate::pipeline::Template;
 use crate::pipeline::components::Component;
 use crate::pipeline::inputs::{self, Job, Scan, Shard};
@@ -251,7 +251,7 @@ fn make_ready(job: &Job, settings: &Settings, weights: &Weights, pool: &ThreadPo
     let Scan { volume, header, warnings: odd, series } = inputs::read(job, settings.series.as_deref())?;
     let mut options = settings.options.clone();
     if let Some(mask) = &settings.brain_mask {
-        options.brain = BrainSource::Mask(nifti::read(mask)?.volume.map(|&value| value > 0.0));
+        options.brain = BrainSource::Mask(mask::read_brain(mask)?);
     }
     let reading = start.elapsed().as_secs_f64();
     pool.install(|| {

@@ -17,7 +17,7 @@ pub const RESEARCH_USE_ONLY: &str = "For research use only, not for diagnosis.";
 pub const MOST_COMPONENTS: usize = 100;
 
 /// Which weights made a result.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightsIdentity {
     /// Name of the file or of the built-in weights.
     pub name: String,

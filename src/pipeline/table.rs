@@ -1,5 +1,6 @@
 //! The table of a batch, ichor.csv: one row a scan, added as soon as the scan is done, whole again after a kill.
 
+use crate::io::spreadsheet;
 use crate::pipeline::report::Row;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -57,6 +58,8 @@ impl Table {
         };
         // A kill may have cut the last line.
         text.truncate(text.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1));
+        // A spreadsheet may have saved it.
+        let text = spreadsheet::as_csv(&text);
         let mut rows: Vec<Row> =
             csv::ReaderBuilder::new().flexible(true).from_reader(&text[..]).deserialize().flatten().collect();
         let last: BTreeMap<String, usize> = rows.iter().enumerate().map(|(n, row)| (row.name.clone(), n)).collect();
@@ -109,6 +112,21 @@ mod tests {
         assert_eq!(Table::read(&path).unwrap(), [row("b"), second.clone()]);
         Table::open(&path, |row| row.name == "a").unwrap();
         assert_eq!(Table::read(&path).unwrap(), [second]);
+    }
+
+    #[test]
+    fn a_table_that_a_spreadsheet_has_saved_with_semicolons_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ichor.csv");
+        Table::open(&path, |_| true).unwrap().add(&row("a")).unwrap();
+        let mut reader = csv::Reader::from_path(&path).unwrap();
+        let mut writer = csv::WriterBuilder::new().delimiter(b';').from_path(folder.path().join("saved.csv")).unwrap();
+        writer.write_record(reader.headers().unwrap()).unwrap();
+        for record in reader.records() {
+            writer.write_record(record.unwrap().iter().map(|cell| if cell == "1.5" { "1,5" } else { cell })).unwrap();
+        }
+        drop(writer);
+        assert_eq!(Table::read(&folder.path().join("saved.csv")).unwrap(), [row("a")]);
     }
 
     #[test]
