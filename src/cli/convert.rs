@@ -31,7 +31,8 @@ pub fn run(arguments: &Convert) -> Result<ExitCode> {
         } else {
             nifti::write(&arguments.output, &volume, &header)?;
         }
-        let json = serde_json::to_vec_pretty(&summary).expect("a summary is numbers and text");
+        let mut json = serde_json::to_vec_pretty(&summary).expect("a summary is numbers and text");
+        json.push(b'\n');
         atomic::write(sidecar(&arguments.output), |file| file.write_all(&json))?;
         let [i, j, k] = summary.shape;
         say!("{}\t{i} x {j} x {k} voxels", arguments.output.display());

@@ -10,8 +10,10 @@ mod devices;
 mod evaluate;
 mod network;
 mod phantom;
+mod progress;
 mod register;
 mod segment;
+mod table;
 pub mod talk;
 mod train;
 mod weights;
@@ -35,6 +37,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Segment(arguments) => segment::run(&arguments),
         Command::Brain(arguments) => brain::run(&arguments),
         Command::Register(arguments) => register::run(&arguments),
+        Command::Table(arguments) => table::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Network(arguments) => network::run(&arguments),

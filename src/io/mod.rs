@@ -4,5 +4,6 @@ pub mod atomic;
 pub mod canvas;
 pub mod dicom;
 pub mod font;
+pub mod lock;
 pub mod nifti;
 pub mod transform;
