@@ -47,6 +47,8 @@ pub enum Command {
     Brain(Brain),
     /// Brain extraction and rigid registration alone: the network's input
     Register(Register),
+    /// Make table and page of a folder of results again, from the reports in it
+    Table(Table),
     /// How a patient's hemorrhage has changed between two scans that were segmented
     Compare(Compare),
     /// Make a NIfTI file of a DICOM series: sorted, in HU, gantry tilt and unequal spacing corrected
@@ -192,13 +194,23 @@ pub struct Segment {
     /// Write NAME_ich_sr.dcm for DICOM scans too: the volume as a DICOM structured report (TID 1500) that refers to NAME_ich.dcm
     #[arg(long)]
     pub dicom_report: bool,
-    /// Do part I of N of the scans, for job arrays: they may run at the same time into the same folder, each with a table and a page of
-    /// its own (ichor_I_of_N.csv, .html)
+    /// Name of the outputs, NAME_ich.nii.gz and so on, of a single scan; from the file or the DICOM folder if not given
+    #[arg(long, value_name = "NAME", value_parser = name, conflicts_with = "shard")]
+    pub name: Option<String>,
+    /// Do part I of N of the scans, for job arrays: they may run at the same time into the same folder, and share its table and page
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
-    /// Segment scans again whose results are there already, of the same series, weights and options
+    /// Segment scans again whose results are there already, of the same series, weights and options; replace results of another scan
+    /// that has the same name
     #[arg(long)]
     pub overwrite: bool,
+}
+
+#[derive(Args)]
+pub struct Table {
+    /// Folder with results of `segment`
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 #[derive(Args)]
@@ -518,6 +530,7 @@ impl Command {
             | Command::Bench(Bench { run, .. })
             | Command::Demo(Demo { run, .. }) => Some(run),
             Command::Brain(_)
+            | Command::Table(_)
             | Command::Compare(_)
             | Command::Convert(_)
             | Command::Register(_)
@@ -542,6 +555,15 @@ fn sigma(text: &str) -> Result<f64, String> {
         Ok(mm) if (0.1..=10.0).contains(&mm) => Ok(mm),
         _ => Err("a length from 0.1 to 10 mm is needed".into()),
     }
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let odd = |c: char| c.is_control() || c == '/' || c == '\\';
+    // File systems take 255 bytes; the longest of the outputs' names is 35 longer than this, while it is written.
+    if text.trim().is_empty() || text.starts_with('.') || text.contains(odd) || text.len() > 200 {
+        return Err("a part of a file's name is needed: no folder, no dot at its beginning, at most 200 bytes".into());
+    }
+    Ok(text.to_string())
 }
 
 fn millilitres(text: &str) -> Result<f64, String> {

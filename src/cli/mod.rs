@@ -11,8 +11,10 @@ mod evaluate;
 pub mod memory;
 mod network;
 mod phantom;
+mod progress;
 mod register;
 mod segment;
+mod table;
 pub mod talk;
 mod train;
 mod weights;
@@ -43,6 +45,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Segment(arguments) => segment::run(&arguments),
         Command::Brain(arguments) => brain::run(&arguments),
         Command::Register(arguments) => register::run(&arguments),
+        Command::Table(arguments) => table::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Network(arguments) => network::run(&arguments),
@@ -117,7 +120,13 @@ fn load_weights(file: Option<&Path>) -> Result<Weights> {
         Some(file) => Weights::open(file),
         None => Ok(Weights::built_in()),
     })?;
-    log::debug!("weights {}: {} parameters, {:?}, SHA-256 {}", weights.name(), weights.description().parameters(), weights.metadata().input, weights.sha256());
+    log::debug!(
+        "weights {}: {} parameters, {:?}, SHA-256 {}",
+        weights.name(),
+        weights.description().parameters(),
+        weights.metadata().input,
+        weights.sha256()
+    );
     Ok(weights)
 }
 

@@ -29,12 +29,19 @@ pub fn write_json(path: impl AsRef<Path>, value: &impl Serialize) -> Result<()> 
     })
 }
 
-fn write_and_rename(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "this is no name of a file"))?;
+/// Where [`write`] puts the bytes of `path` first; a kill may have left it there.
+pub fn partial(path: &Path) -> PathBuf {
     let mut hidden = OsString::from(".");
-    hidden.push(name);
+    hidden.push(path.file_name().unwrap_or_default());
     hidden.push(".partial");
-    let partial = Partial { path: path.with_file_name(hidden) };
+    path.with_file_name(hidden)
+}
+
+fn write_and_rename(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    if path.file_name().is_none() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is no name of a file"));
+    }
+    let partial = Partial { path: partial(path) };
     let mut file = BufWriter::new(File::create(&partial.path)?);
     content(&mut file)?;
     // Dropping a BufWriter would swallow the error of its last write.

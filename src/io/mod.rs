@@ -4,6 +4,7 @@ pub mod atomic;
 pub mod canvas;
 pub mod dicom;
 pub mod font;
+pub mod lock;
 pub mod mask;
 pub mod nifti;
 pub mod spreadsheet;

@@ -23,7 +23,7 @@ use std::fmt;
 
 pub use error::NiftiError;
 pub use header::{Header, Version};
-pub use read::{read, read_bytes};
+pub use read::{files, read, read_bytes};
 pub use voxels::{DataType, Voxel};
 pub use write::write;
 

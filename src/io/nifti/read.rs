@@ -46,6 +46,14 @@ fn read_path(path: &Path) -> Result<Scan, NiftiError> {
     }
 }
 
+/// The files that [`read`] reads for `path`: header and image of a pair, else the file alone.
+pub fn files(path: &Path) -> Vec<PathBuf> {
+    match pair(path) {
+        Ok(Some((header, image))) => vec![header, image],
+        _ => vec![path.to_path_buf()],
+    }
+}
+
 fn read_single(mut source: Source) -> Result<Scan, NiftiError> {
     let (header, layout) = read_header(&mut source)?;
     if !layout.single_file {
