@@ -4,7 +4,9 @@
 //! reads its pixels into a [`Stack`], shears it ([`tilt`]) and resamples it ([`spacing`]). [`onto_slices`] goes the way back, for masks on the slices as they were.
 
 mod attributes;
+mod character_set;
 mod content;
+mod data_set;
 mod derived;
 mod elements;
 mod error;
@@ -125,11 +127,11 @@ pub fn read_bytes(bytes: &[u8]) -> std::result::Result<Vec<Vec<f32>>, DicomError
     let attributes = file.attributes()?;
     let image = slice::from_attributes(&attributes, Path::new("memory"))?;
     let layout = Layout::of(&attributes)?;
-    let pixels = file.pixels(&attributes, layout.bytes)?;
+    let pixels = file.pixels(&attributes, &layout)?;
     let mut all = Vec::new();
     for slice in &image.slices {
         let mut hu = vec![0.0; slice.rows * slice.columns];
-        stack::read_slice(slice, &pixels, attributes.syntax, &layout, &mut hu)?;
+        stack::read_slice(slice, &pixels, &layout, &mut hu)?;
         all.push(hu);
     }
     Ok(all)

@@ -27,6 +27,66 @@ pub struct Layout {
     pub frames: usize,
 }
 
+/// How a frame is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Run lengths (PS3.5, annex G).
+    Rle,
+    /// JPEG: baseline, extended and lossless.
+    Jpeg,
+    /// JPEG-LS.
+    JpegLs,
+    /// JPEG 2000.
+    Jpeg2000,
+}
+
+impl Compression {
+    /// That of a transfer syntax; `None` for other syntaxes.
+    pub fn of_uid(uid: &str) -> Option<Compression> {
+        match uid {
+            uids::RLE_LOSSLESS => Some(Compression::Rle),
+            uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT | uids::JPEG_LOSSLESS | uids::JPEG_LOSSLESS_SV1 => {
+                Some(Compression::Jpeg)
+            }
+            uids::JPEGLS_LOSSLESS | uids::JPEGLS_NEAR_LOSSLESS => Some(Compression::JpegLs),
+            uids::JPEG2000_LOSSLESS | uids::JPEG2000 => Some(Compression::Jpeg2000),
+            _ => None,
+        }
+    }
+
+    /// That which the first bytes of a frame have; `None` where they have none of them.
+    pub fn of_bytes(bytes: &[u8]) -> Option<Compression> {
+        match bytes {
+            [0xFF, 0x4F, 0xFF, 0x51, ..] | [0, 0, 0, 12, b'j', b'P', b' ', b' ', ..] => return Some(Compression::Jpeg2000),
+            // The number of planes, and where the first one is: behind a head of 64 bytes.
+            [1..=4, 0, 0, 0, 64, 0, 0, 0, ..] => return Some(Compression::Rle),
+            [0xFF, 0xD8, 0xFF, ..] => {}
+            _ => return None,
+        }
+        // The first start of frame tells which JPEG it is; segments before it are passed over.
+        let mut at = 2;
+        while let Some(&[0xFF, marker, high, low]) = bytes.get(at..at + 4) {
+            match marker {
+                0xF7 => return Some(Compression::JpegLs),
+                0xC0..=0xCF if ![0xC4, 0xC8, 0xCC].contains(&marker) => return Some(Compression::Jpeg),
+                0xFF => at += 1,
+                _ => at += 2 + usize::from(u16::from_be_bytes([high, low])),
+            }
+        }
+        None
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Compression::Rle => "RLE",
+            Compression::Jpeg => "JPEG",
+            Compression::JpegLs => "JPEG-LS",
+            Compression::Jpeg2000 => "JPEG 2000",
+        }
+    }
+}
+
 /// The most samples of a frame: 8192 x 8192.
 pub const MAX_FRAME: u64 = 1 << 26;
 
@@ -86,13 +146,13 @@ impl Layout {
 /// The stored values of a frame, row by row.
 ///
 /// # Errors
-/// [`DicomError::TransferSyntax`] for a compression that is not decoded, [`DicomError::Cut`] and [`DicomError::Pixels`].
-pub fn decode(pixels: &Pixels, syntax: &str, layout: &Layout, frame: usize) -> Result<Vec<i64>, DicomError> {
+/// [`DicomError::Cut`] and [`DicomError::Pixels`].
+pub fn decode(pixels: &Pixels, layout: &Layout, frame: usize) -> Result<Vec<i64>, DicomError> {
     match pixels {
         Pixels::Native(bytes) => native(bytes, layout, frame),
-        Pixels::Encapsulated { offsets, fragments } => {
+        Pixels::Encapsulated { compression, offsets, fragments } => {
             let bytes = collect(offsets, fragments, layout.frames, frame)?;
-            let samples = compressed(&bytes, syntax, layout)?;
+            let samples = compressed(&bytes, *compression, layout)?;
             if samples.len() != layout.len() {
                 let text = format!("{} instead of {} samples of a frame", samples.len(), layout.len());
                 return Err(DicomError::Pixels(text));
@@ -136,22 +196,15 @@ fn collect(offsets: &[u32], fragments: &[(u64, Vec<u8>)], frames: usize, frame: 
     Ok(bytes)
 }
 
-fn compressed(bytes: &[u8], syntax: &str, layout: &Layout) -> Result<Vec<i64>, DicomError> {
-    match syntax {
-        uids::RLE_LOSSLESS => Ok(samples(&rle::decode(bytes, layout.len(), layout.bytes)?, layout)),
-        uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT | uids::JPEG_LOSSLESS | uids::JPEG_LOSSLESS_SV1 => {
-            jpeg(bytes, layout)
-        }
-        uids::JPEGLS_LOSSLESS | uids::JPEGLS_NEAR_LOSSLESS => {
+fn compressed(bytes: &[u8], compression: Compression, layout: &Layout) -> Result<Vec<i64>, DicomError> {
+    match compression {
+        Compression::Rle => Ok(samples(&rle::decode(bytes, layout.len(), layout.bytes)?, layout)),
+        Compression::Jpeg => jpeg(bytes, layout),
+        Compression::JpegLs => {
             let image = jpegls::decode(bytes, [layout.columns, layout.rows])?;
             Ok(image.into_iter().map(|sample| layout.number(sample.into())).collect())
         }
-        uids::JPEG2000_LOSSLESS | uids::JPEG2000 => jpeg_2000(bytes, layout),
-        uid => {
-            use dicom_encoding::transfer_syntax::TransferSyntaxIndex;
-            let known = dicom_transfer_syntax_registry::TransferSyntaxRegistry.get(uid);
-            Err(DicomError::TransferSyntax { uid: uid.into(), name: known.map_or("unknown", |syntax| syntax.name()).into() })
-        }
+        Compression::Jpeg2000 => jpeg_2000(bytes, layout),
     }
 }
 

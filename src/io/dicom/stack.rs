@@ -118,10 +118,10 @@ fn read_frames(run: &[Slice], hu: &mut [f32]) -> Result<Option<f32>, DicomError>
     let mut file = File::open(&run[0].path)?;
     let attributes = file.attributes()?;
     let layout = Layout::of(&attributes)?;
-    let pixels = file.pixels(&attributes, layout.bytes)?;
+    let pixels = file.pixels(&attributes, &layout)?;
     let mut padding = None;
     for (slice, hu) in run.iter().zip(hu.chunks_exact_mut(slice_len(&run[0]))) {
-        padding = read_slice(slice, &pixels, attributes.syntax, &layout, hu)?.or(padding);
+        padding = read_slice(slice, &pixels, &layout, hu)?.or(padding);
     }
     Ok(padding)
 }
@@ -134,7 +134,6 @@ fn slice_len(slice: &Slice) -> usize {
 pub(super) fn read_slice(
     slice: &Slice,
     pixels: &Pixels,
-    syntax: &str,
     layout: &Layout,
     hu: &mut [f32],
 ) -> Result<Option<f32>, DicomError> {
@@ -143,7 +142,7 @@ pub(super) fn read_slice(
         return Err(DicomError::Pixels("the size of the image has changed".into()));
     }
     let frame = slice.frame.map_or(0, |frame| frame as usize - 1);
-    let stored = pixels::decode(pixels, syntax, layout, frame)?;
+    let stored = pixels::decode(pixels, layout, frame)?;
     let [slope, intercept] = slice.rescale;
     let value = |stored: i64| (slope * stored as f64 + intercept) as f32;
     let is_padding = |stored: i64| slice.padding.is_some_and(|[from, to]| (from..=to).contains(&stored));
