@@ -60,8 +60,10 @@ pub struct Converted {
 ///
 /// # Errors
 /// As [`Stack::read`], [`tilt::correct`] and [`spacing::regularise`].
-pub fn convert(series: Series) -> std::result::Result<(Volume<f32>, Converted), DicomError> {
-    let Corrected { volume, tilt, spacing } = correct(Stack::read(&series)?)?;
+pub fn convert(mut series: Series) -> std::result::Result<(Volume<f32>, Converted), DicomError> {
+    let mut stack = Stack::read(&series)?;
+    series.doubts.append(&mut stack.notes);
+    let Corrected { volume, tilt, spacing } = correct(stack)?;
     let grid = volume.grid().clone();
     Ok((volume, Converted { series, grid, tilt, spacing }))
 }
