@@ -28,7 +28,7 @@ pub use derived::Algorithm;
 pub use error::DicomError;
 pub use file::is_dicom;
 pub use series::{Kernel, LEAST_SLICES, Series};
-pub use slice::{Identity, Image, Slice, Unreadable};
+pub use slice::{Identity, Image, Slice, Unreadable, read as read_image};
 pub use stack::Stack;
 pub use study::Study;
 pub use summary::Summary;
