@@ -25,6 +25,13 @@ pub struct Slice {
     pub instance_number: Option<i64>,
     /// AcquisitionNumber.
     pub acquisition_number: Option<i64>,
+    /// When it was acquired, as YYYYMMDDHHMMSS.FFFFFF as far as it is known: AcquisitionDateTime, else AcquisitionDate and AcquisitionTime.
+    /// Empty where there is none.
+    pub acquisition_time: String,
+    /// StackID of an enhanced file's frame; empty where there is none.
+    pub stack_id: String,
+    /// TemporalPositionIdentifier, or TemporalPositionIndex of an enhanced file's frame.
+    pub temporal_position: Option<i64>,
     /// Centre of the first pixel (ImagePositionPatient).
     pub position: [f64; 3],
     /// The direction in which the column index grows (first half of ImageOrientationPatient), of length 1.
@@ -60,6 +67,14 @@ pub struct Identity {
     pub frame_of_reference_uid: String,
     /// SeriesDescription.
     pub description: String,
+    /// ProtocolName.
+    pub protocol_name: String,
+    /// Modality.
+    pub modality: String,
+    /// ContrastBolusAgent, or the agents that ContrastBolusAgentSequence names; empty where there is none.
+    pub contrast_agent: String,
+    /// ReconstructionDiameter in mm: the side of the field of view.
+    pub reconstruction_diameter: Option<f64>,
     /// StudyDescription.
     pub study_description: String,
     /// BodyPartExamined.
@@ -85,6 +100,25 @@ pub struct Image {
     pub identity: Identity,
     /// Its slices.
     pub slices: Vec<Slice>,
+    /// What is odd about the file and was assumed, one sentence each, such as a transfer syntax that contradicts the data.
+    pub notes: Vec<String>,
+}
+
+/// A file that is no image which can be used, and what its header says about where it belongs.
+#[derive(Clone, Debug)]
+pub struct Unreadable {
+    /// What is wrong.
+    pub error: DicomError,
+    /// StudyInstanceUID; empty where it is not known.
+    pub study_uid: String,
+    /// SeriesInstanceUID; empty where it is not known.
+    pub series_uid: String,
+}
+
+impl From<DicomError> for Unreadable {
+    fn from(error: DicomError) -> Self {
+        Unreadable { error, study_uid: String::new(), series_uid: String::new() }
+    }
 }
 
 impl Slice {
@@ -109,8 +143,13 @@ impl Slice {
 ///
 /// # Errors
 /// [`DicomError::NotCt`] for other objects, [`DicomError::Localizer`], and what is wrong with the file.
-pub fn read(path: &Path) -> Result<Image, DicomError> {
-    from_attributes(&File::open(path)?.attributes()?, path)
+pub fn read(path: &Path) -> Result<Image, Unreadable> {
+    let attributes = File::open(path)?.attributes()?;
+    from_attributes(&attributes, path).map_err(|error| Unreadable {
+        error,
+        study_uid: attributes.text(tags::STUDY_INSTANCE_UID),
+        series_uid: attributes.text(tags::SERIES_INSTANCE_UID),
+    })
 }
 
 /// The same from attributes that are read; `path` names the file.
@@ -119,49 +158,96 @@ pub fn read(path: &Path) -> Result<Image, DicomError> {
 /// As [`read`].
 pub fn from_attributes(attributes: &Attributes, path: &Path) -> Result<Image, DicomError> {
     let object = &attributes.object;
-    let class = attributes.text(tags::SOP_CLASS_UID);
+    let mut notes = attributes.notes.clone();
+    let class = class(attributes)?;
     let enhanced = matches!(class.as_str(), uids::ENHANCED_CT_IMAGE_STORAGE | uids::LEGACY_CONVERTED_ENHANCED_CT_IMAGE_STORAGE);
     if !enhanced && class != uids::CT_IMAGE_STORAGE {
         let modality = attributes.text(tags::MODALITY);
         let what = if class.is_empty() { "an object without SOPClassUID".into() } else { format!("of class {class}") };
         return Err(DicomError::NotCt(if modality.is_empty() { what } else { format!("{what}, modality {modality}") }));
     }
-    let mut identity = Identity::of(attributes)?;
+    let mut identity = Identity::of(attributes);
     if identity.is_localizer() {
         return Err(DicomError::Localizer { study: identity.study_uid });
     }
+    attributes.sound()?;
+    if identity.series_uid.is_empty() {
+        return Err(DicomError::missing(tags::SERIES_INSTANCE_UID));
+    }
     let layout = Layout::of(attributes)?;
-    if !enhanced {
+    notes.extend(attributes.stored(&layout)?.1);
+    let instance = attributes.text(tags::SOP_INSTANCE_UID);
+    let file = Origin { path, class, instance: if instance.is_empty() { attributes.media_instance.clone() } else { instance } };
+    let groups = object.get(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).and_then(|element| element.items()).unwrap_or_default();
+    if !enhanced && layout.frames == 1 {
         let groups = Groups { frame: None, shared: None, root: object };
-        let slice = groups.slice(&layout, path, None)?;
-        return Ok(Image { identity, slices: vec![slice] });
+        let slice = groups.slice(&layout, &file, None)?;
+        return Ok(Image { identity, slices: vec![slice], notes });
+    }
+    if !enhanced && groups.is_empty() {
+        return Err(DicomError::Frames(layout.frames));
+    }
+    if groups.is_empty() {
+        return Err(DicomError::missing(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE));
+    }
+    if groups.len() != layout.frames {
+        let text = format!("{}, while {} frames have functional groups", layout.frames, groups.len());
+        return Err(DicomError::value(tags::NUMBER_OF_FRAMES, text));
     }
     let shared = item(object, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, 0);
     let mut slices = Vec::new();
-    for frame in 0..layout.frames {
-        let groups = Groups { frame: item(object, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frame), shared, root: object };
-        if groups.frame.is_none() {
-            return Err(DicomError::missing(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE));
-        }
+    for (frame, groups) in groups.iter().enumerate() {
+        let groups = Groups { frame: Some(groups), shared, root: object };
         if frame == 0 {
             let reconstruction = groups.find(tags::CT_RECONSTRUCTION_SEQUENCE, tags::CONVOLUTION_KERNEL);
             identity.kernel = texts(reconstruction, tags::CONVOLUTION_KERNEL);
+            let diameter = groups.numbers::<1>(tags::CT_RECONSTRUCTION_SEQUENCE, tags::RECONSTRUCTION_DIAMETER);
+            identity.reconstruction_diameter = diameter.unwrap_or(None).map(|[mm]| mm);
         }
-        slices.push(groups.slice(&layout, path, Some(frame as u32 + 1))?);
+        slices.push(groups.slice(&layout, &file, Some(frame as u32 + 1))?);
     }
-    Ok(Image { identity, slices })
+    Ok(Image { identity, slices, notes })
+}
+
+/// SOPClassUID; without it that of group 2; without both that of CT images, where the modality is CT. Empty where none is known.
+fn class(attributes: &Attributes) -> Result<String, DicomError> {
+    let class = attributes.text(tags::SOP_CLASS_UID);
+    let class = if class.is_empty() { attributes.media_class.clone() } else { class };
+    if !class.is_empty() {
+        return Ok(class);
+    }
+    // What is broken before the class or the modality has none of both.
+    attributes.sound()?;
+    let ct = attributes.text(tags::MODALITY).eq_ignore_ascii_case("CT");
+    let frames = attributes.object.get(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).is_some();
+    Ok(match (ct, frames) {
+        (true, true) => uids::ENHANCED_CT_IMAGE_STORAGE.into(),
+        (true, false) => uids::CT_IMAGE_STORAGE.into(),
+        (false, _) => String::new(),
+    })
+}
+
+/// The file that a slice is of.
+struct Origin<'a> {
+    path: &'a Path,
+    class: String,
+    instance: String,
 }
 
 impl Identity {
-    fn of(attributes: &Attributes) -> Result<Identity, DicomError> {
+    fn of(attributes: &Attributes) -> Identity {
         let object = &attributes.object;
-        let identity = Identity {
+        Identity {
             patient_id: attributes.text(tags::PATIENT_ID),
             study_uid: attributes.text(tags::STUDY_INSTANCE_UID),
             series_uid: attributes.text(tags::SERIES_INSTANCE_UID),
             series_number: attributes.whole(tags::SERIES_NUMBER).unwrap_or(None),
             frame_of_reference_uid: attributes.text(tags::FRAME_OF_REFERENCE_UID),
             description: attributes.text(tags::SERIES_DESCRIPTION),
+            protocol_name: attributes.text(tags::PROTOCOL_NAME),
+            modality: attributes.text(tags::MODALITY),
+            contrast_agent: contrast_agent(object),
+            reconstruction_diameter: numbers::<1>(object, tags::RECONSTRUCTION_DIAMETER).unwrap_or(None).map(|[mm]| mm),
             study_description: attributes.text(tags::STUDY_DESCRIPTION),
             body_part: attributes.text(tags::BODY_PART_EXAMINED),
             manufacturer: attributes.text(tags::MANUFACTURER),
@@ -170,17 +256,27 @@ impl Identity {
             kernel: texts(object, tags::CONVOLUTION_KERNEL),
             kvp: numbers::<1>(object, tags::KVP).unwrap_or(None).map(|[kvp]| kvp),
             gantry_tilt: numbers::<1>(object, tags::GANTRY_DETECTOR_TILT).unwrap_or(None).map(|[tilt]| tilt),
-        };
-        if identity.series_uid.is_empty() {
-            return Err(DicomError::missing(tags::SERIES_INSTANCE_UID));
         }
-        Ok(identity)
     }
 
     /// Whether the image is a localizer (scout, topogram), by the third value of ImageType or a later one.
     pub fn is_localizer(&self) -> bool {
         self.image_type.iter().skip(2).any(|text| ["LOCALIZER", "SCOUT", "TOPOGRAM"].contains(&text.as_str()))
     }
+}
+
+/// ContrastBolusAgent; without it the names of the agents of ContrastBolusAgentSequence.
+fn contrast_agent(object: &InMemDicomObject) -> String {
+    let agent = text(object, tags::CONTRAST_BOLUS_AGENT);
+    if !agent.is_empty() {
+        return agent;
+    }
+    let items = object.get(tags::CONTRAST_BOLUS_AGENT_SEQUENCE).and_then(|element| element.items()).unwrap_or_default();
+    let names = items.iter().map(|item| {
+        let meaning = text(item, tags::CODE_MEANING);
+        if meaning.is_empty() { text(item, tags::CODE_VALUE) } else { meaning }
+    });
+    names.filter(|name| !name.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 /// Where the attributes of a frame may be: in its own item, in the shared one, or (classic files) in the data set itself.
@@ -201,7 +297,7 @@ impl<'a> Groups<'a> {
         numbers(self.find(sequence, tag), tag)
     }
 
-    fn slice(&self, layout: &Layout, path: &Path, frame: Option<u32>) -> Result<Slice, DicomError> {
+    fn slice(&self, layout: &Layout, file: &Origin, frame: Option<u32>) -> Result<Slice, DicomError> {
         let orientation = self
             .numbers::<6>(tags::PLANE_ORIENTATION_SEQUENCE, tags::IMAGE_ORIENTATION_PATIENT)?
             .ok_or_else(|| DicomError::missing(tags::IMAGE_ORIENTATION_PATIENT))?;
@@ -223,13 +319,20 @@ impl<'a> Groups<'a> {
         let [slope, intercept] = rescale;
         let content = self.find(tags::FRAME_CONTENT_SEQUENCE, tags::FRAME_ACQUISITION_NUMBER);
         let acquisition = if frame.is_some() { tags::FRAME_ACQUISITION_NUMBER } else { tags::ACQUISITION_NUMBER };
+        let temporal = match frame {
+            Some(_) => tags::TEMPORAL_POSITION_INDEX,
+            None => tags::TEMPORAL_POSITION_IDENTIFIER,
+        };
         Ok(Slice {
-            path: path.to_path_buf(),
-            sop_class_uid: text(self.root, tags::SOP_CLASS_UID),
-            sop_instance_uid: text(self.root, tags::SOP_INSTANCE_UID),
+            path: file.path.to_path_buf(),
+            sop_class_uid: file.class.clone(),
+            sop_instance_uid: file.instance.clone(),
             frame,
             instance_number: frame.map_or_else(|| whole(self.root, tags::INSTANCE_NUMBER).unwrap_or(None), |n| Some(n.into())),
             acquisition_number: whole(content, acquisition).unwrap_or(None),
+            acquisition_time: self.acquisition_time(),
+            stack_id: text(self.find(tags::FRAME_CONTENT_SEQUENCE, tags::STACK_ID), tags::STACK_ID),
+            temporal_position: whole(self.find(tags::FRAME_CONTENT_SEQUENCE, temporal), temporal).unwrap_or(None),
             position: position.ok_or_else(|| DicomError::missing(tags::IMAGE_POSITION_PATIENT))?,
             along_row,
             along_column,
@@ -240,6 +343,15 @@ impl<'a> Groups<'a> {
             rescale: [slope?, intercept?],
             padding: self.padding(layout),
         })
+    }
+
+    /// Date and time of acquisition in one text.
+    fn acquisition_time(&self) -> String {
+        let of_frame =
+            text(self.find(tags::FRAME_CONTENT_SEQUENCE, tags::FRAME_ACQUISITION_DATE_TIME), tags::FRAME_ACQUISITION_DATE_TIME);
+        let whole = text(self.root, tags::ACQUISITION_DATE_TIME);
+        let parts = || text(self.root, tags::ACQUISITION_DATE) + &text(self.root, tags::ACQUISITION_TIME);
+        [of_frame, whole].into_iter().find(|time| !time.is_empty()).unwrap_or_else(parts)
     }
 
     /// The range of stored values that are padding. Its VR is often that of the other sign: its bits are what counts.

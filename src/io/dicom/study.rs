@@ -26,7 +26,7 @@ pub struct Study {
 /// Other objects alone make one where there is no other.
 pub fn find(paths: &[PathBuf]) -> Vec<Study> {
     let read = |path: &PathBuf| match file::is_dicom(path) {
-        Ok(true) => Some(slice::read(path)),
+        Ok(true) => Some(slice::read(path).map_err(|unreadable| unreadable.error)),
         Ok(false) => None,
         Err(error) => Some(Err(error)),
     };
@@ -84,7 +84,7 @@ fn common(folders: &BTreeSet<&Path>) -> PathBuf {
 /// where it is no CT image or cannot be read.
 pub fn of_file(path: &Path) -> Study {
     let alone = Study { folder: path.to_path_buf(), ..Study::default() };
-    let image = match slice::read(path) {
+    let image = match slice::read(path).map_err(|unreadable| unreadable.error) {
         Ok(image) if image.slices.len() > 1 => return Study { images: vec![image], ..alone },
         Ok(image) => image,
         Err(error @ (DicomError::NotCt(_) | DicomError::Localizer { .. })) => {
@@ -135,6 +135,9 @@ impl Study {
             by_uid.entry(&image.identity.series_uid).or_default().extend(slices);
         }
         let mut all: Vec<Series> = by_uid.into_values().flat_map(|slices| series::split(&slices)).collect();
+        for series in &mut all {
+            series.doubts.extend(self.notes(series));
+        }
         all.sort_by(Series::compare);
         Ok(all)
     }
@@ -171,6 +174,18 @@ impl Study {
                 format!("of {} series, series {} is used, {how}; not used: {}", all.len(), chosen.label(), list(&others));
         }
         Ok(chosen)
+    }
+
+    /// What was odd about the files of a series and was assumed, each with the number of files.
+    fn notes(&self, series: &Series) -> Vec<String> {
+        let files: BTreeSet<&Path> = series.slices.iter().map(|slice| slice.path.as_path()).collect();
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let used = |image: &&Image| image.slices.first().is_some_and(|slice| files.contains(slice.path.as_path()));
+        for note in self.images.iter().filter(used).flat_map(|image| &image.notes) {
+            *counts.entry(note).or_default() += 1;
+        }
+        let plural = |count| if count == 1 { "" } else { "s" };
+        counts.into_iter().map(|(note, count)| format!("{note} ({count} file{})", plural(count))).collect()
     }
 
     /// Why there is no series, in short.
