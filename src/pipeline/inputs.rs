@@ -137,8 +137,12 @@ fn single(input: &Path) -> Job {
 /// Adds a job for each DICOM study among the files below `root`. Files that are DICOM but no CT are no job where there is one since `before`; a localizer alone is one, whose failure is told.
 fn add_studies(root: &Path, files: &[PathBuf], before: usize, jobs: &mut Vec<Job>) {
     let mut names: BTreeMap<String, usize> = BTreeMap::new();
-    for study in dicom::study::find(files) {
-        if !study.is_ct() && jobs.len() > before {
+    let studies = dicom::study::find(files);
+    // Pages of text that lie beside a scan are none of their own.
+    let scans = studies.iter().any(|study| study.is_ct() && !study.is_remnant());
+    for study in studies {
+        let page = study.images.is_empty() && !study.broken.is_empty() && study.is_remnant();
+        if (!study.is_ct() && jobs.len() > before) || (page && scans) {
             continue;
         }
         let below = study.folder.strip_prefix(root).unwrap_or(&study.folder);
@@ -185,20 +189,19 @@ pub fn read(job: &Job, series: Option<&str>) -> Result<Scan> {
 pub fn read_one(input: &Path, series: Option<&str>) -> Result<Scan> {
     let mut jobs = find(&[input.to_path_buf()])?;
     if let (Some(wanted), true) = (series, jobs.len() > 1) {
-        let has = |study: &Study| study.series().is_ok_and(|all| all.iter().any(|series| series.is(wanted)));
+        let has = |study: &Study| study.series().iter().any(|series| series.is(wanted));
         jobs.retain(|job| job.study.as_deref().is_some_and(has));
     }
-    // The only scan of a folder may lie beside localizers of other studies.
-    let only_localizers =
-        |job: &Job| job.study.as_deref().is_some_and(|study| study.images.is_empty() && study.broken.is_empty());
-    if !jobs.iter().all(only_localizers) {
-        jobs.retain(|job| !only_localizers(job));
+    // The only scan of a folder may lie beside localizers, pages of text and single images of other studies.
+    let remnant = |job: &Job| job.study.as_deref().is_some_and(Study::is_remnant);
+    if !jobs.iter().all(remnant) {
+        jobs.retain(|job| !remnant(job));
     }
     match &jobs[..] {
         [job] => read(job, series),
         _ if jobs.iter().all(|job| job.study.is_some()) => {
             let studies = jobs.iter().filter_map(|job| job.study.as_ref());
-            let labels = studies.filter_map(|study| study.series().ok()).flatten().map(|series| series.label());
+            let labels = studies.flat_map(|study| study.series()).map(|series| series.label());
             let found = labels.collect::<Vec<_>>().join("; ");
             let source = DicomError::SeveralStudies { count: jobs.len(), found };
             Err(Error::Dicom { path: input.to_path_buf(), source })

@@ -90,8 +90,26 @@ pub enum DicomError {
         /// What is there.
         found: String,
     },
+    /// `--series` gives a number that several series have.
+    #[error("several series have the number {wanted:?}, give the UID of one of them: {found}")]
+    SeveralSeries {
+        /// What was asked for.
+        wanted: String,
+        /// The series of that number.
+        found: String,
+    },
+    /// A series whose slices make no volume: they are those of two scans that no attribute tells apart, or lie at one place.
+    #[error("series {series} cannot be used: {fault}")]
+    Mixed {
+        /// The series.
+        series: String,
+        /// What is wrong with its slices.
+        fault: String,
+    },
     /// One study of two patients.
-    #[error("the files of study {study} belong to different patients ({patients}): they were mixed, sort them into folders")]
+    #[error(
+        "the files of study {study} belong to different patients ({patients}): they were mixed, sort them into folders, or give --series where each series is of one patient"
+    )]
     MixedPatients {
         /// UID of the study.
         study: String,

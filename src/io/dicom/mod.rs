@@ -19,10 +19,12 @@ mod series;
 mod slice;
 pub mod spacing;
 mod stack;
+mod stacks;
 pub mod structured_report;
 pub mod study;
 mod summary;
 pub mod tilt;
+mod words;
 
 pub use derived::Algorithm;
 pub use error::DicomError;

@@ -1,26 +1,38 @@
-//! Slices that make one volume.
+//! One series (or a part of one that is a scan of its own), and the order in which series are preferred.
 
-use super::slice::{Identity, Slice, dot};
-use std::cmp::{Ordering, Reverse};
+use super::slice::{Identity, Slice};
+use super::stacks::{self, Placed};
+use super::words::{self, Contrast, Region};
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 /// A volume has at least so many slices: with fewer there is no spacing to check.
 pub const LEAST_SLICES: usize = 3;
-/// Slices nearer to each other than this, in mm, are the same slice twice.
-const SAME_MM: f64 = 0.01;
 /// The cosine of the largest angle between a slice's normal and the patient's axis at which it counts as axial: 45 degrees.
 const AXIAL: f64 = std::f64::consts::FRAC_1_SQRT_2;
+/// A series shorter than this along its normal, in mm, shows a part of a head only: the brain of an adult is about 130 mm high.
+const SLAB_MM: f64 = 60.0;
+/// A series at least so long shows most of a head.
+const WHOLE_MM: f64 = 100.0;
+/// Fields of view wider than this, in mm, are those of a body: heads are 140 to 250 mm wide.
+const WIDEST_HEAD_MM: f64 = 350.0;
 
-/// Slices of one series that share orientation, matrix, kernel and kind of image, sorted along their normal.
+/// Slices that make one volume, sorted along their normal: a series, or the part of it that is one scan.
 #[derive(Clone, Debug)]
 pub struct Series {
     /// What the slices share.
     pub identity: Identity,
     /// The slices, each place once, from the first along the normal to the last.
     pub slices: Vec<Slice>,
-    /// What is doubtful: slices left out, slices missing.
+    /// What is doubtful: slices left out, slices missing, attributes that differ among slices.
     pub doubts: Vec<String>,
     /// Why it was chosen; empty for the only series of a study.
     pub choice: String,
+    /// Where the series has several parts: the name of this one behind the colon of `--series UID:PART`, its (first) AcquisitionNumber where that tells the parts from one
+    /// another, else a letter.
+    pub part: Option<String>,
+    /// Why its slices are no volume, such as those of two scans that cannot be told apart.
+    pub fault: Option<String>,
 }
 
 /// Which structures a convolution kernel shows.
@@ -89,132 +101,230 @@ impl Series {
         known.into_iter().max().unwrap_or(Kernel::Unknown)
     }
 
-    /// The order in which series are preferred. Those with too few slices come last.
-    pub fn compare(&self, other: &Series) -> Ordering {
-        let key = |series: &Series| {
-            let number = series.identity.series_number.unwrap_or(i64::MAX);
-            let few = series.slices.len() < LEAST_SLICES;
-            (few, !series.is_axial(), !series.is_original(), series.kernel(), Reverse(series.slices.len()), number)
-        };
-        let uid = |series: &Series| series.identity.series_uid.clone();
-        key(self).cmp(&key(other)).then_with(|| uid(self).cmp(&uid(other)))
+    /// Length along the normal in mm, half a slice at both ends included.
+    pub fn length(&self) -> f64 {
+        let [first, last] = [&self.slices[0], &self.slices[self.slices.len() - 1]];
+        let length = (0..3).map(|n| (last.position[n] - first.position[n]) * first.normal()[n]).sum::<f64>().abs();
+        length + length / (self.slices.len() - 1).max(1) as f64
     }
 
-    /// Whether `wanted` is the series's UID or its number.
+    /// Columns and rows times their distances, in mm.
+    pub fn field_of_view(&self) -> [f64; 2] {
+        let slice = &self.slices[0];
+        [slice.columns as f64 * slice.spacing[1], slice.rows as f64 * slice.spacing[0]]
+    }
+
+    /// The part of the body, by the first text that names one: SeriesDescription, ProtocolName, BodyPartExamined, StudyDescription; with that text.
+    fn region(&self) -> Option<(Region, String)> {
+        let Identity { description, protocol_name, body_part, study_description, .. } = &self.identity;
+        let texts = [
+            ("SeriesDescription", description),
+            ("ProtocolName", protocol_name),
+            ("BodyPartExamined", body_part),
+            ("StudyDescription", study_description),
+        ];
+        texts.into_iter().find_map(|(keyword, text)| words::region(text).map(|region| (region, format!("{keyword} {text:?}"))))
+    }
+
+    /// What speaks for contrast agent, from 0 (nothing) over 1 (not certain) to 2.
+    fn contrast(&self) -> (u8, String) {
+        let Identity { contrast_agent, description, protocol_name, .. } = &self.identity;
+        let told = words::contrast(description);
+        let agent = words::is_agent(contrast_agent).then(|| format!("ContrastBolusAgent {contrast_agent:?}"));
+        let described = || format!("SeriesDescription {description:?}");
+        match (told, agent) {
+            (Some(Contrast::Given), agent) => (2, agent.unwrap_or_else(described)),
+            (Some(Contrast::Plain), Some(agent)) => (1, agent),
+            (Some(Contrast::Plain), None) => (0, String::new()),
+            (_, Some(agent)) => (2, agent),
+            (Some(Contrast::Both), None) => (1, described()),
+            (None, None) => match words::contrast(protocol_name) {
+                Some(Contrast::Given) => (1, format!("ProtocolName {protocol_name:?}")),
+                _ => (0, String::new()),
+            },
+        }
+    }
+
+    /// Whether contrast agent was given, as far as the header tells; with the attribute that says so.
+    pub fn contrast_agent(&self) -> Option<String> {
+        let (certain, why) = self.contrast();
+        (certain == 2).then_some(why)
+    }
+
+    /// Whether the series is that of another part of the body, as far as the header tells; with the attribute that says so.
+    pub fn elsewhere(&self) -> Option<String> {
+        self.region().filter(|(region, _)| *region == Region::Elsewhere).map(|(_, why)| why)
+    }
+
+    /// Whether its slices make a volume.
+    pub fn is_usable(&self) -> bool {
+        self.slices.len() >= LEAST_SLICES && self.fault.is_none()
+    }
+
+    /// Whether its slices do not all lie at one place, as those that watch a bolus do.
+    pub(super) fn spans_a_volume(&self) -> bool {
+        self.length() > 1.0
+    }
+
+    /// The rules of choice, the first one first: for each a number, the less the better, and what to say of a series that loses by it.
+    fn rules(&self) -> Vec<(i64, String)> {
+        let yes = |is: bool, otherwise: String| (i64::from(!is), otherwise);
+        let Identity { description, image_type, .. } = &self.identity;
+        let unusable = self.fault.clone().unwrap_or_else(|| format!("it has fewer than {LEAST_SLICES} slices"));
+        let computed = words::is_computed(description) || words::is_computed(&image_type.join(" "));
+        let [width, _] = self.field_of_view();
+        let (head, where_) = match self.region() {
+            Some((Region::Head, _)) => (0, String::new()),
+            Some((Region::Partly, why)) => (1, format!("not the head alone ({why})")),
+            Some((Region::Elsewhere, why)) => (3, format!("not the head ({why})")),
+            None if width > WIDEST_HEAD_MM => (2, format!("a field of view of {width:.0} mm, wider than for a head")),
+            None => (0, String::new()),
+        };
+        let (contrast, agent) = self.contrast();
+        let length = self.length();
+        let kernel = self.kernel() as i64;
+        vec![
+            yes(self.is_usable(), unusable),
+            yes(self.is_axial(), "not axial".into()),
+            yes(!computed, "computed from other images (ImageType or SeriesDescription)".into()),
+            (head, where_),
+            yes(length >= SLAB_MM, format!("only {length:.0} mm long")),
+            (i64::from(contrast), format!("contrast agent ({agent})")),
+            yes(self.is_original(), "derived (ImageType)".into()),
+            yes(length >= WHOLE_MM, format!("only {length:.0} mm long")),
+            (kernel, format!("{} kernel {}", ["", "unknown", "sharp"][kernel as usize], self.identity.kernel.join(" "))),
+            (-(self.slices.len() as i64), format!("fewer slices ({})", self.slices.len())),
+            (self.identity.series_number.unwrap_or(i64::MAX), "a higher series number".into()),
+            (self.slices.iter().filter_map(|slice| slice.acquisition_number).min().unwrap_or(i64::MAX), "a later acquisition".into()),
+        ]
+    }
+
+    /// The order in which series are preferred. Those that cannot be used come last.
+    pub fn compare(&self, other: &Series) -> Ordering {
+        let keys = |series: &Series| series.rules().into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+        let rest = |series: &Series| (series.identity.series_uid.clone(), series.part.clone());
+        keys(self).cmp(&keys(other)).then_with(|| rest(self).cmp(&rest(other)))
+    }
+
+    /// The first rule by which `better` is preferred to this series, in a few words.
+    pub fn loses_by(&self, better: &Series) -> String {
+        let mine = self.rules().into_iter().zip(better.rules());
+        mine.into_iter().find(|((own, _), (other, _))| own > other).map_or_else(|| "a later UID or part".into(), |((_, why), _)| why)
+    }
+
+    /// Whether `wanted` is the series's UID or its number, or one of these with a colon and the name of the part behind it.
     pub fn is(&self, wanted: &str) -> bool {
         let wanted = wanted.trim();
-        self.identity.series_uid == wanted || self.identity.series_number.is_some_and(|number| wanted.parse() == Ok(number))
+        let named = |wanted: &str| {
+            self.identity.series_uid == wanted || self.identity.series_number.is_some_and(|number| wanted.parse() == Ok(number))
+        };
+        match wanted.split_once(':') {
+            None => named(wanted),
+            Some((series, part)) => named(series.trim()) && self.is_part(part.trim()),
+        }
+    }
+
+    fn is_part(&self, wanted: &str) -> bool {
+        let acquisitions: BTreeSet<i64> = self.slices.iter().filter_map(|slice| slice.acquisition_number).collect();
+        match &self.part {
+            Some(part) if part.parse::<i64>().is_err() => part == wanted,
+            _ => wanted.parse().is_ok_and(|wanted| acquisitions.contains(&wanted)),
+        }
+    }
+
+    /// What to give to `--series` for this series: its number where it is the only one of `all` of that number, else its UID; with the part where there are several.
+    pub fn handle(&self, all: &[Series]) -> String {
+        let Identity { series_uid, series_number, .. } = &self.identity;
+        let same = |other: &Series| other.identity.series_number == *series_number && other.identity.series_uid != *series_uid;
+        let series = match series_number {
+            Some(number) if !all.iter().any(same) => number.to_string(),
+            _ => series_uid.clone(),
+        };
+        self.part.as_ref().map_or(series.clone(), |part| format!("{series}:{part}"))
     }
 
     /// The series in a few words.
     pub fn label(&self) -> String {
         let Identity { series_number, series_uid, description, kernel, .. } = &self.identity;
-        let number = series_number.map_or_else(|| "without a number".into(), |number| number.to_string());
+        let mut number = series_number.map_or_else(|| "without a number".into(), |number| number.to_string());
+        if let Some(part) = &self.part {
+            number += &format!(":{part}");
+        }
         let mut words = vec![if self.is_axial() { "axial" } else { "not axial" }.to_string()];
         words.push(if self.is_original() { "original" } else { "derived" }.into());
         if !kernel.is_empty() {
-            let kind = match self.kernel() {
-                Kernel::Soft => "soft",
-                Kernel::Unknown => "unknown",
-                Kernel::Sharp => "sharp",
-            };
-            words.push(format!("{kind} kernel {}", kernel.join(" ")));
+            words.push(format!("{} kernel {}", self.kernel().name(), kernel.join(" ")));
         }
-        words.push(format!("{} slices", self.slices.len()));
+        if self.contrast_agent().is_some() {
+            words.push("contrast agent".into());
+        }
+        words.push(format!("{} slice{}", self.slices.len(), if self.slices.len() == 1 { "" } else { "s" }));
         let description = if description.is_empty() { String::new() } else { format!(" {description:?}") };
         format!("{number}{description} ({}; UID {series_uid})", words.join(", "))
     }
+
+    /// What this series lacks beside another part of the same one: how many slices, where, and in which attributes they differ.
+    pub(super) fn left_out(&self, other: &Series) -> String {
+        fn placed(series: &Series) -> Vec<Placed<'_>> {
+            series.slices.iter().map(|slice| Placed { identity: &series.identity, slice, height: 0.0 }).collect()
+        }
+        let differences = stacks::differences(&placed(self), &placed(other)).join(", ");
+        let slices: Vec<&Slice> = other.slices.iter().collect();
+        let count = slices.len();
+        format!(
+            "{count} slice{} of the same series {} left out ({}): {} in {differences}",
+            if count == 1 { "" } else { "s" },
+            if count == 1 { "is" } else { "are" },
+            stacks::names(&slices),
+            if count == 1 { "it differs" } else { "they differ" },
+        )
+    }
 }
 
-/// The images of one series UID as volumes: split where orientation, matrix, pixel spacing, frame of reference, kernel or kind of image differ, and by acquisition where
-/// slices of several acquisitions lie at the same places.
+impl Kernel {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kernel::Soft => "soft",
+            Kernel::Unknown => "unknown",
+            Kernel::Sharp => "sharp",
+        }
+    }
+}
+
+/// The images of one series UID as volumes.
 pub(super) fn split(slices: &[(&Identity, &Slice)]) -> Vec<Series> {
-    let mut groups: Vec<Vec<(&Identity, &Slice)>> = Vec::new();
-    for &slice in slices {
-        match groups.iter_mut().find(|group| belong_together(group[0], slice)) {
-            Some(group) => group.push(slice),
-            None => groups.push(vec![slice]),
+    let parts = stacks::parts(slices).into_iter().map(|part| {
+        let mut identity = part.slices[0].identity.clone();
+        // One slice with contrast agent is enough.
+        if let Some(agent) = part.slices.iter().map(|at| &at.identity.contrast_agent).find(|agent| words::is_agent(agent)) {
+            identity.contrast_agent = agent.clone();
         }
+        let slices = part.slices.iter().map(|placed| placed.slice.clone()).collect();
+        Series { identity, slices, doubts: part.doubts, choice: String::new(), part: None, fault: part.fault }
+    });
+    let mut all: Vec<Series> = parts.collect();
+    if all.len() > 1 {
+        name_parts(&mut all);
     }
-    groups.into_iter().flat_map(|group| by_acquisition(&group)).collect()
+    all
 }
 
-fn belong_together((one, a): (&Identity, &Slice), (other, b): (&Identity, &Slice)) -> bool {
-    let kind = |identity: &Identity| identity.image_type.iter().take(2).cloned().collect::<Vec<_>>();
-    (a.rows, a.columns) == (b.rows, b.columns)
-        && (0..2).all(|n| (a.spacing[n] - b.spacing[n]).abs() < 1e-4)
-        && dot(a.along_row, b.along_row) > 0.9999
-        && dot(a.along_column, b.along_column) > 0.9999
-        && one.frame_of_reference_uid == other.frame_of_reference_uid
-        && one.kernel == other.kernel
-        && kind(one) == kind(other)
-}
-
-fn by_acquisition(group: &[(&Identity, &Slice)]) -> Vec<Series> {
-    let whole = Series::new(group);
-    let mut acquisitions: Vec<Option<i64>> = group.iter().map(|(_, slice)| slice.acquisition_number).collect();
-    acquisitions.sort_unstable();
-    acquisitions.dedup();
-    if whole.slices.len() == group.len() || acquisitions.len() == 1 {
-        return vec![whole];
-    }
-    let part = |number: &Option<i64>| {
-        let slices: Vec<_> = group.iter().filter(|(_, slice)| slice.acquisition_number == *number).copied().collect();
-        Series::new(&slices)
-    };
-    acquisitions.iter().map(part).collect()
-}
-
-impl Series {
-    /// Sorts slices along their normal and leaves out those that are there twice; says what is left out and what is missing.
-    fn new(group: &[(&Identity, &Slice)]) -> Series {
-        let identity = group[0].0.clone();
-        let normal = group[0].1.normal();
-        let mut placed: Vec<(f64, &Slice)> = group.iter().map(|(_, slice)| (dot(slice.position, normal), *slice)).collect();
-        placed.sort_by(|(a, one), (b, other)| {
-            let rest = |slice: &Slice| (slice.instance_number, slice.path.clone(), slice.frame);
-            a.total_cmp(b).then_with(|| rest(one).cmp(&rest(other)))
+/// Names the parts of a series: by their first acquisition numbers where no two parts share one, else by letters.
+fn name_parts(all: &mut [Series]) {
+    all.sort_by(Series::compare);
+    let numbers: Vec<BTreeSet<i64>> =
+        all.iter().map(|part| part.slices.iter().filter_map(|slice| slice.acquisition_number).collect()).collect();
+    let mut seen = BTreeSet::new();
+    let apart = numbers.iter().all(|own| !own.is_empty() && own.iter().all(|number| seen.insert(*number)));
+    for (n, part) in all.iter_mut().enumerate() {
+        let letter = |n: usize| char::from(b'a' + n as u8).to_string();
+        part.part = Some(match numbers[n].first() {
+            Some(first) if apart => first.to_string(),
+            _ if n < 26 => letter(n),
+            _ => format!("{}{}", letter(n / 26 % 26), letter(n % 26)),
         });
-        let total = placed.len();
-        placed.dedup_by(|(a, _), (b, _)| (*a - *b).abs() < SAME_MM);
-        let mut doubts = Vec::new();
-        if placed.len() < total {
-            let twice = total - placed.len();
-            doubts.push(format!("{twice} of {total} slices lie where another one is, and are left out"));
-        }
-        doubts.extend(missing(&placed));
-        let slices = placed.into_iter().map(|(_, slice)| slice.clone()).collect();
-        Series { identity, slices, doubts, choice: String::new() }
     }
-}
-
-/// Sentences about gaps that slices are missing from: at least 1.5 times as wide as both neighbours, or as the median gap where numbers are missing too.
-fn missing(placed: &[(f64, &Slice)]) -> Vec<String> {
-    let gaps: Vec<f64> = placed.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
-    let mut sorted = gaps.clone();
-    sorted.sort_by(f64::total_cmp);
-    let Some(&median) = sorted.get(sorted.len() / 2) else { return Vec::new() };
-    let mut sentences = Vec::new();
-    for (n, &gap) in gaps.iter().enumerate() {
-        // At an end there is one neighbour, and no telling which of the two gaps is odd.
-        let inside = n > 0 && n + 1 < gaps.len();
-        let widest = if inside { gaps[n - 1].max(gaps[n + 1]) } else { 0.0 };
-        let numbers = [placed[n].1.instance_number, placed[n + 1].1.instance_number];
-        let skipped = matches!(numbers, [Some(a), Some(b)] if a.abs_diff(b) >= 2);
-        let usual = match () {
-            _ if widest > 0.0 && gap >= 1.5 * widest => widest,
-            _ if skipped && gap >= 1.5 * median => median,
-            _ => continue,
-        };
-        let count = (gap / usual).round() as usize - 1;
-        let plural = if count == 1 { " is" } else { "s are" };
-        sentences.push(format!(
-            "about {count} slice{plural} missing in a gap of {gap:.1} mm (others there: {usual:.1} mm) behind slice {} of {}; the gap is filled by interpolation",
-            n + 1,
-            placed.len()
-        ));
-    }
-    sentences
 }
 
 #[cfg(test)]

@@ -146,6 +146,19 @@ fn read_frames(run: &[Slice], hu: &mut [f32]) -> Result<Vec<Found>, DicomError> 
     slices.map(|(slice, hu)| read_slice(slice, &pixels, &layout, hu)).collect()
 }
 
+/// Whether two slices have the same HU. Those that cannot be read have not.
+pub(super) fn same_pixels(a: &Slice, b: &Slice) -> bool {
+    let bytes = |slice: &Slice| std::fs::read(&slice.path).ok();
+    if a.frame == b.frame && (a.path == b.path || bytes(a).is_some_and(|own| bytes(b) == Some(own))) {
+        return true;
+    }
+    let read = |slice: &Slice| {
+        let mut hu = vec![0.0; slice_len(slice)];
+        read_run(std::slice::from_ref(slice), &mut hu).is_ok().then_some(hu)
+    };
+    read(a).is_some_and(|own| read(b) == Some(own))
+}
+
 fn slice_len(slice: &Slice) -> usize {
     slice.rows * slice.columns
 }

@@ -2,10 +2,13 @@
 
 use super::error::DicomError;
 use super::series::{self, LEAST_SLICES, Series};
-use super::slice::{Identity, Image, Slice};
+use super::slice::{Identity, Image, Slice, Unreadable};
+use super::stacks;
 use super::{file, slice};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The CT images of one study (of one patient, at one time), and what lay beside them.
@@ -15,34 +18,72 @@ pub struct Study {
     pub folder: PathBuf,
     /// The images.
     pub images: Vec<Image>,
-    /// DICOM files in the same folders that could not be read: each may be a slice of it.
-    pub broken: Vec<(PathBuf, DicomError)>,
+    /// DICOM files that could not be read: of this study, or, where their study is not known, in the same folders, so that each may be a slice of it.
+    pub broken: Vec<(PathBuf, Unreadable)>,
     /// DICOM files that are no CT image, or a localizer, with the reason.
-    pub others: Vec<(PathBuf, DicomError)>,
+    pub others: Vec<(PathBuf, Unreadable)>,
+    /// Files in the same folders of which nothing or less than a DICOM file's beginning is there.
+    pub short: Vec<PathBuf>,
+    /// Images in the same folders that name one of this study's series, and another study.
+    pub astray: Vec<Slice>,
+}
+
+/// What a file turned out to be.
+enum Found {
+    Image(Image),
+    Unreadable(Unreadable),
+    Short,
+    Foreign,
+}
+
+fn look(path: &Path) -> Found {
+    match file::is_dicom(path) {
+        Ok(true) => match slice::read(path) {
+            Ok(image) => Found::Image(image),
+            Err(unreadable) => Found::Unreadable(unreadable),
+        },
+        Ok(false) if is_short(path) => Found::Short,
+        Ok(false) => Found::Foreign,
+        Err(error) => Found::Unreadable(error.into()),
+    }
+}
+
+/// Whether a file has no bytes, or so few that a DICOM file of them would be cut in its preamble or `DICM`, or begins with zeros in place of `DICM`; short texts are none.
+fn is_short(path: &Path) -> bool {
+    const PREAMBLE: usize = 132;
+    let mut bytes = Vec::with_capacity(PREAMBLE);
+    let read = fs::File::open(path).and_then(|file| file.take(PREAMBLE as u64).read_to_end(&mut bytes));
+    let text = || std::str::from_utf8(&bytes).is_ok_and(|text| text.chars().all(|c| !c.is_control() || c.is_whitespace()));
+    match read {
+        Err(_) => false,
+        Ok(0) => true,
+        Ok(PREAMBLE) => bytes.iter().all(|&byte| byte == 0),
+        Ok(_) => !text() || path.extension().is_some_and(|ending| ["dcm", "ima"].iter().any(|own| ending.eq_ignore_ascii_case(own))),
+    }
 }
 
 /// The studies that the DICOM files among `paths` make up, by their UIDs. What is DICOM is told from the content. A study of which only localizers are there has
-/// no images. Files that cannot be read count for a study that has files in the same folder; where there is none, those of a folder are a study without images.
-/// Other objects alone make one where there is no other.
+/// no images. Files that cannot be read count for their study; where that is not known, for one that has files in the same folder; where there is none, those of a folder are a
+/// study without images. Other objects alone make one where there is no other.
 pub fn find(paths: &[PathBuf]) -> Vec<Study> {
-    let read = |path: &PathBuf| match file::is_dicom(path) {
-        Ok(true) => Some(slice::read(path).map_err(|unreadable| unreadable.error)),
-        Ok(false) => None,
-        Err(error) => Some(Err(error)),
-    };
-    let read: Vec<_> = paths.par_iter().map(read).collect();
+    let found: Vec<Found> = paths.par_iter().map(|path| look(path)).collect();
     let mut studies: BTreeMap<String, Study> = BTreeMap::new();
-    let (mut broken, mut others) = (Vec::new(), Vec::new());
-    for (path, image) in paths.iter().zip(read) {
-        match image {
-            None => {}
-            Some(Ok(image)) => studies.entry(image.identity.study_uid.clone()).or_default().images.push(image),
-            Some(Err(DicomError::Localizer { study })) => {
-                let error = DicomError::Localizer { study: study.clone() };
-                studies.entry(study).or_default().others.push((path.clone(), error));
-            }
-            Some(Err(error @ DicomError::NotCt(_))) => others.push((path.clone(), error)),
-            Some(Err(error)) => broken.push((path.clone(), error)),
+    let (mut broken, mut others, mut short) = (Vec::new(), Vec::new(), Vec::new());
+    for (path, found) in paths.iter().zip(found) {
+        match found {
+            Found::Foreign => {}
+            Found::Short => short.push(path.clone()),
+            Found::Image(image) => studies.entry(image.identity.study_uid.clone()).or_default().images.push(image),
+            Found::Unreadable(unreadable) => match &unreadable.error {
+                DicomError::Localizer { study } => {
+                    studies.entry(study.clone()).or_default().others.push((path.clone(), unreadable));
+                }
+                DicomError::NotCt(_) => others.push((path.clone(), unreadable)),
+                _ if !unreadable.study_uid.is_empty() => {
+                    studies.entry(unreadable.study_uid.clone()).or_default().broken.push((path.clone(), unreadable));
+                }
+                _ => broken.push((path.clone(), unreadable)),
+            },
         }
     }
     let mut studies: Vec<Study> = studies.into_values().collect();
@@ -51,10 +92,16 @@ pub fn find(paths: &[PathBuf]) -> Vec<Study> {
     for study in &mut studies {
         let folders = study.folders();
         let beside = |path: &Path| path.parent().is_some_and(|folder| folders.contains(folder));
-        study.broken = broken.extract_if(.., |(path, _)| beside(path)).collect();
-        study.others.extend(others.extract_if(.., |(path, _)| beside(path)));
+        let own = |unreadable: &Unreadable| {
+            let series = |image: &Image| image.identity.series_uid == unreadable.series_uid;
+            !unreadable.series_uid.is_empty() && study.images.iter().any(series)
+        };
+        study.broken.extend(broken.extract_if(.., |(path, _)| beside(path)));
+        study.others.extend(others.extract_if(.., |(path, unreadable)| beside(path) || own(unreadable)));
+        study.short = short.iter().filter(|path| beside(path)).cloned().collect();
         study.folder = common(&folders.iter().map(PathBuf::as_path).collect());
     }
+    stray(&mut studies);
     let mut unread: BTreeMap<PathBuf, Study> = BTreeMap::new();
     for (path, error) in broken {
         let folder = path.parent().unwrap_or(&path).to_path_buf();
@@ -68,6 +115,32 @@ pub fn find(paths: &[PathBuf]) -> Vec<Study> {
     }
     studies.sort_by(|a, b| a.folder.cmp(&b.folder));
     studies
+}
+
+/// Finds images that lie in a folder of a study, or below one, and name one of its series and another study.
+fn stray(studies: &mut [Study]) {
+    let mut by_series: BTreeMap<&str, Vec<(usize, &Slice)>> = BTreeMap::new();
+    for (n, study) in studies.iter().enumerate() {
+        for image in &study.images {
+            let slices = by_series.entry(&image.identity.series_uid).or_default();
+            slices.extend(image.slices.iter().map(|slice| (n, slice)));
+        }
+    }
+    let several = |slices: &Vec<(usize, &Slice)>| slices.iter().any(|(study, _)| *study != slices[0].0);
+    let mut astray: Vec<Vec<Slice>> = vec![Vec::new(); studies.len()];
+    for slices in by_series.values().filter(|slices| several(slices)) {
+        for (n, study) in studies.iter().enumerate().filter(|(n, _)| slices.iter().any(|(study, _)| study == n)) {
+            let near = |path: &Path| {
+                let Some(folder) = path.parent() else { return false };
+                study.folders().iter().any(|own| own.starts_with(folder) || folder.starts_with(own))
+            };
+            let others = slices.iter().filter(|(study, slice)| *study != n && near(&slice.path));
+            astray[n].extend(others.map(|(_, slice)| (*slice).clone()));
+        }
+    }
+    for (study, astray) in studies.iter_mut().zip(astray) {
+        study.astray = astray;
+    }
 }
 
 /// The deepest folder that holds all of `folders`.
@@ -84,13 +157,13 @@ fn common(folders: &BTreeSet<&Path>) -> PathBuf {
 /// where it is no CT image or cannot be read.
 pub fn of_file(path: &Path) -> Study {
     let alone = Study { folder: path.to_path_buf(), ..Study::default() };
-    let image = match slice::read(path).map_err(|unreadable| unreadable.error) {
+    let image = match slice::read(path) {
         Ok(image) if image.slices.len() > 1 => return Study { images: vec![image], ..alone },
         Ok(image) => image,
-        Err(error @ (DicomError::NotCt(_) | DicomError::Localizer { .. })) => {
-            return Study { others: vec![(path.to_path_buf(), error)], ..alone };
+        Err(unreadable) if matches!(unreadable.error, DicomError::NotCt(_) | DicomError::Localizer { .. }) => {
+            return Study { others: vec![(path.to_path_buf(), unreadable)], ..alone };
         }
-        Err(error) => return Study { broken: vec![(path.to_path_buf(), error)], ..alone },
+        Err(unreadable) => return Study { broken: vec![(path.to_path_buf(), unreadable)], ..alone },
     };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -100,35 +173,33 @@ pub fn of_file(path: &Path) -> Study {
     let with = |study: &Study| study.images.iter().any(|image| image.identity.series_uid == *series);
     let mut study = find(&paths).into_iter().find(with).unwrap_or(alone);
     study.images.retain(|image| image.identity.series_uid == *series);
+    study.broken.retain(|(_, unreadable)| unreadable.series_uid.is_empty() || unreadable.series_uid == *series);
     study
 }
 
 impl Study {
-    /// The folders of the images; those of the localizers where there is no image.
+    /// The folders of the images; those of the localizers and of what cannot be read where there is no image.
     fn folders(&self) -> BTreeSet<PathBuf> {
         let images = self.images.iter().flat_map(|image| &image.slices).map(|slice| &slice.path);
-        let localizers = self.others.iter().map(|(path, _)| path).filter(|_| self.images.is_empty());
-        images.chain(localizers).filter_map(|path| path.parent()).map(Path::to_path_buf).collect()
+        let rest = self.others.iter().chain(&self.broken).map(|(path, _)| path).filter(|_| self.images.is_empty());
+        images.chain(rest).filter_map(|path| path.parent()).map(Path::to_path_buf).collect()
     }
 
     /// Whether a scan should be here: images, a localizer, or files that cannot be read. Other DICOM objects, such as reports, are none.
     pub fn is_ct(&self) -> bool {
-        let localizer = |(_, error): &(PathBuf, DicomError)| matches!(error, DicomError::Localizer { .. });
+        let localizer = |(_, other): &(PathBuf, Unreadable)| matches!(other.error, DicomError::Localizer { .. });
         !self.images.is_empty() || !self.broken.is_empty() || self.others.iter().any(localizer)
     }
 
-    /// All series of the study, the one to use first: axial before others, original before derived, a soft kernel before an unknown and a sharp one, more slices
-    /// before fewer, then by number and UID.
-    ///
-    /// # Errors
-    /// [`DicomError::MixedPatients`].
-    pub fn series(&self) -> Result<Vec<Series>, DicomError> {
-        let patients: BTreeSet<&str> = self.images.iter().map(|image| image.identity.patient_id.as_str()).collect();
-        if patients.len() > 1 {
-            let study = self.images[0].identity.study_uid.clone();
-            let patients = patients.into_iter().collect::<Vec<_>>().join(", ");
-            return Err(DicomError::MixedPatients { study, patients });
-        }
+    /// Whether nothing is here but a few images or pages of text that make no volume: a scan that lacks its files, or what lay beside one.
+    pub fn is_remnant(&self) -> bool {
+        let slices: usize = self.images.iter().map(|image| image.slices.len()).sum();
+        let damaged = |(_, unreadable): &(PathBuf, Unreadable)| !matches!(unreadable.error, DicomError::Missing(_));
+        slices < LEAST_SLICES && self.broken.len() < LEAST_SLICES && !self.broken.iter().any(damaged)
+    }
+
+    /// All series of the study, each of several parts where its slices are those of several scans, the one to use first: by the rules of docs/dicom.md.
+    pub fn series(&self) -> Vec<Series> {
         let mut by_uid: BTreeMap<&str, Vec<(&Identity, &Slice)>> = BTreeMap::new();
         for image in &self.images {
             let slices = image.slices.iter().map(|slice| (&image.identity, slice));
@@ -139,41 +210,193 @@ impl Study {
             series.doubts.extend(self.notes(series));
         }
         all.sort_by(Series::compare);
-        Ok(all)
+        all
     }
 
-    /// The series to use: the first of [`Study::series`], or the first of those whose UID or number is `wanted`.
+    /// The series to use: the first of [`Study::series`], or the first part of that whose UID or number is `wanted`, or the part that `wanted` names.
     ///
     /// # Errors
-    /// [`DicomError::NoSeries`], [`DicomError::NoSuchSeries`], [`DicomError::FewSlices`], [`DicomError::MixedPatients`], and the error of a file beside the series that
-    /// cannot be read, for it may be one of its slices.
+    /// [`DicomError::NoSeries`], [`DicomError::NoSuchSeries`], [`DicomError::SeveralSeries`] for a number of several, [`DicomError::FewSlices`],
+    /// [`DicomError::Mixed`], [`DicomError::MixedPatients`], and the error of a file that cannot be read and is a slice of the series, or may be one.
     pub fn choose(&self, wanted: Option<&str>) -> Result<Series, DicomError> {
-        if let Some((path, error)) = self.broken.first() {
-            return Err(error.clone().of(path));
+        self.choose_from(&self.series(), wanted)
+    }
+
+    /// As [`Study::choose`], from the series that [`Study::series`] gave.
+    ///
+    /// # Errors
+    /// As [`Study::choose`].
+    pub fn choose_from(&self, all: &[Series], wanted: Option<&str>) -> Result<Series, DicomError> {
+        let chosen = self.pick(all, wanted)?;
+        let uid = chosen.identity.series_uid.as_str();
+        let patients: BTreeSet<&str> = self.patients(|image| image.identity.series_uid == uid);
+        if patients.len() > 1 {
+            return Err(self.mixed_patients(patients));
         }
-        let all = self.series()?;
-        if all.is_empty() {
-            return Err(DicomError::NoSeries(self.reasons()));
+        let own = self.broken.iter().find(|(_, unreadable)| unreadable.series_uid == uid);
+        if let Some((path, unreadable)) = own {
+            return Err(unreadable.error.clone().of(path));
         }
-        let list = |all: &[Series]| all.iter().map(Series::label).collect::<Vec<_>>().join("; ");
-        let chosen = match wanted {
-            None => &all[0],
-            Some(wanted) => all.iter().find(|series| series.is(wanted)).ok_or_else(|| {
-                let found = list(&all);
-                DicomError::NoSuchSeries { wanted: wanted.into(), found }
-            })?,
-        };
+        let mut doubts = Vec::new();
+        let folders: BTreeSet<&Path> = chosen.slices.iter().filter_map(|slice| slice.path.parent()).collect();
+        for (path, unreadable) in &self.broken {
+            let beside = path.parent().is_some_and(|folder| folders.contains(folder));
+            if unreadable.series_uid.is_empty() && beside {
+                if wanted.is_none() {
+                    return Err(unreadable.error.clone().of(path));
+                }
+                doubts.push(format!("a file beside the series cannot be read, and may be a slice of it: {}", unreadable.error.clone().of(path)));
+            }
+        }
+        if let Some(fault) = &chosen.fault {
+            return Err(DicomError::Mixed { series: chosen.label(), fault: fault.clone() });
+        }
         if chosen.slices.len() < LEAST_SLICES {
             return Err(DicomError::FewSlices { series: chosen.label(), slices: chosen.slices.len(), least: LEAST_SLICES });
         }
+        doubts.extend(self.other_patients(all, chosen, wanted)?);
+        doubts.extend(self.doubts(all, chosen, wanted));
         let mut chosen = chosen.clone();
+        chosen.doubts.extend(doubts);
         if all.len() > 1 {
-            let others: Vec<Series> = all.iter().filter(|series| series.label() != chosen.label()).cloned().collect();
+            let others: Vec<&Series> = all.iter().filter(|series| !same(series, &chosen)).collect();
             let how = if wanted.is_some() { "asked for" } else { "chosen by the rules" };
-            chosen.choice =
-                format!("of {} series, series {} is used, {how}; not used: {}", all.len(), chosen.label(), list(&others));
+            let list = list(&others, |series| {
+                if wanted.is_some() { series.label() } else { format!("{}: {}", series.label(), series.loses_by(&chosen)) }
+            });
+            chosen.choice = format!("of {} series, series {} is used, {how}; not used: {list}", all.len(), chosen.label());
         }
         Ok(chosen)
+    }
+
+    fn pick<'a>(&self, all: &'a [Series], wanted: Option<&str>) -> Result<&'a Series, DicomError> {
+        let unread = |series: Option<&str>| {
+            let of_series = |(_, unreadable): &&(PathBuf, Unreadable)| series.is_none_or(|uid| unreadable.series_uid == uid);
+            self.broken.iter().find(of_series).map(|(path, unreadable)| unreadable.error.clone().of(path))
+        };
+        let Some(wanted) = wanted else {
+            return all.first().ok_or_else(|| unread(None).unwrap_or_else(|| DicomError::NoSeries(self.reasons())));
+        };
+        let found: Vec<&Series> = all.iter().filter(|series| series.is(wanted)).collect();
+        let series: BTreeSet<&str> = found.iter().map(|series| series.identity.series_uid.as_str()).collect();
+        match found.first() {
+            Some(first) if series.len() == 1 => Ok(first),
+            Some(_) => Err(DicomError::SeveralSeries { wanted: wanted.into(), found: list(&found, Series::label) }),
+            None => Err(unread(Some(wanted)).unwrap_or_else(|| {
+                if all.is_empty() {
+                    return unread(None).unwrap_or_else(|| DicomError::NoSeries(self.reasons()));
+                }
+                let found = list(&all.iter().collect::<Vec<_>>(), Series::label);
+                DicomError::NoSuchSeries { wanted: wanted.into(), found }
+            })),
+        }
+    }
+
+    fn patients(&self, of: impl Fn(&Image) -> bool) -> BTreeSet<&str> {
+        self.images.iter().filter(|image| of(image)).map(|image| image.identity.patient_id.as_str()).collect()
+    }
+
+    fn mixed_patients(&self, patients: BTreeSet<&str>) -> DicomError {
+        let study = self.images[0].identity.study_uid.clone();
+        let patients = patients.into_iter().collect::<Vec<_>>().join(", ");
+        DicomError::MixedPatients { study, patients }
+    }
+
+    /// A sentence about images of other patients in the study.
+    ///
+    /// # Errors
+    /// [`DicomError::MixedPatients`] where such a series could be used too and none was asked for: there is no telling whose scan is wanted.
+    fn other_patients(&self, all: &[Series], chosen: &Series, wanted: Option<&str>) -> Result<Option<String>, DicomError> {
+        let patients = self.patients(|_| true);
+        if patients.len() < 2 {
+            return Ok(None);
+        }
+        let own = &chosen.identity.patient_id;
+        let others: Vec<&Series> = all.iter().filter(|series| series.identity.patient_id != *own).collect();
+        if wanted.is_none() && others.iter().any(|series| series.is_usable()) {
+            return Err(self.mixed_patients(patients));
+        }
+        let list = list(&others, |series| format!("PatientID {:?}: series {}", series.identity.patient_id, series.label()));
+        Ok(Some(format!("the study has images of another patient; used is PatientID {own:?}, not used {list}")))
+    }
+
+    /// What is doubtful about a chosen series because of what lies beside it.
+    fn doubts(&self, all: &[Series], chosen: &Series, wanted: Option<&str>) -> Vec<String> {
+        let mut doubts = Vec::new();
+        let uid = &chosen.identity.series_uid;
+        // Other parts of the same series.
+        let parts: Vec<&Series> = all.iter().filter(|series| series.identity.series_uid == *uid && !same(series, chosen)).collect();
+        for part in parts.iter().take(MOST_LISTED) {
+            let handle = if part.is_usable() { format!(" (--series {})", part.handle(all)) } else { String::new() };
+            doubts.push(format!("{}{handle}", chosen.left_out(part)));
+        }
+        if parts.len() > MOST_LISTED {
+            let slices: usize = parts[MOST_LISTED..].iter().map(|part| part.slices.len()).sum();
+            doubts.push(format!("{} more parts of the same series with {slices} slices are left out", parts.len() - MOST_LISTED));
+        }
+        // Another series that goes on where this one ends.
+        for other in all.iter().filter(|series| series.identity.series_uid != *uid && goes_on(chosen, series)) {
+            doubts.push(format!(
+                "series {} (SeriesInstanceUID) fits between or onto the slices of this one, and is not used: this one may be a part of a scan",
+                other.label()
+            ));
+        }
+        // Files that should be slices of this series.
+        let strays: Vec<&Slice> = self.astray.iter().filter(|slice| !slice.path.as_os_str().is_empty()).collect();
+        if !strays.is_empty() {
+            let count = strays.len();
+            doubts.push(format!(
+                "{count} file{} of one of its series name{} another study (StudyInstanceUID) and {} left out: {}",
+                plural(count),
+                if count == 1 { "s" } else { "" },
+                if count == 1 { "is" } else { "are" },
+                stacks::names(&strays)
+            ));
+        }
+        for (path, other) in self.others.iter().filter(|(_, other)| other.series_uid == *uid) {
+            doubts.push(format!("a file of the series is left out: {}", other.error.clone().of(path)));
+        }
+        if !self.short.is_empty() {
+            let names: Vec<String> = self.short.iter().take(3).map(|path| name(path)).collect();
+            let more = if self.short.len() > 3 { ", ..." } else { "" };
+            let count = self.short.len();
+            doubts.push(format!(
+                "{count} file{} beside the series of no bytes or cut at {} beginning, which may be slices of it: {}{more}",
+                plural(count),
+                if count == 1 { "its" } else { "their" },
+                names.join(", ")
+            ));
+        }
+        // What the header says about its use.
+        if let Some(why) = chosen.contrast_agent() {
+            doubts.push(format!("the series has contrast agent ({why}), which looks like blood"));
+        }
+        if let Some(why) = chosen.elsewhere() {
+            doubts.push(format!("the series is not that of a head ({why})"));
+        }
+        if wanted.is_none() {
+            doubts.extend(self.blocked(all, chosen));
+        }
+        doubts
+    }
+
+    /// Sentences about series that might have been preferred, and cannot be used.
+    fn blocked(&self, all: &[Series], chosen: &Series) -> Vec<String> {
+        let other = |series: &&Series| series.identity.series_uid != chosen.identity.series_uid;
+        let faulty = all.iter().filter(other).filter_map(|series| {
+            let fault = series.fault.as_ref().filter(|_| series.slices.len() >= LEAST_SLICES && series.spans_a_volume())?;
+            Some(format!("series {} cannot be used: {fault}", series.label()))
+        });
+        let mut doubts: Vec<String> = faulty.take(MOST_LISTED).collect();
+        let mut unread: BTreeMap<&str, Vec<&(PathBuf, Unreadable)>> = BTreeMap::new();
+        for file in &self.broken {
+            unread.entry(&file.1.series_uid).or_default().push(file);
+        }
+        for files in unread.values().filter(|files| files.len() >= LEAST_SLICES) {
+            let (path, unreadable) = files[0];
+            doubts.push(format!("a series of {} files cannot be read: {}", files.len(), unreadable.error.clone().of(path)));
+        }
+        doubts
     }
 
     /// What was odd about the files of a series and was assumed, each with the number of files.
@@ -184,15 +407,14 @@ impl Study {
         for note in self.images.iter().filter(used).flat_map(|image| &image.notes) {
             *counts.entry(note).or_default() += 1;
         }
-        let plural = |count| if count == 1 { "" } else { "s" };
         counts.into_iter().map(|(note, count)| format!("{note} ({count} file{})", plural(count))).collect()
     }
 
     /// Why there is no series, in short.
-    fn reasons(&self) -> String {
+    pub(super) fn reasons(&self) -> String {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for (_, error) in &self.others {
-            let what = match error {
+        for (_, other) in &self.others {
+            let what = match &other.error {
                 DicomError::NotCt(what) => what.clone(),
                 _ => "a localizer".into(),
             };
@@ -204,4 +426,46 @@ impl Study {
             .collect::<Vec<_>>()
             .join(", ")
     }
+}
+
+/// So many series or parts are written out in a sentence.
+const MOST_LISTED: usize = 6;
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn same(one: &Series, other: &Series) -> bool {
+    one.identity.series_uid == other.identity.series_uid && one.part == other.part
+}
+
+/// Series in words, the first of them written out.
+fn list(series: &[&Series], words: impl Fn(&Series) -> String) -> String {
+    let mut text = series.iter().take(MOST_LISTED).map(|series| words(series)).collect::<Vec<_>>().join("; ");
+    if series.len() > MOST_LISTED {
+        text += &format!("; and {} more", series.len() - MOST_LISTED);
+    }
+    text
+}
+
+/// Whether slices of `other` could be slices of `series`: they lie on the same line with the same orientation, matrix and pixel spacing, none where one of the series
+/// is, and in its gaps or onto its ends. Two scans of one head do so by chance only where they have slices at other heights; a series of another kernel, kind or with contrast
+/// agent is another scan.
+fn goes_on(series: &Series, other: &Series) -> bool {
+    if series.kernel() != other.kernel()
+        || series.is_original() != other.is_original()
+        || series.contrast_agent().is_some() != other.contrast_agent().is_some()
+        || !stacks::same_geometry(&series.slices[0], &other.slices[0])
+    {
+        return false;
+    }
+    let both: Vec<(&Identity, &Slice)> = [series, other]
+        .into_iter()
+        .flat_map(|series| series.slices.iter().map(move |slice| (&series.identity, slice)))
+        .collect();
+    stacks::go_on(&both, series.slices.len())
 }

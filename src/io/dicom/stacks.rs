@@ -1,0 +1,710 @@
+//! Which slices of one series belong together. The rules in words: `docs/dicom.md`, "What belongs together".
+
+use super::series::LEAST_SLICES;
+use super::slice::{Identity, Slice, dot};
+use super::stack;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Slices nearer to each other than this, in mm, lie at the same place.
+pub(super) const SAME_MM: f64 = 0.01;
+/// Gaps that differ by less than this, in mm, are equal: positions are rounded, and tables are not exact.
+const EQUAL_MM: f64 = 0.2;
+/// The largest part of a pixel by which a slice may lie beside the line of the others; what is more is another place in the plane.
+const BESIDE_PIXELS: f64 = 1.0;
+/// Slices that lie farther beside the line than this part of a pixel are told of.
+const TOLD_PIXELS: f64 = 0.1;
+/// A gap so many times as wide as the one beside it lacks a slice.
+const WIDE: f64 = 1.5;
+
+/// A slice, what its file says of itself, and its height: its place along the normal, in mm.
+#[derive(Clone, Copy)]
+pub(super) struct Placed<'a> {
+    pub identity: &'a Identity,
+    pub slice: &'a Slice,
+    pub height: f64,
+}
+
+/// Slices that make one volume.
+pub(super) struct Part<'a> {
+    /// By height, each place once.
+    pub slices: Vec<Placed<'a>>,
+    /// What is odd about them.
+    pub doubts: Vec<String>,
+    /// Why they are no volume.
+    pub fault: Option<String>,
+}
+
+/// An attribute in which scans of one series differ.
+struct Label {
+    /// As the standard names it.
+    keyword: &'static str,
+    value: fn(&Placed) -> Value,
+    /// Whether a scan goes on with the next value: numbers and times, not names.
+    ordered: bool,
+}
+
+/// A value of a label: numbers in their order, texts in theirs.
+type Value = (Option<i64>, String);
+
+fn number(number: Option<i64>) -> Value {
+    (number, String::new())
+}
+
+fn text(text: String) -> Value {
+    (None, text)
+}
+
+/// In the order in which they are asked.
+const LABELS: &[Label] = &[
+    Label { keyword: "StackID", value: |at| text(at.slice.stack_id.clone()), ordered: false },
+    Label { keyword: "TemporalPosition", value: |at| number(at.slice.temporal_position), ordered: true },
+    Label { keyword: "AcquisitionNumber", value: |at| number(at.slice.acquisition_number), ordered: true },
+    Label { keyword: "ConvolutionKernel", value: |at| text(at.identity.kernel.join(" ")), ordered: false },
+    Label { keyword: "ImageType", value: |at| text(at.identity.image_type.join(" ")), ordered: false },
+    Label { keyword: "ContrastBolusAgent", value: |at| text(at.identity.contrast_agent.clone()), ordered: false },
+    Label { keyword: "FrameOfReferenceUID", value: |at| text(at.identity.frame_of_reference_uid.clone()), ordered: false },
+    Label { keyword: "AcquisitionTime", value: |at| text(at.slice.acquisition_time.clone()), ordered: true },
+    Label { keyword: "InstanceNumber", value: |at| number(at.slice.instance_number), ordered: true },
+    Label { keyword: "the folder", value: |at| text(folder(at.slice)), ordered: false },
+];
+
+fn folder(slice: &Slice) -> String {
+    slice.path.parent().unwrap_or(Path::new("")).to_string_lossy().into_owned()
+}
+
+/// The parts of one series.
+pub(super) fn parts<'a>(slices: &[(&'a Identity, &'a Slice)]) -> Vec<Part<'a>> {
+    let (slices, copies) = without_copies(slices);
+    let lines = by_geometry(&slices).into_iter().flat_map(by_line);
+    let mut parts: Vec<Part> = lines.flat_map(|line| separate(&line, LABELS)).flat_map(unfit).map(Part::of).collect();
+    for part in &mut parts {
+        let own = |path: &Path| part.slices.iter().any(|placed| placed.slice.path == path);
+        let told: Vec<String> = copies.iter().filter(|(path, _)| own(path)).map(|(_, doubt)| doubt.clone()).collect();
+        part.doubts.extend(told);
+    }
+    parts
+}
+
+/// The attributes in which no slice of the one has a value of the other, by the names of the standard; for the sentence about what is left out.
+pub(super) fn differences(one: &[Placed], other: &[Placed]) -> Vec<String> {
+    let (Some(a), Some(b)) = (one.first(), other.first()) else { return Vec::new() };
+    let (a, b) = (a.slice, b.slice);
+    if (a.rows, a.columns) != (b.rows, b.columns) {
+        return vec![format!("Rows and Columns ({} x {} for {} x {})", b.rows, b.columns, a.rows, a.columns)];
+    }
+    if !same_spacing(a, b) {
+        let [[r, c], [s, d]] = [b.spacing, a.spacing];
+        return vec![format!("PixelSpacing ({r:.3} x {c:.3} for {s:.3} x {d:.3} mm)")];
+    }
+    if !same_orientation(a, b) {
+        return vec!["ImageOrientationPatient".into()];
+    }
+    let mut named = Vec::new();
+    for Label { keyword, value, ordered } in LABELS {
+        let values = |slices: &[Placed]| slices.iter().map(value).collect::<BTreeSet<Value>>();
+        let (mine, theirs) = (values(one), values(other));
+        if mine.is_disjoint(&theirs) {
+            match (theirs.iter().next(), mine.iter().next()) {
+                // Many values say little.
+                (Some(other), Some(own)) if theirs.len() == 1 && mine.len() == 1 && *keyword != "the folder" => {
+                    named.push((*ordered, format!("{keyword} ({} for {})", show(other), show(own))));
+                }
+                _ => named.push((true, keyword.to_string())),
+            }
+        }
+    }
+    // Numbers and times that go on from slice to slice differ in any case.
+    let certain: Vec<String> = named.iter().filter(|(_, text)| text.contains('(')).map(|(_, text)| text.clone()).collect();
+    match (certain.is_empty(), named.first()) {
+        (false, _) => certain,
+        (true, Some((_, first))) => vec![first.clone(), "ImagePositionPatient".into()],
+        (true, None) => vec!["ImagePositionPatient".into()],
+    }
+}
+
+fn show((number, text): &Value) -> String {
+    match number {
+        Some(number) => number.to_string(),
+        None if text.is_empty() => "none".into(),
+        None => text.clone(),
+    }
+}
+
+/// The slices without those that are in two files: of one SOPInstanceUID, at one place, with the same HU. What is odd about it is told, with the file that stays.
+#[allow(clippy::type_complexity)]
+fn without_copies<'a>(slices: &[(&'a Identity, &'a Slice)]) -> (Vec<(&'a Identity, &'a Slice)>, Vec<(&'a Path, String)>) {
+    let mut by_uid: BTreeMap<(&str, Option<u32>), Vec<(&Identity, &Slice)>> = BTreeMap::new();
+    for &(identity, slice) in slices {
+        by_uid.entry((&slice.sop_instance_uid, slice.frame)).or_default().push((identity, slice));
+    }
+    let (mut kept, mut doubts) = (Vec::new(), Vec::new());
+    let mut shared = BTreeSet::new();
+    for ((uid, _), mut group) in by_uid {
+        if uid.is_empty() {
+            kept.extend(group);
+            continue;
+        }
+        // The shortest name first: copies are called IM (1).dcm, and lie in folders below.
+        group.sort_by_key(|(_, slice)| (slice.path.as_os_str().len(), slice.path.clone()));
+        let mut own: Vec<(&Identity, &Slice)> = Vec::new();
+        for (identity, slice) in group {
+            match own.iter().find(|(_, first)| same_place(first, slice) && stack::same_pixels(first, slice)) {
+                None => own.push((identity, slice)),
+                Some(&(first_identity, first)) => {
+                    let [a, b] = [(first_identity, first), (identity, slice)]
+                        .map(|(identity, slice)| Placed { identity, slice, height: 0.0 });
+                    let other: Vec<&str> = LABELS
+                        .iter()
+                        .filter(|label| label.keyword != "the folder" && (label.value)(&a) != (label.value)(&b))
+                        .map(|label| label.keyword)
+                        .collect();
+                    if !other.is_empty() {
+                        let (first_name, name) = (name(first), name(slice));
+                        let text = format!("{name} is a copy of {first_name} (same SOPInstanceUID and pixels) with other values of {}; {first_name} is used", other.join(", "));
+                        doubts.push((first.path.as_path(), text));
+                    }
+                }
+            }
+        }
+        if own.len() > 1 {
+            shared.insert(uid);
+        }
+        kept.extend(own);
+    }
+    if !shared.is_empty() {
+        let of: Vec<&(&Identity, &Slice)> =
+            kept.iter().filter(|(_, slice)| shared.contains(slice.sop_instance_uid.as_str())).collect();
+        let text = format!(
+            "{} slices have a SOPInstanceUID that another slice has too, and are no copies of it: references to them are not certain",
+            of.len()
+        );
+        doubts.push((of[0].1.path.as_path(), text));
+    }
+    // Nothing depends on the order of UIDs.
+    kept.sort_by(|(_, a), (_, b)| (&a.path, a.frame).cmp(&(&b.path, b.frame)));
+    (kept, doubts)
+}
+
+/// The name of a slice's file, with the frame.
+pub(super) fn name(slice: &Slice) -> String {
+    let name = slice.path.file_name().unwrap_or(slice.path.as_os_str()).to_string_lossy().into_owned();
+    slice.frame.map_or(name.clone(), |frame| format!("{name}, frame {frame}"))
+}
+
+/// Up to three names of files, and how many more there are.
+pub(super) fn names(slices: &[&Slice]) -> String {
+    let mut text = slices.iter().take(3).map(|slice| name(slice)).collect::<Vec<_>>().join(", ");
+    if slices.len() > 3 {
+        text += &format!(" and {} more", slices.len() - 3);
+    }
+    text
+}
+
+fn same_spacing(a: &Slice, b: &Slice) -> bool {
+    (0..2).all(|n| (a.spacing[n] - b.spacing[n]).abs() < 1e-4)
+}
+
+fn same_orientation(a: &Slice, b: &Slice) -> bool {
+    dot(a.along_row, b.along_row) > 0.9999 && dot(a.along_column, b.along_column) > 0.9999
+}
+
+/// Whether slices lie on a common grid in their plane, wherever their planes are.
+pub(super) fn same_geometry(a: &Slice, b: &Slice) -> bool {
+    (a.rows, a.columns) == (b.rows, b.columns) && same_spacing(a, b) && same_orientation(a, b)
+}
+
+fn same_place(a: &Slice, b: &Slice) -> bool {
+    same_geometry(a, b) && (0..3).all(|n| (a.position[n] - b.position[n]).abs() < SAME_MM)
+}
+
+/// Whether slices of two series make one scan where neither does: the first `own` of `slices` are those of the one, the rest those of the other.
+pub(super) fn go_on(slices: &[(&Identity, &Slice)], own: usize) -> bool {
+    let groups = by_geometry(slices).into_iter().flat_map(by_line).collect::<Vec<_>>();
+    let [all] = &groups[..] else { return false };
+    let (first, rest): (Vec<Placed>, Vec<Placed>) =
+        all.iter().partition(|placed| slices[..own].iter().any(|(_, slice)| std::ptr::eq(*slice, placed.slice)));
+    if !is_clean(all) || first.is_empty() || rest.is_empty() {
+        return false;
+    }
+    match lie_between(&first, &rest) {
+        Between::Nothing => {
+            // Onto an end: no farther than a slice.
+            let [low, high] = ends(&first);
+            let [from, to] = ends(&rest);
+            let gap = if from > high { from - high } else { low - to };
+            gaps(&first).iter().chain(&gaps(&rest)).any(|&usual| gap < WIDE * usual)
+        }
+        Between::Fills => true,
+        Between::Besides | Between::Everywhere => false,
+    }
+}
+
+/// Slices of one matrix, pixel spacing and orientation each, by height.
+fn by_geometry<'a>(slices: &[(&'a Identity, &'a Slice)]) -> Vec<Vec<Placed<'a>>> {
+    let mut groups: Vec<Vec<Placed>> = Vec::new();
+    for &(identity, slice) in slices {
+        match groups.iter_mut().find(|group| same_geometry(group[0].slice, slice)) {
+            Some(group) => {
+                let height = dot(slice.position, group[0].slice.normal());
+                group.push(Placed { identity, slice, height });
+            }
+            None => groups.push(vec![Placed { identity, slice, height: dot(slice.position, slice.normal()) }]),
+        }
+    }
+    groups.iter_mut().for_each(|group| sort(group));
+    groups
+}
+
+fn sort(slices: &mut [Placed]) {
+    slices.sort_by(|a, b| {
+        let rest = |slice: &Slice| (slice.instance_number, slice.path.clone(), slice.frame);
+        a.height.total_cmp(&b.height).then_with(|| rest(a.slice).cmp(&rest(b.slice)))
+    });
+}
+
+/// Where the first pixel lies in the plane, in pixels.
+fn in_plane(placed: &Placed, reference: &Slice) -> [f64; 2] {
+    let [row, column] = reference.spacing;
+    [dot(placed.slice.position, reference.along_row) / column, dot(placed.slice.position, reference.along_column) / row]
+}
+
+/// How far each slice lies from the line through the first one that goes this way, in pixels: `way` in pixels along columns and rows for each mm of height.
+fn beside(slices: &[Placed], way: [f64; 2]) -> Vec<[f64; 2]> {
+    let reference = slices[0].slice;
+    let place = |placed: &Placed| {
+        let [x, y] = in_plane(placed, reference);
+        [x - way[0] * placed.height, y - way[1] * placed.height]
+    };
+    let [x, y] = place(&slices[0]);
+    slices.iter().map(|placed| place(placed)).map(|[a, b]| [a - x, b - y]).collect()
+}
+
+/// The ways from slice to slice that are tried: straight up, along the table (the patient's axis, for a tilted gantry), from the first slice to the last, and the one that is
+/// the median of all neighbours.
+fn ways(slices: &[Placed]) -> Vec<[f64; 2]> {
+    let reference = slices[0].slice;
+    let [row, column] = reference.spacing;
+    let mut ways = vec![[0.0, 0.0]];
+    let normal = reference.normal();
+    if normal[2].abs() > 0.1 {
+        ways.push([reference.along_row[2] / normal[2] / column, reference.along_column[2] / normal[2] / row]);
+    }
+    let between = |a: &Placed, b: &Placed| {
+        let (from, to) = (in_plane(a, reference), in_plane(b, reference));
+        let rise = b.height - a.height;
+        (rise > SAME_MM).then(|| [0, 1].map(|n| (to[n] - from[n]) / rise))
+    };
+    let last = &slices[slices.len() - 1];
+    ways.extend(between(&slices[0], last));
+    let steps: Vec<[f64; 2]> = slices.windows(2).filter_map(|pair| between(&pair[0], &pair[1])).collect();
+    if !steps.is_empty() {
+        ways.push([0, 1].map(|n| {
+            let mut steps: Vec<f64> = steps.iter().map(|step| step[n]).collect();
+            steps.sort_by(f64::total_cmp);
+            steps[steps.len() / 2]
+        }));
+    }
+    ways
+}
+
+/// Slices that lie on one straight line: a table moves along one. The way along which there are fewest lines is the true one.
+fn by_line(slices: Vec<Placed>) -> Vec<Vec<Placed>> {
+    let lines = |way: [f64; 2]| {
+        let mut lines: Vec<([f64; 2], Vec<Placed>)> = Vec::new();
+        for (placed, at) in slices.iter().zip(beside(&slices, way)) {
+            let near = |line: &&mut ([f64; 2], Vec<Placed>)| (0..2).all(|n| (line.0[n] - at[n]).abs() <= BESIDE_PIXELS);
+            match lines.iter_mut().find(near) {
+                Some((_, line)) => line.push(*placed),
+                None => lines.push((at, vec![*placed])),
+            }
+        }
+        lines.into_iter().map(|(_, line)| line).collect::<Vec<_>>()
+    };
+    let tried = ways(&slices).into_iter().map(lines);
+    tried.min_by_key(Vec::len).expect("straight up is always tried")
+}
+
+/// The gaps between neighbours, in mm.
+fn gaps(slices: &[Placed]) -> Vec<f64> {
+    slices.windows(2).map(|pair| pair[1].height - pair[0].height).collect()
+}
+
+/// Whether two gaps are equal.
+fn equal(a: f64, b: f64) -> bool {
+    (a - b).abs() <= (0.25 * a.min(b)).clamp(0.02, EQUAL_MM) + 1e-6
+}
+
+/// Whether the heights can be those of one scan: gaps are equal to a neighbouring one but for few, and no place is there twice.
+fn is_regular(slices: &[Placed]) -> bool {
+    let gaps = gaps(slices);
+    let usual = |n: usize| n > 0 && equal(gaps[n], gaps[n - 1]) || n + 1 < gaps.len() && equal(gaps[n], gaps[n + 1]);
+    let odd = (0..gaps.len()).filter(|&n| !usual(n)).count();
+    gaps.iter().all(|&gap| gap >= SAME_MM) && odd <= (gaps.len() / 4).max(2)
+}
+
+/// Whether the heights are those of one scan without a doubt.
+fn is_clean(slices: &[Placed]) -> bool {
+    gaps(slices).iter().all(|&gap| gap >= SAME_MM) && odd_gaps(slices).is_empty()
+}
+
+/// Slices that lie among each other, told apart by the first attribute that makes whole scans of them; all together where none does.
+fn separate<'a>(slices: &[Placed<'a>], labels: &[Label]) -> Vec<Vec<Placed<'a>>> {
+    for (n, label) in labels.iter().enumerate() {
+        let groups = chains(slices, label);
+        if groups.len() < 2 || !overlap(&groups) {
+            continue;
+        }
+        let further = |group: Vec<Placed<'a>>| {
+            if is_clean(&group) { vec![group] } else { separate(&group, &labels[n + 1..]) }
+        };
+        let scans: Vec<Vec<Placed>> = groups.into_iter().flat_map(further).collect();
+        if are_scans(&scans) {
+            return scans;
+        }
+    }
+    vec![slices.to_vec()]
+}
+
+/// The slices of each value of a label; of an ordered one, the values that go on where the one before ended.
+fn chains<'a>(slices: &[Placed<'a>], label: &Label) -> Vec<Vec<Placed<'a>>> {
+    let mut classes: BTreeMap<Value, Vec<Placed>> = BTreeMap::new();
+    for placed in slices {
+        classes.entry((label.value)(placed)).or_default().push(*placed);
+    }
+    if !label.ordered {
+        return classes.into_values().collect();
+    }
+    let mut chains: Vec<Vec<Placed>> = Vec::new();
+    // Whether the last chain goes up; not known while it has one value.
+    let mut up = None;
+    for class in classes.into_values() {
+        let Some(chain) = chains.last_mut() else {
+            chains.push(class);
+            continue;
+        };
+        let [low, high] = ends(chain);
+        let [from, to] = ends(&class);
+        let goes = if from > high + SAME_MM {
+            Some(true)
+        } else if to < low - SAME_MM {
+            Some(false)
+        } else {
+            None
+        };
+        if goes.is_some() && (up.is_none() || up == goes) {
+            up = goes;
+            chain.extend(class);
+        } else {
+            up = None;
+            chains.push(class);
+        }
+    }
+    chains.iter_mut().for_each(|chain| sort(chain));
+    chains
+}
+
+/// The least and the greatest height.
+fn ends(slices: &[Placed]) -> [f64; 2] {
+    let heights = || slices.iter().map(|placed| placed.height);
+    [heights().fold(f64::INFINITY, f64::min), heights().fold(f64::NEG_INFINITY, f64::max)]
+}
+
+/// Whether some group begins before another one ends.
+fn overlap(groups: &[Vec<Placed>]) -> bool {
+    let mut ranges: Vec<[f64; 2]> = groups.iter().map(|group| ends(group)).collect();
+    ranges.sort_by(|a, b| a[0].total_cmp(&b[0]));
+    let mut end = f64::NEG_INFINITY;
+    ranges.iter().any(|&[low, high]| {
+        let begins_before = low <= end + SAME_MM;
+        end = end.max(high);
+        begins_before
+    })
+}
+
+/// Whether groups are scans of their own: each is regular, and the largest has no gap that slices of another one fill.
+fn are_scans(groups: &[Vec<Placed>]) -> bool {
+    let Some(largest) = groups.iter().rev().max_by_key(|group| group.len()) else { return false };
+    if largest.len() < LEAST_SLICES {
+        return false;
+    }
+    groups.iter().all(|group| {
+        if group.len() >= LEAST_SLICES && !is_regular(group) {
+            return false;
+        }
+        std::ptr::eq(group, largest)
+            || match lie_between(largest, group) {
+                Between::Nothing | Between::Besides => true,
+                Between::Fills => false,
+                Between::Everywhere => group.len() >= LEAST_SLICES && is_clean(group) && is_clean(largest),
+            }
+    })
+}
+
+/// How slices lie among those of a scan.
+enum Between {
+    /// Above or below it.
+    Nothing,
+    /// Where it would be whole without them.
+    Besides,
+    /// In its gaps.
+    Fills,
+    /// In each of its gaps, so that there is no telling.
+    Everywhere,
+}
+
+fn lie_between(scan: &[Placed], others: &[Placed]) -> Between {
+    let gaps = gaps(scan);
+    let mut taken = vec![false; gaps.len()];
+    let mut inside = Vec::new();
+    let mut besides = false;
+    for other in others {
+        let above = scan.partition_point(|placed| placed.height <= other.height + SAME_MM);
+        if above > 0 && (other.height - scan[above - 1].height).abs() <= SAME_MM {
+            besides = true;
+        } else if above > 0 && above < scan.len() {
+            taken[above - 1] = true;
+            inside.push(above - 1);
+        }
+    }
+    if inside.is_empty() {
+        return if besides { Between::Besides } else { Between::Nothing };
+    }
+    for &gap in &inside {
+        // The nearest gap that none of the others lies in tells how wide gaps are.
+        let free = (0..gaps.len()).filter(|&n| !taken[n]).min_by_key(|&n| n.abs_diff(gap));
+        match free {
+            None => return Between::Everywhere,
+            Some(free) if gaps[gap] >= WIDE * gaps[free] => return Between::Fills,
+            Some(_) => {}
+        }
+    }
+    Between::Besides
+}
+
+/// Parts above each other that do not fit: where frame of reference or kernel changes, the gap must be one that there is on either side.
+fn unfit(slices: Vec<Placed>) -> Vec<Vec<Placed>> {
+    let gaps = gaps(&slices);
+    let kind = |placed: &Placed| (placed.identity.frame_of_reference_uid.clone(), placed.identity.kernel.clone());
+    let mut parts: Vec<Vec<Placed>> = Vec::new();
+    for (n, placed) in slices.iter().enumerate() {
+        let fits = n == 0 || kind(placed) == kind(&slices[n - 1]) || {
+            let beside = [n.checked_sub(2), Some(n)].into_iter().flatten().filter_map(|n| gaps.get(n));
+            let mut beside = beside.peekable();
+            beside.peek().is_none() || gaps[n - 1] < SAME_MM || beside.any(|&gap| equal(gap, gaps[n - 1]))
+        };
+        match parts.last_mut() {
+            Some(part) if fits => part.push(*placed),
+            _ => parts.push(vec![*placed]),
+        }
+    }
+    parts
+}
+
+impl<'a> Part<'a> {
+    /// Slices as a volume: what lies at one place twice is left out where it is the same; what is odd about the rest is told.
+    fn of(slices: Vec<Placed<'a>>) -> Part<'a> {
+        let [low, high] = ends(&slices);
+        if slices.len() > 1 && high - low < SAME_MM {
+            let fault = format!("all its {} slices lie at one position (ImagePositionPatient)", slices.len());
+            return Part { slices, doubts: Vec::new(), fault: Some(fault) };
+        }
+        let total = slices.len();
+        let (slices, fault) = match without_doubles(&slices) {
+            Ok(once) => (once, None),
+            Err(fault) => (slices, Some(fault)),
+        };
+        let mut doubts = Vec::new();
+        if slices.len() < total {
+            let twice = total - slices.len();
+            doubts.push(format!(
+                "{twice} of {total} slices lie where another one is (ImagePositionPatient), with the same pixels, and are left out"
+            ));
+        }
+        let fault = fault.or_else(|| mixed(&slices));
+        if fault.is_none() {
+            doubts.extend(odd_gaps(&slices));
+            doubts.extend(varied(&slices));
+        }
+        Part { slices, doubts, fault }
+    }
+}
+
+/// Each place once.
+///
+/// # Errors
+/// What is wrong where slices at one place differ.
+fn without_doubles<'a>(slices: &[Placed<'a>]) -> Result<Vec<Placed<'a>>, String> {
+    let mut once: Vec<Placed> = Vec::new();
+    let mut doubles = Vec::new();
+    for placed in slices {
+        match once.last() {
+            Some(last) if placed.height - last.height < SAME_MM => doubles.push((*last, *placed)),
+            _ => once.push(*placed),
+        }
+    }
+    match doubles.iter().find(|(a, b)| !stack::same_pixels(a.slice, b.slice)) {
+        None => Ok(once),
+        Some((a, b)) => Err(format!(
+            "{} of its {} slices lie where another one is (ImagePositionPatient) and have other pixels, such as {} and {}: \
+             they are of two scans, and no attribute tells certainly of which; put each scan into a folder of its own",
+            doubles.len(),
+            slices.len(),
+            name(a.slice),
+            name(b.slice)
+        )),
+    }
+}
+
+/// Why slices at different heights are those of two scans that cannot be told apart.
+fn mixed(slices: &[Placed]) -> Option<String> {
+    let advice = "put each scan into a folder of its own";
+    if slices.len() >= LEAST_SLICES && !is_regular(slices) {
+        let gaps = gaps(slices);
+        let [least, most] = [f64::min, f64::max].map(|choose| gaps.iter().copied().reduce(choose).unwrap_or(0.0));
+        return Some(format!(
+            "the positions of its {} slices (ImagePositionPatient) are not those of one scan, gaps of {least:.1} to {most:.1} mm \
+             alternate: slices of two scans, and no attribute tells certainly of which; {advice}",
+            slices.len()
+        ));
+    }
+    // Two scans half a gap apart, each with its own numbers: neighbours have the same one.
+    let mut places: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+    for (n, placed) in slices.iter().enumerate() {
+        if let Some(number) = placed.slice.instance_number {
+            places.entry(number).or_default().push(n);
+        }
+    }
+    let twice = places.values().filter(|at| at.len() == 2 && at[1] - at[0] == 1).count();
+    (twice >= LEAST_SLICES).then(|| {
+        format!(
+            "{twice} instance numbers (InstanceNumber) are those of two neighbours: slices of two scans, and no attribute tells certainly of which; {advice}"
+        )
+    })
+}
+
+/// Sentences about gaps that are not like those beside them: slices are missing, or a position is wrong. Thin slices below and thick ones above are usual, and the gap
+/// between these may be any.
+fn odd_gaps(slices: &[Placed]) -> Vec<String> {
+    let gaps = gaps(slices);
+    let mut sentences = Vec::new();
+    let mut told = vec![false; gaps.len()];
+    let behind = |n: usize| format!("behind slice {} of {} ({})", n + 1, slices.len(), name(slices[n].slice));
+    let places = "a position (ImagePositionPatient) is wrong";
+    for (n, &gap) in gaps.iter().enumerate() {
+        let [before, after] = [n.checked_sub(1), Some(n + 1)].map(|n| n.and_then(|n| gaps.get(n)).copied());
+        let numbers = [slices[n].slice.instance_number, slices[n + 1].slice.instance_number];
+        let skipped = matches!(numbers, [Some(a), Some(b)] if a.abs_diff(b) >= 2);
+        let usual = match (before, after) {
+            (Some(before), Some(after)) if gap >= WIDE * before.max(after) => before.max(after),
+            // Where numbers are missing too, it is no change to thicker slices.
+            (Some(beside), None) | (None, Some(beside)) if gap >= WIDE * beside && skipped => beside,
+            (Some(before), Some(after)) if skipped && gap >= WIDE * before.min(after) => before.min(after),
+            _ => continue,
+        };
+        told[n] = true;
+        let count = (gap / usual).round() as usize - 1;
+        let plural = if count == 1 { " is" } else { "s are" };
+        let whole = ((gap / usual) - (gap / usual).round()).abs() < 0.1;
+        let or = if whole { String::new() } else { format!(", or {places}, or these are two scans") };
+        sentences.push(format!(
+            "about {count} slice{plural} missing in a gap of {gap:.1} mm (others there: {usual:.1} mm) {}{or}; the gap is filled by interpolation",
+            behind(n)
+        ));
+    }
+    // Runs of equal gaps; a gap that is told of already is none.
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for n in 0..gaps.len() {
+        match runs.last_mut() {
+            Some((from, to)) if !told[n] && *to == n && !told[n - 1] && equal(gaps[*from], gaps[n]) => *to = n + 1,
+            _ => runs.push((n, n + 1)),
+        }
+    }
+    for (at, &(from, to)) in runs.iter().enumerate() {
+        if told[from] || to - from > 2 || runs.len() == 1 {
+            continue;
+        }
+        let beside = [at.checked_sub(1), Some(at + 1)].map(|n| n.and_then(|n| runs.get(n)).copied());
+        let odd = match beside {
+            // Between thin and thick slices.
+            [Some(a), Some(b)] => {
+                let different = !equal(gaps[a.0], gaps[b.0]);
+                let runs = a.1 - a.0 > 1 && b.1 - b.0 > 1;
+                let thickness = |n: usize| slices[n].slice.thickness;
+                let between = gaps[from] < gaps[a.0].max(gaps[b.0]) && thickness(from) != thickness(from + 1);
+                !(to - from == 1 && different && runs && between) && !told[a.0] && !told[b.0]
+            }
+            [Some(a), None] | [None, Some(a)] => to - from == 1 && !told[a.0],
+            [None, None] => false,
+        };
+        if odd {
+            let usual = beside.into_iter().flatten().max_by_key(|run| run.1 - run.0).map_or(0.0, |run| gaps[run.0]);
+            let what = if to - from == 1 { "a gap" } else { "two gaps" };
+            sentences.push(format!(
+                "{what} of {:.1} mm beside others of {usual:.1} mm {}: slices are missing, or {places}, or these are two scans",
+                gaps[from],
+                behind(from)
+            ));
+        }
+    }
+    sentences
+}
+
+/// Sentences about attributes that slices of one volume should share and do not.
+fn varied(slices: &[Placed]) -> Vec<String> {
+    type Show = fn(&Placed) -> String;
+    let attributes: [(&str, &str, Show); 9] = [
+        ("kernels", "ConvolutionKernel", |at| at.identity.kernel.join(" ")),
+        ("kinds of image", "ImageType", |at| at.identity.image_type.iter().take(2).cloned().collect::<Vec<_>>().join("\\")),
+        ("contrast agents", "ContrastBolusAgent", |at| at.identity.contrast_agent.clone()),
+        ("frames of reference", "FrameOfReferenceUID", |at| at.identity.frame_of_reference_uid.clone()),
+        ("slopes", "RescaleSlope", |at| at.slice.rescale[0].to_string()),
+        ("intercepts", "RescaleIntercept", |at| at.slice.rescale[1].to_string()),
+        ("ranges of padding", "PixelPaddingValue", |at| at.slice.padding.map_or(String::new(), |[a, b]| format!("{a} to {b}"))),
+        ("parts of the body", "BodyPartExamined", |at| at.identity.body_part.clone()),
+        ("descriptions", "SeriesDescription", |at| at.identity.description.clone()),
+    ];
+    let mut sentences = Vec::new();
+    for (what, keyword, show) in attributes {
+        let mut values: BTreeMap<String, Vec<&Slice>> = BTreeMap::new();
+        for placed in slices {
+            values.entry(show(placed)).or_default().push(placed.slice);
+        }
+        if values.len() > 1 {
+            let mut values: Vec<(String, Vec<&Slice>)> = values.into_iter().collect();
+            values.sort_by_key(|(_, slices)| std::cmp::Reverse(slices.len()));
+            let more = if values.len() > 4 { format!(" and {} more", values.len() - 4) } else { String::new() };
+            let list = values.iter().take(4).map(|(value, slices)| {
+                let value = if value.is_empty() { "none" } else { value };
+                let which = if slices.len() == 1 { name(slices[0]) } else { format!("{} slices", slices.len()) };
+                format!("{value} ({which})")
+            });
+            sentences.push(format!("slices of different {what} ({keyword}): {}{more}", list.collect::<Vec<_>>().join(", ")));
+        }
+    }
+    let first = slices[0].slice;
+    let turned = |slice: &Slice| dot(first.along_row, slice.along_row).min(dot(first.along_column, slice.along_column)) < 1.0 - 1e-6;
+    let odd: Vec<&Slice> = slices.iter().map(|placed| placed.slice).filter(|slice| turned(slice)).collect();
+    if !odd.is_empty() {
+        let text = "slices are turned against the first by a fraction of a degree (ImageOrientationPatient)";
+        sentences.push(format!("{text}: {}", names(&odd)));
+    }
+    let line = |way| {
+        let at = beside(slices, way);
+        let middle = [0, 1].map(|n| {
+            let mut at: Vec<f64> = at.iter().map(|at| at[n]).collect();
+            at.sort_by(f64::total_cmp);
+            at[at.len() / 2]
+        });
+        let far = |at: &[f64; 2]| (0..2).map(|n| (at[n] - middle[n]).abs()).fold(0.0, f64::max);
+        let odd: Vec<&Slice> =
+            slices.iter().zip(&at).filter(|(_, at)| far(at) > TOLD_PIXELS).map(|(placed, _)| placed.slice).collect();
+        odd
+    };
+    let odd = ways(slices).into_iter().map(line).min_by_key(Vec::len).unwrap_or_default();
+    if !odd.is_empty() {
+        let text = "slices lie beside the line of the others in their plane, by up to a pixel (ImagePositionPatient)";
+        sentences.push(format!("{text}: {}", names(&odd)));
+    }
+    sentences
+}
