@@ -3,6 +3,7 @@
 use crate::cuda::Grade;
 use crate::network::Engine;
 use crate::weights::Weights;
+use crate::words::counted;
 use crate::{Error, Result, cpu, cuda, reference};
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -48,7 +49,10 @@ impl Device {
     /// All devices that ichor knows and whether they can run here.
     pub fn all(threads: usize) -> Vec<Availability> {
         let mut all = vec![
-            Availability { device: Device::Cpu, detail: Ok(format!("{threads} threads, {}", cpu::Instructions::best())) },
+            Availability {
+                device: Device::Cpu,
+                detail: Ok(format!("{}, {}", counted(threads, "thread"), cpu::Instructions::best())),
+            },
             Availability { device: Device::Reference, detail: Ok("plain loops in double precision, for checking".into()) },
         ];
         #[cfg(feature = "emulator")]
@@ -74,6 +78,22 @@ impl Device {
             Device::Cuda(_) => true,
             #[cfg(feature = "emulator")]
             Device::Emulated => true,
+        }
+    }
+
+    /// Whether the device is there and this build can use it; nothing is loaded. For a command to ask before it reads its first scan, so that it fails once
+    /// and not for each of them.
+    ///
+    /// # Errors
+    /// [`crate::Error::Device`] with the reason and what can be given instead.
+    pub fn check(self) -> Result<()> {
+        match self {
+            Device::Cuda(number) => cuda::driver::find(number).map(|_| ()).map_err(|error| {
+                Error::Device(format!(
+                    "--device {self} cannot be used: {error}; --device cpu works everywhere, `ichor devices` lists all"
+                ))
+            }),
+            _ => Ok(()),
         }
     }
 

@@ -113,6 +113,14 @@ pub enum Error {
     /// A phantom that cannot be made, with the reason.
     #[error("{0}")]
     Phantom(String),
+    /// Memory that cannot be had.
+    #[error("{what} would need {bytes} bytes of memory, which cannot be had: free some, or use a machine that has more")]
+    Memory {
+        /// What needs it, as a sentence begins.
+        what: String,
+        /// Bytes that are needed at once.
+        bytes: u64,
+    },
     /// A device that cannot run here, with the reason.
     #[error("{0}")]
     Device(String),

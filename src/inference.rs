@@ -5,11 +5,13 @@ use crate::device::Device;
 use crate::network::Engine;
 use crate::reference::sigmoid;
 use crate::weights::{InputKind, Weights};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use ndarray::{Array3, ArrayView3, s};
 
 /// Slices of a 2D network that one pass takes: enough to keep all cores busy, few enough for little memory.
 const SLICES_PER_PASS: usize = 4;
+/// Bytes for each voxel that a pass has at once beside its input, at least: the clipped input, the padded one, and the logits.
+const PASS_BYTES: u64 = 12;
 /// Probabilities are kept this far from 0 and 1 before they are made logits again, so that a logit is finite.
 const SMALLEST_PROBABILITY: f64 = 1e-12;
 
@@ -57,6 +59,8 @@ impl<'w> Inference<'w> {
         if needed.is_some_and(|needed| needed.dim() != input.dim()) {
             return Err(Error::Shape("the mask must have the volume's shape".into()));
         }
+        let voxels = input.len() as u64;
+        memory::check(PASS_BYTES * voxels, || format!("the network's pass over {voxels} voxels"))?;
         let input = match self.weights.metadata().hu_range {
             Some([low, high]) => input.mapv(|hu| hu.clamp(low, high)),
             None => input.to_owned(),

@@ -4,6 +4,7 @@
 //!
 //! The folders in the order in which data goes through them; a module uses those above it only:
 //!
+//! - [`words`]: words of messages. Knows nothing of anything.
 //! - [`volume`]: voxel grids, affines, orientation, resampling. Knows nothing of networks.
 //! - [`io`]: NIfTI files. Knows nothing of networks.
 //! - [`network`]: the description of a V-Net and its forward pass, as a plan of steps. Knows nothing of CT.
@@ -26,6 +27,7 @@ pub mod error;
 pub mod evaluation;
 pub mod inference;
 pub mod io;
+mod memory;
 pub mod network;
 pub mod phantom;
 pub mod pipeline;
@@ -33,5 +35,6 @@ pub mod reference;
 pub mod training;
 pub mod volume;
 pub mod weights;
+pub mod words;
 
 pub use error::{Error, Result};

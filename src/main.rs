@@ -8,14 +8,29 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use cli::arguments::{Arguments, Run};
 use std::process::ExitCode;
+use std::time::Instant;
+
+#[global_allocator]
+static ALLOCATOR: cli::memory::Allocator = cli::memory::Allocator;
 
 fn main() -> ExitCode {
+    let start = Instant::now();
     let arguments = Arguments::parse();
     if let Some(Err(problem)) = arguments.command.run().map(Run::check) {
         Arguments::command().error(ErrorKind::ArgumentConflict, problem).exit();
     }
     cli::talk::start(&arguments.talk);
-    match cli::run(arguments.command) {
+    log::debug!(
+        "ichor {}, {} processors",
+        env!("CARGO_PKG_VERSION"),
+        std::thread::available_parallelism().map_or(1, usize::from)
+    );
+    cli::start_threads();
+    let outcome = cli::run(arguments.command);
+    let resident =
+        cli::peak_resident_bytes().map_or_else(String::new, |bytes| format!(", at most {:.0} MB resident", bytes as f64 / 1e6));
+    log::debug!("{:.2} s in all{resident}", start.elapsed().as_secs_f64());
+    match outcome {
         Ok(_) if cli::talk::lost() => ExitCode::FAILURE,
         Ok(code) => code,
         Err(error) => {

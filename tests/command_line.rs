@@ -214,16 +214,15 @@ fn parts_of_a_collection_run_side_by_side_and_are_then_one() {
     let (mut first, mut second) = (part("1/2"), part("2/2"));
     assert_eq!(first.wait().unwrap().code(), Some(1), "a, and c, which is no image");
     assert_eq!(second.wait().unwrap().code(), Some(0), "b");
-    let rows = |table: &str| {
-        let text = std::fs::read_to_string(out.join(table)).unwrap();
+    let rows = || {
+        let text = std::fs::read_to_string(out.join("ichor.csv")).unwrap();
         text.lines().skip(1).map(|line| line.split(',').take(2).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
     };
-    assert_eq!(rows("ichor_1_of_2.csv"), ["a done", "c failed"]);
-    assert_eq!(rows("ichor_2_of_2.csv"), ["b done"]);
+    assert_eq!(rows(), ["a done", "b done", "c failed"]);
     // Together: nothing is done again but what failed.
     let whole = ichor(&["segment", text(&scans), "-o", text(&out), "--no-picture"]);
     assert_eq!(String::from_utf8_lossy(&whole.stdout).matches("there already").count(), 2);
-    assert_eq!(rows("ichor.csv"), ["a done", "b done", "c failed"]);
+    assert_eq!(rows(), ["a done", "b done", "c failed"]);
     assert!(!out.join("a_ich.png").exists());
 }
 
@@ -249,7 +248,11 @@ fn two_time_points_are_compared() {
         grown.contains("+5.00 mL  +50.0%") && grown.contains("(1 yes, 0 no): 1") && grown.contains("not for diagnosis"),
         "{grown}"
     );
-    let json: serde_json::Value = serde_json::from_str(&compare("after.nii", "before.nii", &["--json"])).unwrap();
+    let printed = compare("after.nii", "before.nii", &["--json"]);
+    assert!(printed.ends_with("}\n"));
+    let json: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(json["expansion"], serde_json::json!({"above_6_ml": false, "above_33_percent": false}));
+    assert!(json["time_points"][0]["method"].is_null() && json["warnings"].as_array().is_some_and(Vec::is_empty), "{json}");
     assert_eq!((&json["above_6_ml_or_33_percent"], json["change_ml"].as_f64().map(|ml| ml.round())), (&0.into(), Some(-5.0)));
     let missing = ichor(&["compare", text(&path("before.nii")), text(&path("missing.nii"))]);
     assert_eq!(missing.status.code(), Some(1));
@@ -306,6 +309,58 @@ fn a_dicom_folder_is_segmented_and_converted() {
     assert_eq!(scan.grid().shape, ichor::io::nifti::read(out.join("series_ich.nii.gz")).unwrap().volume.grid().shape);
     let sidecar: serde_json::Value = serde_json::from_slice(&std::fs::read(path("scan.json")).unwrap()).unwrap();
     assert_eq!(sidecar["Slices"], 49);
+    assert!(std::fs::read_to_string(path("scan.json")).unwrap().ends_with("}\n"));
+}
+
+/// A device that is not there is told once, before anything is read or written: the scans need not even be there.
+#[test]
+fn a_device_that_is_not_there_fails_once_before_the_first_scan() {
+    let folder = tempfile::tempdir().unwrap();
+    let scans = folder.path().join("scans");
+    std::fs::create_dir(&scans).unwrap();
+    for name in ["a.nii", "b.nii"] {
+        std::fs::write(scans.join(name), b"no image").unwrap();
+    }
+    let out = folder.path().join("out");
+    let (scans, out_file) = (text(&scans), text(&out));
+    let commands: [&[&str]; 4] =
+        [&["segment", scans, "-o", out_file], &["network", scans, "-o", out_file], &["demo", "-o", out_file], &["bench"]];
+    for command in commands {
+        // No machine has so many.
+        let output = ichor(&[command, &["--device", "cuda:4000"]].concat());
+        let said = said(&output);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{command:?}: {said}");
+        assert!(said.contains("--device cuda:4000 cannot be used: ") && said.contains("--device cpu"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(!out.exists(), "{command:?}");
+    }
+    let output = ichor(&["segment", scans, "-o", out_file, "--device", "gpu"]);
+    assert_eq!((output.status.code(), out.exists()), (Some(2), false));
+    #[cfg(not(feature = "emulator"))]
+    assert!(said(&ichor(&["bench", "--device", "emulated"])).contains("in builds with the feature emulator"));
+}
+
+#[test]
+fn a_scan_given_as_a_brain_mask_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    write_scan(&path("scan.nii"));
+    write_scan(&path("ct.nii"));
+    let (scan, out) = (path("scan.nii"), path("out"));
+    let commands: [&[&str]; 4] = [
+        &["segment", text(&scan), "-o", text(&out), "--brain-mask"],
+        &["register", text(&scan), "-o", text(&out), "--brain-mask"],
+        &["phantom", "--into", text(&scan), "-o", text(&out), "--brain-mask"],
+        &["bench", "--size", "64,70,48", "--mask"],
+    ];
+    for command in commands {
+        let output = ichor(&[command, &[text(&path("ct.nii"))]].concat());
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        let said = said(&output);
+        assert!(said.contains("ct.nii: it is no mask: it holds ") && said.contains("as a scan does"), "{command:?}: {said}");
+        let written = std::fs::read_dir(&out).map_or(0, |files| files.count());
+        assert_eq!(written, 0, "{command:?}");
+    }
 }
 
 /// The built-in template with an eighth of its voxels.
@@ -487,6 +542,95 @@ fn phantoms_come_with_labels_and_a_table_and_repeat() {
     assert!(table.lines().any(|line| line.starts_with("phantom_000006,6,")), "{table}");
 }
 
+/// Small heads with a bleed of 20 mL.
+fn make_phantoms(out: &Path, more: &[&str]) -> Output {
+    let small = ["--matrix", "50,60,24", "--voxel", "4,4,7", "--without-bleed", "0", "--volume", "20,20", "--kinds", "lobar"];
+    ichor(&[&["phantom", "-o", text(out)], &small[..], more].concat())
+}
+
+#[test]
+fn phantoms_are_added_to_a_folder_and_replaced_only_if_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, other) = (folder.path().join("out"), folder.path().join("other"));
+    let names = |folder: &Path| {
+        let table = std::fs::read_to_string(folder.join("phantoms.csv")).unwrap();
+        assert!(table.starts_with("name,seed,") && table.lines().all(|line| line.split(',').count() == 15), "{table}");
+        let mut names: Vec<String> = table.lines().skip(1).filter_map(|line| line.split(',').next()).map(String::from).collect();
+        names.dedup();
+        names
+    };
+    assert!(make_phantoms(&out, &["--seed", "5"]).status.success());
+    assert!(make_phantoms(&out, &["--seed", "8"]).status.success());
+    assert_eq!(names(&out), ["phantom_000005", "phantom_000008"]);
+
+    let all = || {
+        let mut files: Vec<_> = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files.iter().map(|file| std::fs::read(file).unwrap()).collect::<Vec<_>>()
+    };
+    let before = all();
+    let refused = make_phantoms(&out, &["--seed", "4", "--count", "2", "--volume", "30,30"]);
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));
+    let expected =
+        "phantom_000005 would be replaced: give another --seed (from 9 on none is taken), another folder, or --overwrite";
+    assert!(said(&refused).contains(expected), "{}", said(&refused));
+    assert!(all() == before, "nothing has changed");
+
+    // A spreadsheet has saved the table by semicolons, and one of an older version lacks the last column.
+    let table = out.join("phantoms.csv");
+    let rows = std::fs::read_to_string(&table).unwrap();
+    let older: Vec<String> =
+        rows.lines().map(|line| line.rsplit_once(',').unwrap().0.replace(',', ";").replace('.', ",")).collect();
+    std::fs::write(&table, older.join("\r\n") + "\r\n").unwrap();
+    assert!(make_phantoms(&out, &["--seed", "4", "--count", "2", "--overwrite"]).status.success());
+    assert_eq!(names(&out), ["phantom_000008", "phantom_000004", "phantom_000005"]);
+    let kept = std::fs::read_to_string(&table).unwrap();
+    let of_8 = |table: &str| {
+        let row = table.lines().find(|line| line.starts_with("phantom_000008")).unwrap();
+        row.split(',').take(14).map(String::from).collect::<Vec<_>>()
+    };
+    assert_eq!(of_8(&kept), of_8(&rows));
+
+    // A scan of the user's own with such a name is never replaced, and another table is left alone.
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("phantom_000007_label.nii.gz"), b"mine").unwrap();
+    assert_eq!(make_phantoms(&other, &["--seed", "7"]).status.code(), Some(1));
+    assert!(!other.join("phantoms.csv").exists());
+    std::fs::write(other.join("phantoms.csv"), b"patient,age\nx,61\n").unwrap();
+    let output = make_phantoms(&other, &["--seed", "1"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("no table of `ichor phantom`"), "{}", said(&output));
+    assert_eq!(std::fs::read(other.join("phantoms.csv")).unwrap(), b"patient,age\nx,61\n");
+}
+
+#[test]
+fn phantoms_whose_field_of_view_misses_the_bleed_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let arguments = ["--matrix", "50,60,4", "--voxel", "4,4,2", "--kinds", "lobar", "--volume", "20,20", "--without-bleed", "0"];
+    let output = ichor(&[&["phantom", "-o", text(&out), "--count", "6"], &arguments[..]].concat());
+    assert!(output.status.success(), "{}", said(&output));
+    let mut table = csv::Reader::from_path(out.join("phantoms.csv")).unwrap();
+    let header = table.headers().unwrap().clone();
+    let column = |name: &str| header.iter().position(|column| column == name).unwrap();
+    let (shown, label, drawn) = (column("in_view_percent"), column("label_ml"), column("volume_ml"));
+    let mut missed = 0;
+    for row in table.records().map(|row| row.unwrap()) {
+        let number = |column: usize| row[column].parse::<f64>().unwrap();
+        // 8 mm of a head hold no bleed of 20 mL as a whole.
+        assert!(number(shown) < 100.0 && number(drawn) > 15.0, "{row:?}");
+        assert!(number(label) <= 1.3 * number(drawn) * number(shown) / 100.0 + 1.0, "{row:?}");
+        let sentences: Vec<String> = said(&output).lines().filter(|line| line.contains(&row[0])).map(String::from).collect();
+        let what =
+            if number(shown) == 0.0 { "the field of view misses the lobar bleed of " } else { "the field of view leaves out " };
+        assert!(sentences.iter().any(|sentence| sentence.contains(what)), "{row:?}: {sentences:?}");
+        missed += usize::from(number(shown) == 0.0);
+    }
+    assert!(missed > 0);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(printed.contains("(out of the field of view)"), "{printed}");
+}
+
 #[test]
 fn a_bleed_is_put_into_a_scan() {
     let folder = tempfile::tempdir().unwrap();
@@ -578,6 +722,143 @@ fn masks_are_evaluated_with_tables_figures_and_a_page() {
     }
 }
 
+/// Runs `ichor evaluate` on pairs that a table names; what it has written.
+fn evaluate_pairs(folder: &Path, table: &str) -> (Output, serde_json::Value) {
+    let pairs = folder.join("pairs.csv");
+    std::fs::write(&pairs, table).unwrap();
+    let output = ichor(&["evaluate", "--pairs", text(&pairs), "-o", text(&folder.join("out"))]);
+    let summary = std::fs::read_to_string(folder.join("out").join("summary.json")).unwrap_or_else(|_| "null\n".into());
+    assert!(summary.ends_with('\n'));
+    (output, serde_json::from_str(&summary).unwrap())
+}
+
+#[test]
+fn masks_stored_in_any_order_and_direction_of_axes_are_evaluated_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // A sheared and oblique grid of a mask that has no symmetry.
+    let affine = Affine::new([[-1.0, 0.1, 0.0], [0.1, 1.0, 0.3], [0.0, 0.2, 4.0]], [9.0, -9.0, -20.0]);
+    let inside = |[i, j, k]: [usize; 3]| (2..9).contains(&i) && (3..15).contains(&j) && k > 4 && i + j + 2 * k < 28;
+    write_mask_on(&at("manual.nii"), affine, |place| inside(place) || place == [1, 3, 5]);
+    write_mask_on(&at("same.nii"), affine, inside);
+    let shape = [20, 20, 10];
+    let mut table = String::from("name;automated;manual\r\nsame;same.nii;manual.nii\r\n");
+    for (n, axis) in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]].into_iter().enumerate() {
+        for signs in 0..8 {
+            // Axis n of the file is axis `axis[n]` of the mask, from its other end where the bit is set.
+            let side = axis.map(|own| shape[own]);
+            let flipped = [0, 1, 2].map(|n| signs >> n & 1 == 1);
+            let mut old = Affine::new([[0.0; 3]; 3], [0.0; 3]);
+            for n in 0..3 {
+                old.rows[axis[n]][n] = if flipped[n] { -1.0 } else { 1.0 };
+                old.rows[axis[n]][3] = if flipped[n] { side[n] as f64 - 1.0 } else { 0.0 };
+            }
+            let grid = Grid { shape: side, affine: affine.after(&old) };
+            let places = (0..grid.len()).map(|n| [n % side[0], n / side[0] % side[1], n / (side[0] * side[1])]);
+            let stored = places.map(|place| inside(old.apply(place.map(|x| x as f64)).map(|x| x.round() as usize)));
+            let name = format!("{n}{signs}");
+            let voxels = stored.map(|inside| f32::from(u8::from(inside))).collect();
+            raw_nifti::write(&at(&format!("{name}.nii")), &Volume::new(grid, voxels), Codes::Both);
+            table += &format!("{name};{name}.nii;manual.nii\r\n");
+        }
+    }
+    let (output, summary) = evaluate_pairs(folder.path(), &table);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!((&summary["cases"], &summary["no_overlap"]), (&49.into(), &serde_json::json!([])));
+    // All columns but names are those of the mask in the manual one's own order.
+    let cases = std::fs::read_to_string(at("out").join("cases.csv")).unwrap();
+    let measures = |line: &str| line.split(',').skip(3).take(18).map(String::from).collect::<Vec<_>>();
+    let same = cases.lines().find(|line| line.starts_with("same,")).map(measures).unwrap();
+    assert!(cases.lines().skip(1).all(|line| measures(line) == same), "{cases}");
+    assert!(same[5].parse::<f64>().is_ok_and(|dice| dice > 0.9 && dice < 1.0), "{same:?}");
+}
+
+#[test]
+fn pairs_that_do_not_overlap_are_told_with_what_may_be_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let bleed = |[i, j, k]: [usize; 3]| (2..7).contains(&i) && (3..8).contains(&j) && k > 3 && i + j < 12;
+    let other = |[i, j, k]: [usize; 3]| i > 12 && j > 10 && k < 4;
+    write_mask(&at("a.nii"), bleed);
+    write_mask(&at("b.nii"), other);
+    write_mask(&at("a_mirrored.nii"), |[i, j, k]| bleed([19 - i, j, k]));
+    write_mask(&at("none.nii"), |_| false);
+    let head = "name,automated,manual\n";
+    // The pairs of two patients exchanged.
+    let (output, summary) = evaluate_pairs(folder.path(), &format!("{head}x,a.nii,b.nii\ny,b.nii,a.nii\nz,none.nii,a.nii\n"));
+    assert!(output.status.success());
+    let doubt = "In 2 of 2 cases with blood in both masks the two do not overlap at all: x, y. Are the pairs right?";
+    let page = std::fs::read_to_string(at("out").join("evaluation.html")).unwrap();
+    for told in [&said(&output), &String::from_utf8_lossy(&output.stdout).into_owned(), &page] {
+        assert!(told.contains(doubt), "{told}");
+    }
+    assert_eq!(summary["no_overlap"], serde_json::json!(["x", "y"]));
+    let (output, summary) =
+        evaluate_pairs(folder.path(), &format!("{head}x,a_mirrored.nii,a.nii\ny,a.nii,a.nii\nz,b.nii,b.nii\n"));
+    assert!(
+        said(&output).contains("In 1 of 3 cases with blood") && !said(&output).contains("Are the pairs right"),
+        "{}",
+        said(&output)
+    );
+    assert!(
+        said(&output).contains("x: its masks hardly overlap (Dice 0.00), but mirrored left to right they would"),
+        "{}",
+        said(&output)
+    );
+    assert!(said(&output).contains("y: its two masks are one file"), "{}", said(&output));
+    assert_eq!(summary["remarks"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn one_or_two_cases_have_no_statistics() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for (name, end) in [("a", 5), ("b", 8), ("c", 11), ("found", 7)] {
+        write_mask(&at(&format!("{name}.nii")), |[i, _, _]| i < end);
+    }
+    let mut table = String::from("name,automated,manual\n");
+    for (n, name) in (1..).zip(["a", "b", "c"]) {
+        table += &format!("{name},found.nii,{name}.nii\n");
+        let (output, summary) = evaluate_pairs(folder.path(), &table);
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(printed.contains(if n == 1 { "1 case, 1 with a bleed" } else { "cases, " }), "{printed}");
+        let few = n < 3;
+        assert_eq!(printed.contains("| n < 3 "), few, "{printed}");
+        let (dice, volumes) = (&summary["measures"][0]["summary"], &summary["volumes"]);
+        for value in [&dice["sd"], &dice["interval"], &volumes["correlation"], &volumes["concordance"], &volumes["limits_ml"]] {
+            assert_eq!(value.is_null(), few, "{n}: {summary}");
+        }
+        assert!(dice["mean"].is_number() && volumes["rmse_ml"].is_number());
+        let csv = std::fs::read_to_string(at("out").join("table3_volumes.csv")).unwrap();
+        assert_eq!(csv.contains(&format!("all,{n},,,")), few, "{csv}");
+        let figure = std::fs::read_to_string(at("out").join("figure5_scatter.svg")).unwrap();
+        assert_eq!(figure.contains(">loess<"), !few);
+        assert!(figure.contains(if n == 1 { "Volumes of 1 case with" } else { " cases with" }), "{figure}");
+    }
+}
+
+#[test]
+fn figures_of_an_earlier_evaluation_do_not_stay_beside_new_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    write_mask(&at("a.nii"), |[i, _, _]| i < 5);
+    write_mask(&at("none.nii"), |_| false);
+    let names = || {
+        let mut names: Vec<String> =
+            std::fs::read_dir(at("out")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    evaluate_pairs(folder.path(), "name,automated,manual,scan\na,a.nii,a.nii,a.nii\n");
+    assert!(names().contains(&"figure3_median.png".to_string()), "{:?}", names());
+    std::fs::write(at("out").join("figure7_mine.svg"), b"mine").unwrap();
+    evaluate_pairs(folder.path(), "name,automated,manual\na,a.nii,a.nii\n");
+    assert!(names().iter().any(|name| name == "figure5_scatter.svg") && !names().iter().any(|name| name.starts_with("figure3")));
+    evaluate_pairs(folder.path(), "name,automated,manual\na,none.nii,none.nii\n");
+    let left: Vec<String> = names().into_iter().filter(|name| name.starts_with("figure")).collect();
+    assert_eq!(left, ["figure7_mine.svg"], "only what evaluations do not write");
+}
+
 #[test]
 fn masks_of_other_grids_and_probabilities_fail_alone_and_are_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -598,8 +879,11 @@ fn masks_of_other_grids_and_probabilities_fail_alone_and_are_named() {
     // The slope of the header.
     probability[112..116].copy_from_slice(&0.4_f32.to_le_bytes());
     std::fs::write(at("probability.nii"), probability).unwrap();
-    let rows =
-        ["good", "mirrored", "short", "probability", "missing"].map(|name| format!("{name},{name}.nii,manual.nii\n")).concat();
+    let grid = Grid { shape: [20, 20, 10], affine: Affine::IDENTITY };
+    raw_nifti::write(&at("ct.nii"), &Volume::new(grid, (0..4000).map(|n| (n % 1200) as f32 - 1000.0).collect()), Codes::Both);
+    let rows = ["good", "mirrored", "short", "probability", "missing", "ct"]
+        .map(|name| format!("{name},{name}.nii,manual.nii\n"))
+        .concat();
     std::fs::write(at("pairs.csv"), format!("name,automated,manual\n{rows}")).unwrap();
     let output = ichor(&["evaluate", "--pairs", text(&at("pairs.csv")), "-o", text(&at("out"))]);
     assert_eq!(output.status.code(), Some(1));
@@ -608,6 +892,7 @@ fn masks_of_other_grids_and_probabilities_fail_alone_and_are_named() {
         "mirrored.nii: its header places a corner voxel",
         "short.nii: it has [20, 20, 9] voxels",
         "probability.nii: it is no mask",
+        "ct.nii: it is no mask: it holds very many different values from -1000 to 199, as a scan does",
         "missing.nii",
     ] {
         assert!(said.contains(part), "{part}: {said}");

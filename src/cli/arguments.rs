@@ -47,13 +47,15 @@ pub enum Command {
     Brain(Brain),
     /// Brain extraction and rigid registration alone: the network's input
     Register(Register),
+    /// Make table and page of a folder of results again, from the reports in it
+    Table(Table),
     /// How a patient's hemorrhage has changed between two scans that were segmented
     Compare(Compare),
     /// Make a NIfTI file of a DICOM series: sorted, in HU, gantry tilt and unequal spacing corrected
     Convert(Convert),
     /// The network alone, on a volume that is in its space already
     Network(Network),
-    /// Look at, check or import a weights file
+    /// Look at, check, export or import a weights file
     Weights {
         #[command(subcommand)]
         command: Weights,
@@ -75,7 +77,7 @@ pub enum Command {
 /// How the brain is found.
 #[derive(Args)]
 pub struct BrainSource {
-    /// Brain mask of the scan (NIfTI on the scan's grid, above 0 inside) instead of brain extraction
+    /// Brain mask of the scan (NIfTI on the scan's points, above 0 inside; values from 0 to 1 are cut at one half) instead of brain extraction
     #[arg(long, value_name = "FILE", conflicts_with = "skull_stripped")]
     pub brain_mask: Option<PathBuf>,
     /// The scan holds the brain alone already, 0 elsewhere
@@ -192,13 +194,23 @@ pub struct Segment {
     /// Write NAME_ich_sr.dcm for DICOM scans too: the volume as a DICOM structured report (TID 1500) that refers to NAME_ich.dcm
     #[arg(long)]
     pub dicom_report: bool,
-    /// Do part I of N of the scans, for job arrays: they may run at the same time into the same folder, each with a table and a page of
-    /// its own (ichor_I_of_N.csv, .html)
+    /// Name of the outputs, NAME_ich.nii.gz and so on, of a single scan; from the file or the DICOM folder if not given
+    #[arg(long, value_name = "NAME", value_parser = name, conflicts_with = "shard")]
+    pub name: Option<String>,
+    /// Do part I of N of the scans, for job arrays: they may run at the same time into the same folder, and share its table and page
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
-    /// Segment scans again whose results are there already, of the same series, weights and options
+    /// Segment scans again whose results are there already, of the same series, weights and options; replace results of another scan
+    /// that has the same name
     #[arg(long)]
     pub overwrite: bool,
+}
+
+#[derive(Args)]
+pub struct Table {
+    /// Folder with results of `segment`
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
 }
 
 #[derive(Args)]
@@ -395,7 +407,7 @@ pub struct Demo {
 
 #[derive(Args)]
 pub struct Phantom {
-    /// Folder for the phantoms: NAME.nii.gz, NAME_label.nii.gz and a row for each bleed in phantoms.csv
+    /// Folder for the phantoms: NAME.nii.gz, NAME_label.nii.gz and a row for each bleed in phantoms.csv, to which further calls add theirs
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
     /// How many
@@ -431,9 +443,12 @@ pub struct Phantom {
     /// A scan without blood (NIfTI) that gets the bleeds, and calcifications, instead of generated heads
     #[arg(long, value_name = "SCAN", conflicts_with_all = ["matrix", "voxel", "thickness", "tilt"])]
     pub into: Option<PathBuf>,
-    /// Brain mask of that scan (NIfTI on its grid) instead of brain extraction
+    /// Brain mask of that scan (NIfTI on its points, above 0 inside) instead of brain extraction
     #[arg(long, value_name = "FILE", requires = "into")]
     pub brain_mask: Option<PathBuf>,
+    /// Make phantoms again whose names are there already; else these are refused before the first is made
+    #[arg(long)]
+    pub overwrite: bool,
     /// The brain alone on 96 x 112 x 112 voxels of 1.5 mm, as the network sees a scan of slices of --thickness (5 mm if not given)
     #[arg(long, conflicts_with_all = ["into", "matrix", "voxel", "tilt"])]
     pub network: bool,
@@ -515,6 +530,7 @@ impl Command {
             | Command::Bench(Bench { run, .. })
             | Command::Demo(Demo { run, .. }) => Some(run),
             Command::Brain(_)
+            | Command::Table(_)
             | Command::Compare(_)
             | Command::Convert(_)
             | Command::Register(_)
@@ -539,6 +555,15 @@ fn sigma(text: &str) -> Result<f64, String> {
         Ok(mm) if (0.1..=10.0).contains(&mm) => Ok(mm),
         _ => Err("a length from 0.1 to 10 mm is needed".into()),
     }
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let odd = |c: char| c.is_control() || c == '/' || c == '\\';
+    // File systems take 255 bytes; the longest of the outputs' names is 35 longer than this, while it is written.
+    if text.trim().is_empty() || text.starts_with('.') || text.contains(odd) || text.len() > 200 {
+        return Err("a part of a file's name is needed: no folder, no dot at its beginning, at most 200 bytes".into());
+    }
+    Ok(text.to_string())
 }
 
 fn millilitres(text: &str) -> Result<f64, String> {

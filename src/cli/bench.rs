@@ -1,12 +1,13 @@
 //! `ichor bench`
 
-use super::{load_weights, with_threads};
+use super::{load_weights, peak_resident_bytes, with_threads};
 use crate::cli::arguments::Bench;
 use crate::cli::talk::say;
-use ichor::io::nifti;
+use ichor::io::mask;
 use ichor::network::Plan;
 use ichor::pipeline::space;
 use ichor::weights::generate;
+use ichor::words::counted;
 use ichor::{Error, Result};
 use serde::Serialize;
 use std::process::ExitCode;
@@ -34,14 +35,14 @@ pub fn run(arguments: &Bench) -> Result<ExitCode> {
         say!("{}", serde_json::to_string_pretty(&figures).expect("figures are numbers and text"));
         return Ok(ExitCode::SUCCESS);
     }
-    say!("{} on {}, {} threads", figures.weights, figures.device, figures.threads);
+    say!("{} on {}, {}", figures.weights, figures.device, counted(figures.threads, "thread"));
     say!("grid {:?}, {:.1} GFLOP dense, loaded in {:.3} s", figures.size, figures.gflop, figures.load_seconds);
     if let Some(share) = figures.mask_share {
         say!("the answer inside a mask of {:.1}% of the grid", 100.0 * share);
     }
     say!(
-        "{} passes, median {:.4} s: {:.1} GFLOP/s dense-equivalent",
-        figures.seconds.len(),
+        "{}, median {:.4} s: {:.1} GFLOP/s dense-equivalent",
+        counted(figures.seconds.len(), "pass"),
         figures.median_seconds,
         figures.dense_gflop_per_second
     );
@@ -57,7 +58,7 @@ fn measure(arguments: &Bench, threads: usize) -> Result<Figures> {
     let plan = Plan::new(weights.description(), size)?;
     let mask = match &arguments.mask {
         Some(path) => {
-            let mask = nifti::read(path)?.volume.map(|&value| value > 0.5);
+            let mask = mask::read_brain(path)?;
             if mask.grid().shape != size {
                 let problem = format!("the mask has {:?} voxels, the passes {size:?}: give --size the mask's", mask.grid().shape);
                 return Err(Error::Scan { path: path.clone(), problem });
@@ -70,6 +71,7 @@ fn measure(arguments: &Bench, threads: usize) -> Result<Figures> {
     let mut engine = arguments.run.device.load(&weights, size, threads, arguments.run.grade.into())?;
     let load_seconds = start.elapsed().as_secs_f64();
 
+    log::debug!("{}: loaded in {load_seconds:.3} s", engine.device());
     let mut input = generate::ct_input("bench", size);
     let mask: Option<Vec<bool>> = mask.map(|mask| mask.into_iter().collect());
     if let Some(mask) = &mask {
@@ -82,7 +84,9 @@ fn measure(arguments: &Bench, threads: usize) -> Result<Figures> {
     for _ in 0..arguments.repeat {
         let start = Instant::now();
         engine.run(&input, mask.as_deref(), &mut logits)?;
-        seconds.push(start.elapsed().as_secs_f64());
+        let taken = start.elapsed().as_secs_f64();
+        log::debug!("pass {} of {}: {taken:.4} s", seconds.len() + 1, arguments.repeat);
+        seconds.push(taken);
     }
     let mut sorted = seconds.clone();
     sorted.sort_by(f64::total_cmp);
@@ -102,11 +106,4 @@ fn measure(arguments: &Bench, threads: usize) -> Result<Figures> {
         peak_resident_bytes: peak_resident_bytes(),
         ichor_version: env!("CARGO_PKG_VERSION"),
     })
-}
-
-/// The most memory that this process has had resident, where the system tells it (Linux: VmHWM of /proc/self/status).
-fn peak_resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kb| kb * 1024)
 }

@@ -1,6 +1,6 @@
 //! `ichor brain`
 
-use super::{extraction, with_threads};
+use super::{extraction, tell_grid, tell_stages, timed, with_threads};
 use crate::cli::arguments::Brain;
 use crate::cli::talk::say;
 use ichor::Result;
@@ -12,9 +12,11 @@ use std::process::ExitCode;
 
 pub fn run(arguments: &Brain) -> Result<ExitCode> {
     with_threads(arguments.threads, |_| {
-        let scan = inputs::read_one(&arguments.input, arguments.series.as_deref())?;
+        let scan = timed("reading", || inputs::read_one(&arguments.input, arguments.series.as_deref()))?;
+        tell_grid("scan", scan.volume.grid());
         let options = extraction::Options { method: arguments.brain_method.into() };
         let prepared = segment::prepare(scan.volume, &BrainSource::Extract(options), &arguments.input)?;
+        tell_stages("scan", &prepared.seconds);
         for warning in &prepared.warnings {
             log::warn!("{warning} (warning {})", warning.number());
         }

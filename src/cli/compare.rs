@@ -1,5 +1,6 @@
 //! `ichor compare`
 
+use super::timed;
 use crate::cli::arguments::Compare;
 use crate::cli::talk::say;
 use ichor::Result;
@@ -7,7 +8,9 @@ use ichor::pipeline::compare::{EXPANSION_ML, EXPANSION_PERCENT, TimePoint, compa
 use std::process::ExitCode;
 
 pub fn run(arguments: &Compare) -> Result<ExitCode> {
-    let found = compare(TimePoint::read(&arguments.earlier)?, TimePoint::read(&arguments.later)?);
+    let found = timed("reading and comparison", || -> Result<_> {
+        Ok(compare(TimePoint::read(&arguments.earlier)?, TimePoint::read(&arguments.later)?))
+    })?;
     for warning in &found.warnings {
         log::warn!("{warning}");
     }

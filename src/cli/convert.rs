@@ -1,6 +1,6 @@
 //! `ichor convert`
 
-use super::with_threads;
+use super::{tell_grid, timed, with_threads};
 use crate::cli::arguments::Convert;
 use crate::cli::talk::say;
 use ichor::io::dicom::Summary;
@@ -12,7 +12,9 @@ use std::process::ExitCode;
 
 pub fn run(arguments: &Convert) -> Result<ExitCode> {
     with_threads(arguments.threads, |_| {
-        let inputs::Scan { volume, header, warnings, series } = inputs::read_one(&arguments.input, arguments.series.as_deref())?;
+        let inputs::Scan { volume, header, warnings, series } =
+            timed("reading", || inputs::read_one(&arguments.input, arguments.series.as_deref()))?;
+        tell_grid("scan", volume.grid());
         let Some(converted) = series else {
             let problem = "this is no DICOM series, there is nothing to convert".into();
             return Err(Error::Scan { path: arguments.input.clone(), problem });
@@ -31,8 +33,7 @@ pub fn run(arguments: &Convert) -> Result<ExitCode> {
         } else {
             nifti::write(&arguments.output, &volume, &header)?;
         }
-        let json = serde_json::to_vec_pretty(&summary).expect("a summary is numbers and text");
-        atomic::write(sidecar(&arguments.output), |file| file.write_all(&json))?;
+        atomic::write_json(sidecar(&arguments.output), &summary)?;
         let [i, j, k] = summary.shape;
         say!("{}\t{i} x {j} x {k} voxels", arguments.output.display());
         Ok(ExitCode::SUCCESS)

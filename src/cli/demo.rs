@@ -1,6 +1,6 @@
 //! `ichor demo`
 
-use super::{inference, segment::introduce, with_threads};
+use super::{inference, segment::introduce, tell_grid, timed, with_threads};
 use crate::cli::arguments::Demo;
 use crate::cli::talk::say;
 use ichor::io::nifti;
@@ -23,7 +23,8 @@ pub fn run(arguments: &Demo) -> Result<ExitCode> {
     with_threads(arguments.run.threads, |threads| {
         let settings =
             phantom::Settings { without_bleed: 0.0, volume_ml: [15.0, 40.0], kinds: vec![Kind::Deep], ..phantom::Settings::ct() };
-        let phantom = phantom::generate(SEED, &settings)?;
+        let phantom = timed("making of the phantom", || phantom::generate(SEED, &settings))?;
+        tell_grid("phantom", phantom.scan.grid());
         let known_ml = phantom.label_ml();
         let header = nifti::Header::for_grid(phantom.scan.grid())?;
         if let Some(folder) = &arguments.output {

@@ -1,6 +1,6 @@
 //! `ichor evaluate`
 
-use super::with_threads;
+use super::{timed, with_threads};
 use crate::cli::arguments::Evaluate;
 use crate::cli::talk;
 use crate::cli::talk::say;
@@ -15,13 +15,20 @@ use std::process::ExitCode;
 pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
     let found = find(arguments)?;
     let settings = Settings { tolerance_mm: arguments.tolerance, lesion_iou: arguments.lesion_iou };
+    log::debug!(
+        "{} pairs, surface tolerance {} mm, lesions from an overlap of {}",
+        found.pairs.len(),
+        arguments.tolerance,
+        arguments.lesion_iou
+    );
     let bar = talk::progress(found.pairs.len());
     let compare = |pair: &Pair| {
-        let case = evaluation::read(pair).map(|masks| evaluation::evaluate(pair, &masks, &settings));
+        let case = evaluation::compare(pair, &settings);
         bar.inc(1);
         case
     };
-    let outcomes: Vec<Result<Case>> = with_threads(arguments.threads, |_| found.pairs.par_iter().map(compare).collect())?;
+    let outcomes: Vec<Result<Case>> =
+        timed("comparison of the masks", || with_threads(arguments.threads, |_| found.pairs.par_iter().map(compare).collect()))?;
     bar.finish_and_clear();
     let (mut compared, mut cases, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for (pair, outcome) in found.pairs.iter().zip(outcomes) {
@@ -43,7 +50,10 @@ pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
         weights: results::weights_of(&found.pairs),
         ..Results::of(&cases, &settings)
     };
-    let figures = figures::all(&compared, &cases, &results);
+    for doubt in tables::doubts(&results) {
+        log::warn!("{}", doubt.trim_end_matches('.'));
+    }
+    let figures = timed("figures", || figures::all(&compared, &cases, &results));
     results::write(&arguments.output, &cases, &results, &figures)?;
     for remark in tables::remarks(&results) {
         say!("{remark}");

@@ -8,10 +8,13 @@ mod convert;
 mod demo;
 mod devices;
 mod evaluate;
+pub mod memory;
 mod network;
 mod phantom;
+mod progress;
 mod register;
 mod segment;
+mod table;
 pub mod talk;
 mod train;
 mod weights;
@@ -21,20 +24,28 @@ use ichor::cuda::Grade;
 use ichor::inference::Inference;
 use ichor::pipeline::brain as extraction;
 use ichor::pipeline::segment::Interpolation as Method;
+use ichor::volume::Grid;
 use ichor::weights::Weights;
+use ichor::words::counted;
 use ichor::{Error, Result};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
 
 /// Does a command.
 ///
 /// # Errors
 /// The command's failure; the caller prints it and exits with 1.
 pub fn run(command: Command) -> Result<ExitCode> {
+    if let Some(run) = command.run() {
+        // Before anything is read or written: it would fail for each scan alike.
+        run.device.check()?;
+    }
     match command {
         Command::Segment(arguments) => segment::run(&arguments),
         Command::Brain(arguments) => brain::run(&arguments),
         Command::Register(arguments) => register::run(&arguments),
+        Command::Table(arguments) => table::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Network(arguments) => network::run(&arguments),
@@ -57,16 +68,66 @@ fn with_threads<T: Send>(threads: Option<u16>, work: impl FnOnce(usize) -> T + S
 /// A pool of `threads` threads; all cores if not given.
 fn pool(threads: Option<u16>) -> Result<rayon::ThreadPool> {
     let threads = threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    log::debug!("{threads} threads");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.map_err(|error| Error::Device(format!("{threads} threads cannot be started: {error}")))
+    pool.map_err(|error| Error::Device(format!("{} cannot be started: {error}", counted(threads, "thread"))))
+}
+
+/// The most memory that this process has had resident, where the system tells it (Linux: VmHWM of /proc/self/status).
+pub fn peak_resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kb| kb * 1024)
+}
+
+/// Starts the threads of what runs on no pool of its own; one where the system gives no more.
+pub fn start_threads() {
+    let all = rayon::ThreadPoolBuilder::new();
+    // The pool for all of the program can be made once only: whether it can be is tried on another.
+    let global = match rayon::ThreadPoolBuilder::new().build() {
+        Ok(_) => all,
+        Err(_) => all.num_threads(1).use_current_thread(),
+    };
+    if let Err(error) = global.build_global() {
+        log::debug!("the threads of what runs on no pool of its own cannot be started: {error}");
+    }
+}
+
+/// Does a stage of a command; `--log-level debug` says how long it took.
+fn timed<T>(stage: &str, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = work();
+    log::debug!("{stage}: {:.2} s", start.elapsed().as_secs_f64());
+    result
+}
+
+/// Says at `--log-level debug` how long each stage took.
+fn tell_stages<'a>(name: &str, seconds: impl IntoIterator<Item = (&'a String, &'a f64)>) {
+    for (stage, seconds) in seconds {
+        log::debug!("{name}: {stage} {seconds:.2} s");
+    }
+}
+
+/// Says at `--log-level debug` what a grid is.
+fn tell_grid(name: &str, grid: &Grid) {
+    let [[x, y, z], [i, j, k]] = [grid.spacing(), grid.shape.map(|side| side as f64)];
+    log::debug!("{name}: {i} x {j} x {k} voxels of {x:.3} x {y:.3} x {z:.3} mm");
 }
 
 /// The weights of `--weights`, or the built-in ones.
 fn load_weights(file: Option<&Path>) -> Result<Weights> {
-    match file {
+    let weights = timed("opening of the weights", || match file {
         Some(file) => Weights::open(file),
         None => Ok(Weights::built_in()),
-    }
+    })?;
+    log::debug!(
+        "weights {}: {} parameters, {:?}, SHA-256 {}",
+        weights.name(),
+        weights.description().parameters(),
+        weights.metadata().input,
+        weights.sha256()
+    );
+    Ok(weights)
 }
 
 /// `weights` on the device and in the grade of the command line.

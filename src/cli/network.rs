@@ -1,6 +1,6 @@
 //! `ichor network`
 
-use super::{inference, load_weights, with_threads};
+use super::{inference, load_weights, tell_grid, timed, with_threads};
 use crate::cli::arguments::Network;
 use ichor::Result;
 use ichor::io::nifti;
@@ -11,9 +11,10 @@ use std::process::ExitCode;
 pub fn run(arguments: &Network) -> Result<ExitCode> {
     with_threads(arguments.run.threads, |threads| {
         let weights = load_weights(arguments.weights.as_deref())?;
-        let scan = nifti::read(&arguments.input)?;
+        let scan = timed("reading", || nifti::read(&arguments.input))?;
+        tell_grid("input", scan.volume.grid());
         let mut inference = inference(&weights, &arguments.run, threads);
-        let mut values = inference.logits(space::to_network(&scan.volume).view(), None)?;
+        let mut values = timed("network", || inference.logits(space::to_network(&scan.volume).view(), None))?;
         if !arguments.logits {
             values.mapv_inplace(sigmoid);
         }

@@ -1,9 +1,9 @@
 //! `ichor register`
 
-use super::{extraction, with_threads};
+use super::{extraction, tell_grid, tell_stages, timed, with_threads};
 use crate::cli::arguments::Register;
 use crate::cli::talk::say;
-use ichor::io::{nifti, transform};
+use ichor::io::{mask, nifti, transform};
 use ichor::pipeline::segment::{self, BrainSource};
 use ichor::pipeline::{Template, inputs};
 use ichor::pipeline::{registration, warnings::Warning};
@@ -13,15 +13,20 @@ use std::process::ExitCode;
 pub fn run(arguments: &Register) -> Result<ExitCode> {
     with_threads(arguments.threads, |_| {
         let template = Template::load(arguments.template.as_deref())?;
-        let scan = inputs::read_one(&arguments.input, arguments.series.as_deref())?;
+        let scan = timed("reading", || inputs::read_one(&arguments.input, arguments.series.as_deref()))?;
+        tell_grid("scan", scan.volume.grid());
+        tell_grid(&format!("template {}", template.name), template.volume.grid());
         let source = match &arguments.brain.brain_mask {
-            Some(mask) => BrainSource::Mask(nifti::read(mask)?.volume.map(|&value| value > 0.0)),
+            Some(mask) => BrainSource::Mask(mask::read_brain(mask)?),
             None if arguments.brain.skull_stripped => BrainSource::SkullStripped,
             None => BrainSource::Extract(extraction::Options { method: arguments.brain.brain_method.into() }),
         };
         let mut prepared = segment::prepare(scan.volume, &source, &arguments.input)?;
-        let result = registration::register(&prepared.masked, &template.volume, &registration::Options::default())
-            .map_err(Error::registration(&arguments.input))?;
+        tell_stages("scan", &prepared.seconds);
+        let result = timed("registration", || {
+            registration::register(&prepared.masked, &template.volume, &registration::Options::default())
+        })
+        .map_err(Error::registration(&arguments.input))?;
         if result.is_poor() {
             prepared
                 .warnings

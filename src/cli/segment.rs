@@ -1,9 +1,11 @@
 //! `ichor segment`
 
-use super::{extraction, inference, load_weights, pool, talk};
+use super::progress::Progress;
+use super::{extraction, inference, load_weights, pool, tell_stages, timed};
 use crate::cli::arguments::{Save, Segment};
 use crate::cli::talk::say;
 use ichor::io::dicom::Summary;
+use ichor::io::mask;
 use ichor::pipeline::Template;
 use ichor::pipeline::batch::{self, Extra, Outcome, Settings};
 use ichor::pipeline::inputs;
@@ -11,16 +13,25 @@ use ichor::pipeline::postprocess::Postprocessing;
 use ichor::pipeline::report::{RESEARCH_USE_ONLY, Report};
 use ichor::pipeline::segment::{BrainSource, Options};
 use ichor::weights::Weights;
+use ichor::words::counted;
 use ichor::{Error, Result};
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 pub fn run(arguments: &Segment) -> Result<ExitCode> {
     let weights = load_weights(arguments.weights.as_deref())?;
-    let jobs = inputs::find(&arguments.inputs)?;
-    let jobs = match arguments.shard {
-        Some(shard) => shard.jobs(jobs),
-        None => jobs,
-    };
+    let mut jobs = timed("finding of the scans", || inputs::find(&arguments.inputs))?;
+    log::debug!("{}", counted(jobs.len(), "scan"));
+    if let Some(name) = &arguments.name {
+        let [job] = &mut jobs[..] else {
+            let problem = format!("--name is for a single scan, and there are {}: leave it out, or give one of them", jobs.len());
+            return Err(Error::Scan { path: arguments.inputs[0].clone(), problem });
+        };
+        job.name.clone_from(name);
+    }
+    if let Some(shard) = arguments.shard {
+        jobs = shard.jobs(jobs);
+    }
     let settings = Settings {
         output: arguments.output.clone(),
         options: Options {
@@ -45,29 +56,31 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
         dicom_report: arguments.dicom_report,
         series: arguments.series.clone(),
         overwrite: arguments.overwrite,
-        shard: arguments.shard,
     };
+    if let Some(path) = &settings.brain_mask {
+        // What is no brain mask is none for any of the scans.
+        mask::read_brain(path)?;
+    }
     introduce(&weights);
     if settings.dicom_report && jobs.iter().all(|job| job.study.is_none()) {
         log::warn!("--dicom-report: no input is DICOM, so there will be no NAME_ich_sr.dcm");
     }
-    let bar = talk::progress(jobs.len());
+    let mut progress = Progress::of(jobs.len());
     let mut failed = 0;
     let pool = pool(arguments.run.threads)?;
     let mut inference = inference(&weights, &arguments.run, pool.current_num_threads());
     batch::run(&jobs, &settings, &mut inference, &pool, |job, outcome| {
-        bar.set_message(job.name.clone());
-        bar.inc(1);
-        bar.suspend(|| match outcome {
-            Outcome::Done(report) => print_report(report, ""),
-            Outcome::Skipped(report) => print_report(report, "  (there already)"),
+        progress.suspend(|| match outcome {
+            Outcome::Done(report) => print_report(report, false),
+            Outcome::Skipped(report) => print_report(report, true),
             Outcome::Failed(error) => {
                 failed += 1;
                 log::error!("{}", naming(error, job));
             }
         });
+        progress.step(&job.name, !matches!(outcome, Outcome::Skipped(_)));
     })?;
-    bar.finish_and_clear();
+    progress.end();
     if failed > 0 && jobs.len() > 1 {
         log::error!("{failed} of {} scans failed; each has its reason in {}", jobs.len(), settings.table().display());
     }
@@ -81,14 +94,31 @@ pub fn introduce(weights: &Weights) {
     log::info!("{RESEARCH_USE_ONLY}");
 }
 
-fn print_report(report: &Report, remark: &str) {
-    say!("{}\t{:.2} mL\t{} voxels{remark}", report.name, report.volume_ml, report.voxels);
+fn print_report(report: &Report, skipped: bool) {
+    let Report { name, weights, template, device, threshold, voxel_mm3, brain_ml, .. } = report;
+    log::debug!("{name}: weights {}, template {template}, threshold {threshold}, {device}", weights.name);
+    log::debug!("{name}: voxels of {voxel_mm3:.3} mm3, brain {brain_ml:.1} mL, {} components", report.component_count);
+    if let Some(quality) = &report.registration {
+        log::debug!("{name}: registration {quality:?}");
+    }
+    tell_stages(name, &report.seconds);
+    say!("{}\t{:.2} mL\t{}{}", report.name, report.volume_ml, counted(report.voxels, "voxel"), remarks(report, skipped));
     for sentence in report.dicom.iter().flat_map(Summary::sentences) {
         log::info!("{}: {sentence}", report.name);
     }
     for warning in &report.warnings {
         log::warn!("{}: {} (warning {})", report.name, warning.text, warning.number);
     }
+}
+
+/// What stands behind a result: whether it is of an earlier run, and whether it may be trusted.
+fn remarks(report: &Report, skipped: bool) -> String {
+    let numbers: BTreeSet<u8> = report.warnings.iter().map(|warning| warning.number).collect();
+    let numbers: Vec<String> = numbers.iter().map(u8::to_string).collect();
+    let plural = if numbers.len() == 1 { "" } else { "s" };
+    let doubts = (!numbers.is_empty()).then(|| format!("doubtful: warning{plural} {}", numbers.join(", ")));
+    let remarks: Vec<String> = skipped.then(|| "there already".to_string()).into_iter().chain(doubts).collect();
+    if remarks.is_empty() { String::new() } else { format!("  ({})", remarks.join("; ")) }
 }
 
 /// The error's sentence, with the scan's file where it names none.

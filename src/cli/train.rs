@@ -6,15 +6,12 @@ use crate::cli::arguments::Train;
 use crate::cli::talk::say;
 use ichor::pipeline::Template;
 use ichor::training::{Cache, Config, Pairs, Phantoms, Progress, Source, train};
+use ichor::words::counted;
 use ichor::{Error, Result};
 use std::process::ExitCode;
 
 pub fn run(arguments: &Train) -> Result<ExitCode> {
-    let mut config = match &arguments.config {
-        Some(path) => Config::read(path)?,
-        None => Config::default(),
-    };
-    config.from = arguments.from.clone().or(config.from);
+    let config = Config::load(arguments.config.as_deref(), arguments.from.as_deref(), &arguments.output)?;
     with_threads(arguments.threads, |_| {
         let folder = &arguments.output;
         let cache = arguments.cache.clone().unwrap_or_else(|| folder.join("samples"));
@@ -24,7 +21,7 @@ pub fn run(arguments: &Train) -> Result<ExitCode> {
                 let template = Template::load(arguments.template.as_deref())?.volume;
                 let most = config.data.held_out + config.data.training;
                 let pairs = Pairs::open(data, template, (!planar).then_some(config.data.grid), most)?;
-                log::info!("{} pairs of scan and label in {}", pairs.len(), data.display());
+                log::info!("{} of scan and label in {}", counted(pairs.len(), "pair"), data.display());
                 learn(&config, &Cache::new(pairs, &cache)?, arguments)
             }
             None => learn(&config, &Cache::new(Phantoms::new(config.seed, &config.data, planar)?, &cache)?, arguments),
@@ -35,6 +32,7 @@ pub fn run(arguments: &Train) -> Result<ExitCode> {
 fn learn(config: &Config, source: &dyn Source, arguments: &Train) -> Result<ExitCode> {
     let folder = &arguments.output;
     let bar = talk::updates();
+    log::debug!("options:\n{}", config.to_toml().trim_end());
     let outcome = train(config, source, folder, |progress| match progress {
         Progress::Update(update, updates, loss) => {
             bar.set_length(updates as u64);
@@ -56,7 +54,7 @@ fn learn(config: &Config, source: &dyn Source, arguments: &Train) -> Result<Exit
     })?;
     bar.finish_and_clear();
     if outcome.early {
-        log::info!("stopped: the held-out loss has not improved for {} epochs", config.schedule.patience);
+        log::info!("stopped: the held-out loss has not improved for {}", counted(config.schedule.patience, "epoch"));
     }
     for (part, seconds) in &outcome.seconds {
         log::debug!("{part}: {seconds:.1} s");

@@ -31,7 +31,7 @@ impl Convolution {
     /// Packs a layer for a grid of `shape` in the way that is fastest there.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] where memory runs out.
+    /// [`crate::Error::Memory`] where memory runs out.
     pub fn new(
         kernels: &Kernels,
         threads: usize,

@@ -31,7 +31,7 @@ impl Down {
     /// Packs `kernel_values`, (kd, kh, kw, in, out), for inputs in `input` and outputs in `output`.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] where memory runs out.
+    /// [`crate::Error::Memory`] where memory runs out.
     pub fn new(
         kernels: &Kernels,
         stride: [usize; 3],

@@ -73,7 +73,7 @@ impl Engine {
     /// Packs the weights for passes over a grid of `shape` (D, H, W) on all processors that the process may use.
     ///
     /// # Errors
-    /// [`Error::Shape`] where a side is no multiple of what the network needs, [`Error::Device`] where memory runs out.
+    /// [`Error::Shape`] where a side is no multiple of what the network needs, [`Error::Memory`] where memory runs out.
     pub fn new(weights: &Weights, shape: [usize; 3]) -> Result<Engine> {
         Engine::with_options(weights, shape, &Options::default())
     }

@@ -1,6 +1,6 @@
 //! Blocks of memory for activations and packed weights.
 
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use memmap2::{MmapMut, MmapOptions};
 
 /// f32 in fresh pages of the operating system: zero, and not resident before they are touched. Large pages where the system has them.
@@ -13,15 +13,14 @@ impl Block {
     /// Room for `len` f32.
     ///
     /// # Errors
-    /// [`Error::Device`] where the system has not that much memory.
+    /// [`Error::Memory`] where the system has not that much memory.
     pub fn new(len: usize) -> Result<Block> {
         let bytes = len.saturating_mul(size_of::<f32>()).max(1);
-        let map = MmapOptions::new().len(bytes).map_anon().map_err(|error| {
-            Error::Device(format!(
-                "the CPU engine cannot have {} MB of memory for this network and grid: {error}",
-                bytes / 1_000_000
-            ))
-        })?;
+        let too_much = || Error::Memory { what: "a network's values on this grid".into(), bytes: bytes as u64 };
+        if !memory::has(bytes as u64) {
+            return Err(too_much());
+        }
+        let map = MmapOptions::new().len(bytes).map_anon().map_err(|_| too_much())?;
         // Fewer misses of the address cache; where it is not possible nothing but speed is lost.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);

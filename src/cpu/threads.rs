@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// What the threads of a pass share.
 struct Shared {
-    threads: usize,
+    /// Their number; 0 until all have been started.
+    threads: AtomicUsize,
     arrived: AtomicUsize,
     round: AtomicUsize,
     panicked: AtomicBool,
@@ -25,10 +26,10 @@ pub struct Worker<'a> {
 /// How often a waiting thread looks again before it lets others have the processor.
 const SPINS: usize = 10_000;
 
-/// Runs `work` on `threads` threads (the caller's is one of them) and returns when all have ended.
+/// Runs `work` on `threads` threads (the caller's is one of them) and returns when all have ended. Where the system gives fewer threads, on those that it gives.
 pub fn run(threads: usize, work: impl Fn(&mut Worker) + Sync) {
     let shared = Shared {
-        threads,
+        threads: AtomicUsize::new(0),
         arrived: AtomicUsize::new(0),
         round: AtomicUsize::new(0),
         panicked: AtomicBool::new(false),
@@ -36,12 +37,15 @@ pub fn run(threads: usize, work: impl Fn(&mut Worker) + Sync) {
     };
     let member = |index| {
         let _guard = PanicGuard(&shared);
+        while shared.threads.load(Ordering::Acquire) == 0 {
+            std::thread::yield_now();
+        }
         work(&mut Worker { shared: &shared, index });
     };
     std::thread::scope(|scope| {
-        for index in 1..threads {
-            scope.spawn(move || member(index));
-        }
+        let start = |index| std::thread::Builder::new().spawn_scoped(scope, move || member(index)).is_ok();
+        let started = 1 + (1..threads).take_while(|&index| start(index)).count();
+        shared.threads.store(started, Ordering::Release);
         member(0);
     });
 }
@@ -75,7 +79,7 @@ impl Worker<'_> {
     fn wait(&self) {
         let Shared { threads, arrived, round, panicked, next } = self.shared;
         let current = round.load(Ordering::Acquire);
-        if arrived.fetch_add(1, Ordering::AcqRel) + 1 == *threads {
+        if arrived.fetch_add(1, Ordering::AcqRel) + 1 == threads.load(Ordering::Relaxed) {
             arrived.store(0, Ordering::Relaxed);
             next.store(0, Ordering::Relaxed);
             round.store(current + 1, Ordering::Release);

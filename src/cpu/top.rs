@@ -60,7 +60,7 @@ impl Top {
     /// up-convolution's and the skip connection's), and the head following; `step` is the convolution's.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] where memory runs out.
+    /// [`crate::Error::Memory`] where memory runs out.
     pub fn new(plan: &Plan, step: usize, layer: &Convolution, blocks: [usize; 2]) -> Result<Option<Top>> {
         let tiling = layer.tiling(plan.shape);
         let tile = tiling.tile;

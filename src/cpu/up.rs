@@ -31,7 +31,7 @@ impl Up {
     /// Packs `kernel_values`, (kd, kh, kw, out, in), for inputs in `input` and outputs in `output`; `channels` are those of input and output.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] where memory runs out.
+    /// [`crate::Error::Memory`] where memory runs out.
     pub fn new(
         kernels: &Kernels,
         stride: [usize; 3],

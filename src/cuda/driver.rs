@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The oldest driver interface that runs kernels of CUDA 13 (driver 580).
 const OLDEST_DRIVER: i32 = 13000;
 
+/// The oldest compute capability that the kernels of this build are compiled for (build.rs).
+const OLDEST_CAPABILITY: (i32, i32) = (7, 5);
+
 #[cfg(ichor_fatbin)]
 fn fatbin() -> Result<&'static [u8]> {
     Ok(include_bytes!(concat!(env!("OUT_DIR"), "/ichor.fatbin")))
@@ -63,6 +66,29 @@ pub fn list() -> Result<Vec<GpuInfo>> {
             attempt().map_err(|e| failed(&format!("cannot ask GPU {ordinal}"), e))
         })
         .collect()
+}
+
+/// GPU number `ordinal`.
+///
+/// # Errors
+/// [`Error::Device`] as [`list`], where there is no such GPU, and where it is too old for the kernels.
+pub fn find(ordinal: usize) -> Result<GpuInfo> {
+    let mut gpus = list()?;
+    if ordinal >= gpus.len() {
+        return Err(Error::Device(match gpus.len() {
+            0 => "this machine has no NVIDIA GPU".into(),
+            1 => format!("there is no GPU {ordinal}: this machine has 1, number 0"),
+            count => format!("there is no GPU {ordinal}: this machine has {count}, numbers 0 to {}", count - 1),
+        }));
+    }
+    let info = gpus.swap_remove(ordinal);
+    if info.capability < OLDEST_CAPABILITY {
+        let (major, minor) = info.capability;
+        let (oldest, least) = OLDEST_CAPABILITY;
+        let problem = format!("{} has compute capability {major}.{minor}, and ichor needs {oldest}.{least} or later", info.name);
+        return Err(Error::Device(problem));
+    }
+    Ok(info)
 }
 
 /// Checks that there is a driver and that it is new enough.
@@ -163,10 +189,7 @@ impl Gpu {
     /// [`Error::Device`] as [`list`], and where there is no such GPU or it cannot run the kernels of this build.
     pub fn new(ordinal: usize) -> Result<Gpu> {
         let kernels = fatbin()?;
-        let gpus = list()?;
-        let Some(info) = gpus.get(ordinal) else {
-            return Err(Error::Device(format!("there is no GPU {ordinal}: this machine has {}", gpus.len())));
-        };
+        let info = find(ordinal)?;
         let what = format!("cannot use GPU {ordinal} ({})", info.name);
         let attempt = || {
             let context = CudaContext::new(ordinal)?;

@@ -27,18 +27,23 @@ const AGREEMENT: [&str; 9] = [
 /// What Table 3 calls the cases of all subgroups together.
 pub const ALL: &str = "all";
 
+/// The files.
+pub(super) const NAMES: [&str; 5] =
+    ["cases.csv", "table1_measures.csv", "table2_subgroups.csv", "table3_volumes.csv", "without_bleed.csv"];
+
 /// Writes cases.csv, table1_measures.csv, table2_subgroups.csv, table3_volumes.csv and without_bleed.csv. A table without rows is written
 /// too, so that none of an earlier evaluation stays in the folder.
 ///
 /// # Errors
 /// [`Error::Write`].
 pub fn write(folder: &Path, cases: &[Case], results: &Results) -> Result<()> {
-    write_file(&folder.join("cases.csv"), |table| cases.iter().try_for_each(|case| table.serialize(case)))?;
+    let [each, table1, table2, table3, clear] = NAMES;
+    write_file(&folder.join(each), |table| cases.iter().try_for_each(|case| table.serialize(case)))?;
     let tables = [
-        ("table1_measures.csv", head("measure", &SUMMARY, "failed_percent"), measures(results)),
-        ("table2_subgroups.csv", head("subgroup", &SUMMARY, "failed_percent"), subgroups(results)),
-        ("table3_volumes.csv", [&["subgroup"], &AGREEMENT[..]].concat(), volumes(results)),
-        ("without_bleed.csv", head("measure", &SUMMARY, "clear_percent"), without_bleed(results)),
+        (table1, head("measure", &SUMMARY, "failed_percent"), measures(results)),
+        (table2, head("subgroup", &SUMMARY, "failed_percent"), subgroups(results)),
+        (table3, [&["subgroup"], &AGREEMENT[..]].concat(), volumes(results)),
+        (clear, head("measure", &SUMMARY, "clear_percent"), without_bleed(results)),
     ];
     for (name, columns, rows) in tables {
         write_file(&folder.join(name), |table| {
@@ -171,13 +176,19 @@ mod tests {
         let subgroups = read(folder.path(), "table2_subgroups.csv");
         assert_eq!(subgroups.keys().collect::<Vec<_>>(), ["deep, left", "lobar"]);
         assert_eq!((subgroups["lobar"]["n"].as_str(), subgroups["lobar"]["sd"].as_str()), ("1", ""), "one case has no spread");
+        assert_eq!((subgroups["deep, left"]["n"].as_str(), subgroups["deep, left"]["sd"].as_str()), ("2", ""), "nor have two");
 
         let volumes = read(folder.path(), "table3_volumes.csv");
         assert_eq!(volumes.keys().collect::<Vec<_>>(), [ALL, "deep, left", "lobar"]);
         // Automated minus manual: 0, -19 and 6 mL.
         let (all, deep) = (&volumes[ALL], &volumes["deep, left"]);
         assert!((number(&all["mean_difference_ml"]) + 13.0 / 3.0).abs() < 1e-12, "{all:?}");
-        assert!((number(&deep["limits_high_ml"]) - (-9.5 + 1.96 * 180.5_f64.sqrt())).abs() < 1e-12, "{deep:?}");
+        // Differences about their mean: 13/3, -44/3 and 31/3, whose squares add up to 3066/9.
+        let sd = (3066.0_f64 / 9.0 / 2.0).sqrt();
+        assert!((number(&all["limits_high_ml"]) - (-13.0 / 3.0 + 1.96 * sd)).abs() < 1e-12, "{all:?}");
+        for column in ["limits_high_ml", "limits_low_ml", "correlation", "concordance"] {
+            assert_eq!(deep[column], "", "of two cases");
+        }
         assert_eq!((deep["within_5_ml_percent"].as_str(), deep["mse_ml2"].as_str()), ("50", "180.5"));
 
         let clear = &read(folder.path(), "without_bleed.csv")["false_positive_ml"];

@@ -7,6 +7,7 @@ mod csv_files;
 pub mod figures;
 pub mod lesions;
 pub mod metrics;
+mod misplaced;
 mod nearest;
 mod page;
 pub mod pairs;
@@ -17,8 +18,8 @@ pub mod tables;
 #[cfg(test)]
 mod tests;
 
-use crate::io::nifti;
-use crate::volume::{Affine, Grid, Volume};
+use crate::io::mask::{self, Mask};
+use crate::volume::{Affine, Grid, Volume, orientation};
 use crate::{Error, Result};
 use lesions::Lesions;
 use metrics::Counts;
@@ -91,21 +92,58 @@ pub struct Case {
     pub automated: String,
     /// The manual mask.
     pub manual: String,
+    /// What should be known of its masks: several labels, no overlap where a mirrored mask would have one; empty for nothing.
+    pub remark: String,
 }
 
-/// Reads the two masks of a pair.
+/// Reads the two masks of a pair and measures them.
 ///
 /// # Errors
-/// As [`nifti::read`]; [`Error::Scan`] for what is no mask, and where the grids are not the same.
-pub fn read(pair: &Pair) -> Result<[Volume<bool>; 2]> {
-    let (automated, manual) = (read_mask(&pair.automated)?, read_mask(&pair.manual)?);
-    check_grids(&pair.automated, automated.grid(), &pair.manual, manual.grid())?;
-    // On the manual mask's grid, whatever the rounding of the automated one's header.
-    Ok([Volume::new(manual.grid().clone(), automated.into_voxels()), manual])
+/// As [`mask::read`]; [`Error::Scan`] where the grids have not the same points.
+pub fn compare(pair: &Pair, settings: &Settings) -> Result<Case> {
+    let Masks { both, labels } = read(pair)?;
+    let case = evaluate(pair, &both, settings);
+    let mut remarks: Vec<String> = labels;
+    if same_file(pair) {
+        remarks.push("its two masks are one file".into());
+    }
+    remarks.extend(misplaced::remark(&both, case.dice));
+    Ok(Case { remark: remarks.join("; "), ..case })
 }
 
+fn same_file(pair: &Pair) -> bool {
+    let path = |path: &Path| std::fs::canonicalize(path).ok();
+    path(&pair.automated).is_some_and(|automated| path(&pair.manual) == Some(automated))
+}
+
+/// The masks of a pair on one grid.
+struct Masks {
+    /// The automated and the manual one.
+    both: [Volume<bool>; 2],
+    /// A remark for each that holds several labels.
+    labels: Vec<String>,
+}
+
+/// Reads the two masks of a pair, the automated one in the manual one's order of axes.
+fn read(pair: &Pair) -> Result<Masks> {
+    let (automated, manual) = (mask::read(&pair.automated)?, mask::read(&pair.manual)?);
+    let several = |name: &str, mask: &Mask| {
+        let labels: Vec<String> = mask.labels.iter().take(MOST_LABELS).map(f32::to_string).collect();
+        let more = if mask.labels.len() > MOST_LABELS { ", .." } else { "" };
+        (mask.labels.len() > 1)
+            .then(|| format!("its {name} mask holds the labels {}{more}: all count as inside", labels.join(", ")))
+    };
+    let labels = [several("automated", &automated), several("manual", &manual)].into_iter().flatten().collect();
+    // On the manual mask's grid, whatever the rounding of the automated one's header.
+    let automated = onto(&pair.automated, &automated.inside, &pair.manual, manual.inside.grid())?;
+    Ok(Masks { both: [automated, manual.inside], labels })
+}
+
+/// So many labels are named.
+const MOST_LABELS: usize = 8;
+
 /// Measures two masks on one grid, the automated and the manual.
-pub fn evaluate(pair: &Pair, [automated, manual]: &[Volume<bool>; 2], settings: &Settings) -> Case {
+fn evaluate(pair: &Pair, [automated, manual]: &[Volume<bool>; 2], settings: &Settings) -> Case {
     let diagonal_mm = diagonal(manual.grid());
     let [automated, manual] = cropped(automated, manual);
     let counts = Counts::of(&automated, &manual);
@@ -143,39 +181,24 @@ pub fn evaluate(pair: &Pair, [automated, manual]: &[Volume<bool>; 2], settings: 
         diagonal_mm,
         automated: pair.automated.display().to_string(),
         manual: pair.manual.display().to_string(),
+        remark: String::new(),
     }
-}
-
-/// Above 0 is inside.
-fn read_mask(path: &Path) -> Result<Volume<bool>> {
-    let scan = nifti::read(path)?;
-    // Scaling in the header may leave a rounding.
-    let whole = |value: f32| (value - value.round()).abs() < 1e-3 && value > -0.5;
-    if let Some(value) = scan.volume.voxels().iter().find(|&&value| !whole(value)) {
-        let problem = format!(
-            "it is no mask: a voxel is {value}, where 0 and whole numbers above it are expected; cut a probability at its threshold first"
-        );
-        return Err(Error::Scan { path: path.to_path_buf(), problem });
-    }
-    Ok(scan.volume.map(|&value| value > 0.5))
 }
 
 /// Headers may place the same corner voxel so far apart, in steps of the smallest spacing: more than rounding, less than any other voxel.
 const SAME_PLACE: f64 = 0.1;
 
-fn check_grids(path: &Path, grid: &Grid, manual: &Path, expected: &Grid) -> Result<()> {
-    let problem = if grid.shape != expected.shape {
-        format!("it has {:?} voxels, {} has {:?}", grid.shape, manual.display(), expected.shape)
-    } else {
-        let mm = grid.affine.farthest_corner(&expected.affine, expected.shape);
-        let smallest = expected.spacing().into_iter().fold(f64::INFINITY, f64::min);
-        if mm <= SAME_PLACE * smallest {
-            return Ok(());
-        }
-        format!("its header places a corner voxel {mm:.2} mm from where that of {} does", manual.display())
-    };
-    let problem = format!("{problem}: the files of a case must lie on one grid (nothing is resampled here)");
-    Err(Error::Scan { path: path.to_path_buf(), problem })
+/// A volume in the order and direction of axes of another file's grid, which must have the same points: nothing is resampled.
+fn onto<T: Copy + Send + Sync>(path: &Path, volume: &Volume<T>, other: &Path, grid: &Grid) -> Result<Volume<T>> {
+    orientation::onto_same_points(volume, grid, SAME_PLACE).ok_or_else(|| {
+        let own = volume.grid();
+        let apart = match orientation::distance_of_points(own, grid) {
+            Some(mm) => format!("its header places a corner voxel {mm:.2} mm from where that of {} does", other.display()),
+            None => format!("it has {:?} voxels, {} has {:?}", own.shape, other.display(), grid.shape),
+        };
+        let problem = format!("{apart}: the files of a case must lie on the same points (nothing is resampled here)");
+        Error::Scan { path: path.to_path_buf(), problem }
+    })
 }
 
 /// Distance between the outermost corners of a grid's voxels.

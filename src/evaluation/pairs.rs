@@ -1,5 +1,6 @@
 //! Which automated mask belongs to which manual one.
 
+use crate::io::spreadsheet;
 use crate::pipeline::inputs;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -193,11 +194,14 @@ impl Table {
     fn read(path: &Path) -> Result<Table> {
         let bytes = std::fs::read(path).map_err(Error::read(path))?;
         let problem = |error: csv::Error| Error::Table { path: path.to_path_buf(), problem: error.to_string() };
-        // Spreadsheets begin a CSV file with a byte order mark.
-        let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
-        let mut reader = csv::Reader::from_reader(text);
+        let text = spreadsheet::as_csv(&bytes);
+        let mut reader = csv::Reader::from_reader(&text[..]);
         let header = reader.headers().map_err(problem)?.clone();
-        let rows = reader.records().collect::<std::result::Result<_, _>>().map_err(problem)?;
+        let mut rows: Vec<csv::StringRecord> = reader.records().collect::<std::result::Result<_, _>>().map_err(problem)?;
+        // Spreadsheets save empty rows below a table.
+        while rows.last().is_some_and(|row| row.iter().all(|cell| cell.trim().is_empty())) {
+            rows.pop();
+        }
         Ok(Table { path: path.to_path_buf(), header, rows })
     }
 
@@ -278,6 +282,23 @@ mod tests {
             let said = read(text).unwrap_err().to_string();
             assert!(said.contains(problem) && said.contains("pairs.csv"), "{said}");
         }
+    }
+
+    #[test]
+    fn a_table_by_semicolons_is_read_as_one_by_commas() {
+        let folder = folder(&[]);
+        let table = folder.path().join("pairs.csv");
+        let read = |text: &str| {
+            fs::write(&table, text).unwrap();
+            in_table(&table).unwrap().pairs
+        };
+        let plain = read("name,automated,manual,subgroup\nx,a/x.nii,m/x.nii,\"deep, left\"\n");
+        let saved = read("\u{feff}name;automated;manual;subgroup\r\nx;a/x.nii;m/x.nii;deep, left\r\n;;;\r\n");
+        assert_eq!(saved, plain);
+        let mut found = Pairs { pairs: plain, without_partner: Vec::new() };
+        fs::write(&table, "name;age\r\nx;61,5\r\n").unwrap();
+        found.describe(&table, Some("age"), None).unwrap();
+        assert_eq!(found.pairs[0].subgroup, "61.5");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What all cases come to, and the files that say so: cases and tables as CSV, summary.json, evaluation.html, the figures.
 
-use super::figures::Figure;
+use super::figures::{self, Figure};
 use super::pairs::Pair;
 use super::statistics::{Agreement, Summary, percent};
 use super::{Case, Settings, csv_files, page};
@@ -60,6 +60,15 @@ pub struct Failure {
     pub error: String,
 }
 
+/// What should be known of a case.
+#[derive(Debug, Serialize)]
+pub struct Remark {
+    /// Its name.
+    pub name: String,
+    /// The sentence.
+    pub remark: String,
+}
+
 /// Weights that made automated masks.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct MaskWeights {
@@ -96,6 +105,12 @@ pub struct Results {
     pub with_bleed: usize,
     /// Cases with a bleed whose automated mask is empty: their distances count as the diagonal of their grid.
     pub nothing_found: usize,
+    /// Cases that have blood in both masks.
+    pub both_with_blood: usize,
+    /// Names of those of them whose masks do not overlap at all.
+    pub no_overlap: Vec<String>,
+    /// What should be known of cases.
+    pub remarks: Vec<Remark>,
     /// Table 1.
     pub measures: Vec<Measure>,
     /// Table 2, by name.
@@ -154,6 +169,9 @@ impl Results {
             let volumes: Vec<f64> = clear.iter().map(|case| case.automated_ml).collect();
             WithoutBleed { false_positive_ml, clear_percent: percent(&volumes, |ml| ml == 0.0) }
         });
+        let apart = bleeding.iter().filter(|case| case.automated_ml > 0.0 && case.dice == 0.0);
+        let remarked = cases.iter().filter(|case| !case.remark.is_empty());
+        let remarks = remarked.map(|case| Remark { name: case.name.clone(), remark: case.remark.clone() });
         Results {
             notice: RESEARCH_USE_ONLY,
             ichor_version: env!("CARGO_PKG_VERSION"),
@@ -161,6 +179,9 @@ impl Results {
             cases: cases.len(),
             with_bleed: bleeding.len(),
             nothing_found: bleeding.iter().filter(|case| case.automated_ml == 0.0).count(),
+            both_with_blood: bleeding.iter().filter(|case| case.automated_ml > 0.0).count(),
+            no_overlap: apart.map(|case| case.name.clone()).collect(),
+            remarks: remarks.collect(),
             measures: measures.into(),
             subgroups: subgroups.collect(),
             volumes: agreement(&bleeding),
@@ -195,15 +216,34 @@ fn agreement(cases: &[&Case]) -> Option<Agreement> {
     Agreement::of(&volumes)
 }
 
+/// All that is written, besides the tables and the figures.
+const SUMMARY: &str = "summary.json";
+const PAGE: &str = "evaluation.html";
+
+/// Removes what an earlier evaluation has left in `folder`, by the names that evaluations give: a figure that is not drawn this time must not stay beside tables of other
+/// cases. Anything else stays.
+fn remove_earlier(folder: &Path) -> Result<()> {
+    let figures = figures::NAMES.iter().flat_map(|name| ["svg", "png"].map(|ending| format!("{name}.{ending}")));
+    for name in figures.chain([SUMMARY, PAGE].into_iter().chain(csv_files::NAMES).map(String::from)) {
+        let path = folder.join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::write(&path)(error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Writes cases.csv and the tables as CSV, summary.json, each figure as SVG and PNG, and evaluation.html into `folder`, which is made where it is not there.
+/// Those of an earlier evaluation are removed first.
 ///
 /// # Errors
 /// [`Error::Write`].
 pub fn write(folder: &Path, cases: &[Case], results: &Results, figures: &[Figure]) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
+    remove_earlier(folder)?;
     csv_files::write(folder, cases, results)?;
-    let json = serde_json::to_vec_pretty(results).expect("results are numbers and text");
-    atomic::write(folder.join("summary.json"), |file| file.write_all(&json))?;
+    atomic::write_json(folder.join(SUMMARY), results)?;
     for figure in figures {
         let svg = figure.drawing.svg();
         atomic::write(folder.join(format!("{}.svg", figure.name)), |file| file.write_all(svg.as_bytes()))?;
@@ -212,5 +252,5 @@ pub fn write(folder: &Path, cases: &[Case], results: &Results, figures: &[Figure
         atomic::write(&path, |file| file.write_all(&png))?;
     }
     let html = page::html(cases, results, figures);
-    atomic::write(folder.join("evaluation.html"), |file| file.write_all(html.as_bytes()))
+    atomic::write(folder.join(PAGE), |file| file.write_all(html.as_bytes()))
 }

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 /// How often the patients are drawn for an interval.
 pub const RESAMPLES: usize = 2000;
 
+/// Of fewer values no spread, interval or correlation is told: it would say nothing, or, as a correlation of two, always the same.
+pub const FEWEST: usize = 3;
+
 /// The same intervals for the same values.
 const SEED: u64 = 1;
 
@@ -18,9 +21,9 @@ pub struct Summary {
     pub n: usize,
     /// Arithmetic mean.
     pub mean: f64,
-    /// 95% interval of the mean by the bootstrap over patients; none for a single patient.
+    /// 95% interval of the mean by the bootstrap over patients; none for fewer than [`FEWEST`] patients.
     pub interval: Option<[f64; 2]>,
-    /// Standard deviation (n - 1); none for a single value.
+    /// Standard deviation (n - 1); none for fewer than [`FEWEST`] values.
     pub sd: Option<f64>,
     /// Median: the mean of the two middle values where their number is even.
     pub median: f64,
@@ -55,7 +58,7 @@ impl Summary {
 pub struct Agreement {
     /// Number of cases.
     pub n: usize,
-    /// Pearson's correlation; none for fewer than two cases or where all volumes of a side are equal.
+    /// Pearson's correlation; none for fewer than [`FEWEST`] cases or where all volumes of a side are equal.
     pub correlation: Option<f64>,
     /// Concordance correlation (Lin, Biometrics 1989): 2 s_am / (s_a^2 + s_m^2 + (mean a - mean m)^2), variances over n.
     pub concordance: Option<f64>,
@@ -90,7 +93,7 @@ impl Agreement {
         let (aa, mm) = (about(&automated, mean_a, &automated, mean_a), about(&manual, mean_m, &manual, mean_m));
         let am = about(&automated, mean_a, &manual, mean_m);
         let mse = differences.iter().map(|d| d * d).sum::<f64>() / n;
-        let defined = |value: f64| (volumes.len() > 1 && value.is_finite()).then_some(value);
+        let defined = |value: f64| (volumes.len() >= FEWEST && value.is_finite()).then_some(value);
         Some(Agreement {
             n: volumes.len(),
             correlation: defined(am / (aa * mm).sqrt()),
@@ -116,11 +119,11 @@ fn mean(values: &[f64]) -> f64 {
 fn sd(values: &[f64]) -> Option<f64> {
     let mean = mean(values);
     let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
-    (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt())
+    (values.len() >= FEWEST).then(|| (squares / (values.len() - 1) as f64).sqrt())
 }
 
 /// 95% interval of the mean: percentiles 2.5 and 97.5 of the means of [`RESAMPLES`] draws of as many patients as there are, each
-/// with all their values (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). `None` for a single patient.
+/// with all their values (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). `None` for fewer than [`FEWEST`] patients.
 fn interval(values: &[(&str, f64)]) -> Option<[f64; 2]> {
     let mut patients: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for (patient, value) in values {
@@ -128,7 +131,7 @@ fn interval(values: &[(&str, f64)]) -> Option<[f64; 2]> {
         (*sum, *count) = (*sum + value, *count + 1.0);
     }
     let patients: Vec<(f64, f64)> = patients.into_values().collect();
-    if patients.len() < 2 {
+    if patients.len() < FEWEST {
         return None;
     }
     let mut random = Random::new(SEED);
@@ -181,14 +184,22 @@ mod tests {
     }
 
     #[test]
-    fn what_one_case_or_equal_volumes_cannot_say_is_left_open() {
-        let one = Agreement::of(&[[3.0, 8.0]]).unwrap();
-        assert_eq!((one.correlation, one.concordance, one.limits_ml), (None, None, None));
+    fn what_fewer_than_three_cases_or_equal_volumes_cannot_say_is_left_open() {
+        let volumes = [[3.0, 8.0], [4.0, 7.0], [5.0, 9.0]];
+        for n in 1..3 {
+            let few = Agreement::of(&volumes[..n]).unwrap();
+            assert_eq!((few.correlation, few.concordance, few.limits_ml), (None, None, None), "{n}");
+            let few = summary(&own_patients(&[1.0, 4.0][..n]));
+            assert!(few.sd.is_none() && few.interval.is_none(), "{n}");
+        }
+        let three = Agreement::of(&volumes).unwrap();
+        assert!(three.correlation.is_some() && three.concordance.is_some() && three.limits_ml.is_some());
+        let three = summary(&own_patients(&[1.0, 4.0, 2.0]));
+        assert!(three.sd.is_some() && three.interval.is_some());
+        let one = Agreement::of(&volumes[..1]).unwrap();
         assert_eq!((one.within_5_ml_percent, one.rmse_ml), (100.0, 5.0));
-        assert_eq!(Agreement::of(&[[3.0, 8.0], [4.0, 8.0]]).unwrap().correlation, None);
+        assert_eq!(Agreement::of(&[[3.0, 8.0], [4.0, 8.0], [5.0, 8.0]]).unwrap().correlation, None);
         assert_eq!(Agreement::of(&[]), None);
-        let lone = summary(&own_patients(&[1.0]));
-        assert!(lone.sd.is_none() && lone.interval.is_none());
     }
 
     #[test]
@@ -206,10 +217,10 @@ mod tests {
 
     #[test]
     fn the_cases_of_a_patient_are_drawn_together() {
-        // Two patients: half of the draws have both, a quarter the one or the other alone.
-        let cases = [("a", 0.0), ("a", 0.0), ("a", 0.0), ("b", 1.0)];
+        // Three patients: one draw in 27 has one of them alone, more than the 2.5 in 100 that the interval leaves out.
+        let cases = [("a", 0.0), ("a", 0.0), ("a", 0.0), ("b", 1.0), ("c", 1.0)];
         assert_eq!(Summary::of(&cases).unwrap().interval, Some([0.0, 1.0]));
-        assert_eq!(Summary::of(&cases[..3]).unwrap().interval, None);
+        assert_eq!(Summary::of(&cases[..4]).unwrap().interval, None, "four cases of two patients");
         // A patient with nine cases weighs nine times as much.
         let many: Vec<(String, f64)> = (0..90).map(|n| ((n / 9).to_string(), f64::from(n / 9))).collect();
         let [low, high] = summary(&many).interval.unwrap();

@@ -2,8 +2,17 @@
 
 use super::Case;
 use super::csv_files::ALL;
-use super::results::Results;
-use super::statistics::{Agreement, Summary};
+use super::results::{Remark, Results};
+use super::statistics::{Agreement, FEWEST, Summary};
+use crate::words::counted;
+
+/// A cell of what is not defined.
+const NONE: &str = "\u{2014}";
+
+/// The same of a statistic over `n` cases, with the reason where these are too few.
+fn missing(n: usize) -> String {
+    if n < FEWEST { format!("n < {FEWEST}") } else { NONE.into() }
+}
 
 /// A table of text.
 pub struct Table {
@@ -56,27 +65,57 @@ pub fn remarks(results: &Results) -> Vec<String> {
         true => "Weights of the automated masks: not known, no report of ichor segment lies beside them.".into(),
         false => format!("Weights of the automated masks: {}.", weights.join(", ")),
     });
-    remarks.push(format!("{} cases, {} with a bleed in the manual mask.", results.cases, results.with_bleed));
+    remarks.push(format!("{}, {} with a bleed in the manual mask.", counted(results.cases, "case"), results.with_bleed));
     if results.nothing_found > 0 {
-        remarks.push(format!(
-            "In {} of them nothing was found: their distances count as the diagonal of their grid.",
-            results.nothing_found
-        ));
+        let theirs = if results.nothing_found == 1 {
+            "its distances count as the diagonal of its grid"
+        } else {
+            "their distances count as the diagonal of their grid"
+        };
+        remarks.push(format!("In {} of them nothing was found: {theirs}.", results.nothing_found));
     }
+    remarks.extend(doubts(results));
     if !results.failed.is_empty() {
         let names: Vec<String> = results.failed.iter().map(|failure| format!("{} ({})", failure.name, failure.error)).collect();
-        remarks.push(format!("{} cases could not be compared and are in no table: {}", names.len(), names.join("; ")));
+        let are = if names.len() == 1 { "is" } else { "are" };
+        let cases = counted(names.len(), "case");
+        remarks.push(format!("{cases} could not be compared and {are} in no table: {}", names.join("; ")));
     }
     if !results.without_partner.is_empty() {
         let masks = &results.without_partner;
-        remarks.push(format!("{} masks have no partner and are in no table: {}", masks.len(), masks.join(", ")));
+        let have = if masks.len() == 1 { "has no partner and is" } else { "have no partner and are" };
+        remarks.push(format!("{} {have} in no table: {}", counted(masks.len(), "mask"), masks.join(", ")));
     }
     remarks
 }
 
+/// So many cases are named.
+const NAMED: usize = 10;
+
+/// What makes it doubtful that the right masks were compared: pairs that do not overlap, and what is remarked of single cases.
+pub fn doubts(results: &Results) -> Vec<String> {
+    let mut doubts = Vec::new();
+    let (apart, both) = (&results.no_overlap, results.both_with_blood);
+    if !apart.is_empty() {
+        let more = if apart.len() > NAMED { ", .." } else { "" };
+        let names = apart.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let wrong = match 2 * apart.len() >= both {
+            true => ". Are the pairs right? Each must be two masks of the same scan",
+            false => "",
+        };
+        let cases = counted(both, "case");
+        doubts.push(format!(
+            "In {} of {cases} with blood in both masks the two do not overlap at all: {names}{more}{wrong}.",
+            apart.len()
+        ));
+    }
+    doubts.extend(results.remarks.iter().map(|Remark { name, remark }| format!("{name}: {remark}.")));
+    doubts
+}
+
 /// Each case, for the page.
 pub fn cases(cases: &[Case]) -> Table {
-    let optional = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.3}"));
+    let optional = |value: Option<f64>| value.map_or(NONE.into(), |value| format!("{value:.3}"));
     let row = |case: &Case| {
         vec![
             case.name.clone(),
@@ -110,7 +149,7 @@ pub fn cases(cases: &[Case]) -> Table {
 
 fn overlap(results: &Results) -> Table {
     let rows = results.measures.iter().map(|measure| {
-        let failed = measure.failed_percent.map_or("-".into(), |percent| format!("{percent:.1}"));
+        let failed = measure.failed_percent.map_or(NONE.into(), |percent| format!("{percent:.1}"));
         let mut row = vec![measure.title.clone()];
         row.extend(summary(measure.summary.as_ref()));
         row.push(failed);
@@ -125,7 +164,7 @@ fn by_subgroup(results: &Results) -> Table {
     let rows = results.subgroups.iter().map(|group| {
         let mut row = vec![group.name.clone()];
         row.extend(summary(group.dice.as_ref()));
-        row.push(group.failed_percent.map_or("-".into(), |percent| format!("{percent:.1}")));
+        row.push(group.failed_percent.map_or(NONE.into(), |percent| format!("{percent:.1}")));
         row
     });
     let columns = ["subgroup", "n", "mean", "95% interval", "SD", "median", "min", "max", "% failed"];
@@ -151,7 +190,7 @@ fn volumes(results: &Results) -> Table {
 }
 
 fn agreement_row(name: String, agreement: &Agreement) -> Vec<String> {
-    let optional = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.3}"));
+    let optional = |value: Option<f64>| value.map_or_else(|| missing(agreement.n), |value| format!("{value:.3}"));
     vec![
         name,
         agreement.n.to_string(),
@@ -161,7 +200,7 @@ fn agreement_row(name: String, agreement: &Agreement) -> Vec<String> {
         format!("{:.1}", agreement.within_5_ml_percent),
         format!("{:.2}", agreement.mean_difference_ml),
         format!("{:.2}", agreement.mse_ml2),
-        agreement.limits_ml.map_or("-".into(), |[low, high]| format!("{low:.2} to {high:.2}")),
+        agreement.limits_ml.map_or_else(|| missing(agreement.n), |[low, high]| format!("{low:.2} to {high:.2}")),
     ]
 }
 
@@ -175,7 +214,7 @@ fn without_bleed(results: &Results) -> Option<Table> {
 
 fn summary(summary: Option<&Summary>) -> [String; 7] {
     let Some(summary) = summary else {
-        let mut none = ["-"; 7].map(String::from);
+        let mut none = [NONE; 7].map(String::from);
         none[0] = "0".into();
         return none;
     };
@@ -183,8 +222,8 @@ fn summary(summary: Option<&Summary>) -> [String; 7] {
     [
         summary.n.to_string(),
         number(summary.mean),
-        summary.interval.map_or("-".into(), |[low, high]| format!("{low:.3} to {high:.3}")),
-        summary.sd.map_or("-".into(), number),
+        summary.interval.map_or_else(|| missing(summary.n), |[low, high]| format!("{low:.3} to {high:.3}")),
+        summary.sd.map_or_else(|| missing(summary.n), number),
         number(summary.median),
         number(summary.min),
         number(summary.max),

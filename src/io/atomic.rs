@@ -1,5 +1,6 @@
 //! Files that are there whole or not at all.
 
+use serde::Serialize;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -17,12 +18,30 @@ pub fn write(path: impl AsRef<Path>, content: impl FnOnce(&mut dyn Write) -> io:
     write_and_rename(path, content).map_err(Error::write(path))
 }
 
-fn write_and_rename(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "this is no name of a file"))?;
+/// Writes `value` as JSON with a newline at its end, as [`write`] does.
+///
+/// # Errors
+/// As [`write`], and [`Error::Write`] for a value that JSON cannot hold.
+pub fn write_json(path: impl AsRef<Path>, value: &impl Serialize) -> Result<()> {
+    write(path, |file| {
+        serde_json::to_writer_pretty(&mut *file, value)?;
+        file.write_all(b"\n")
+    })
+}
+
+/// Where [`write`] puts the bytes of `path` first; a kill may have left it there.
+pub fn partial(path: &Path) -> PathBuf {
     let mut hidden = OsString::from(".");
-    hidden.push(name);
+    hidden.push(path.file_name().unwrap_or_default());
     hidden.push(".partial");
-    let partial = Partial { path: path.with_file_name(hidden) };
+    path.with_file_name(hidden)
+}
+
+fn write_and_rename(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    if path.file_name().is_none() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is no name of a file"));
+    }
+    let partial = Partial { path: partial(path) };
     let mut file = BufWriter::new(File::create(&partial.path)?);
     content(&mut file)?;
     // Dropping a BufWriter would swallow the error of its last write.
@@ -64,6 +83,14 @@ mod tests {
         .unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"{}");
         assert_eq!(names(folder.path()), ["report.json"]);
+    }
+
+    #[test]
+    fn json_ends_with_a_newline() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        write_json(&path, &[1, 2]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "[\n  1,\n  2\n]\n");
     }
 
     #[test]

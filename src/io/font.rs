@@ -10,7 +10,8 @@ pub const ABOVE_BASELINE: usize = 7;
 /// The pixels of a line of text, counted from its upper left corner to the right and down. A character that the font lacks is drawn as `?`.
 pub fn pixels(text: &str) -> impl Iterator<Item = [usize; 2]> {
     text.chars().enumerate().flat_map(|(place, character)| {
-        let glyph = font8x8::BASIC_FONTS.get(character).or_else(|| font8x8::BASIC_FONTS.get('?')).unwrap_or_default();
+        let known = font8x8::BASIC_FONTS.get(character).or_else(|| font8x8::LATIN_FONTS.get(character));
+        let glyph = known.or_else(|| font8x8::BASIC_FONTS.get('?')).unwrap_or_default();
         let square = (0..LETTER).flat_map(|row| (0..LETTER).map(move |column| [column, row]));
         let inked = square.filter(move |&[column, row]| glyph[row] >> column & 1 == 1);
         inked.map(move |[column, row]| [LETTER * place + column, row])
@@ -38,5 +39,6 @@ mod tests {
         let two = picture("L7");
         assert!(two.iter().zip(l).all(|(two, l)| two[..LETTER] == l), "{two:#?}");
         assert_eq!(picture("\u{1f600}"), picture("?"), "what the font lacks");
+        assert_ne!(picture("\u{e9}"), picture("?"), "e with an accent, as in names");
     }
 }

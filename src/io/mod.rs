@@ -4,5 +4,8 @@ pub mod atomic;
 pub mod canvas;
 pub mod dicom;
 pub mod font;
+pub mod lock;
+pub mod mask;
 pub mod nifti;
+pub mod spreadsheet;
 pub mod transform;

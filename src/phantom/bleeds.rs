@@ -7,6 +7,7 @@ use super::anatomy::{Anatomy, Displacement, brain, skull};
 use super::field::{Lattice, Noise, Vec3, along, direction, dot, ellipsoid, norm, rotation, smooth_step, sub, union};
 use super::random::Random;
 use rayon::prelude::*;
+use std::sync::Arc;
 
 /// What a bleed is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,6 +120,8 @@ pub struct Bleed {
     about: Vec3,
     /// No blood is further than this from the centre of mass.
     reach: f32,
+    /// The points that gave the volume, each as much of it as any other.
+    points: Arc<[Vec3]>,
 }
 
 /// A bleed that is to be drawn.
@@ -166,12 +169,13 @@ pub fn order(random: &mut Random, none_share: f32, range_ml: [f32; 2], kinds: &[
     orders
 }
 
-/// The threshold of a bleed, and what it encloses: volume, centre of mass, radius about it.
+/// The threshold of a bleed, and what it encloses: volume, centre of mass, radius about it, points.
 struct Found {
     threshold: f32,
     volume_ml: f64,
     centre: Vec3,
     radius: f32,
+    points: Arc<[Vec3]>,
 }
 
 /// Threshold of the bleed whose `level` (where there is room, and a value that must be below the threshold) is the lowest: of points
@@ -210,7 +214,8 @@ fn threshold(
     let sum = points[..count].iter().fold([0.0f64; 3], |sum, (_, p)| [0, 1, 2].map(|a| sum[a] + f64::from(p[a])));
     let centre = sum.map(|s| (s / count as f64) as f32);
     let radius = points[..count].iter().map(|(_, p)| norm(sub(*p, centre))).fold(0.0, f32::max) + step;
-    Some(Found { threshold, volume_ml: count as f64 * each, centre, radius })
+    let points = points[..count].iter().map(|(_, p)| *p).collect();
+    Some(Found { threshold, volume_ml: count as f64 * each, centre, radius, points })
 }
 
 impl Look {
@@ -338,6 +343,7 @@ impl Bleed {
             threshold: 0.0,
             about: centre,
             reach: 0.0,
+            points: Arc::default(),
         };
         let level = |p: Vec3| (free(p) > 0.0).then(|| bleed.level(p));
         let far = |p: Vec3, size: f32| norm(sub(p, centre)) > 2.1 * radius + size;
@@ -393,6 +399,7 @@ impl Bleed {
             threshold: 0.0,
             about: middle,
             reach: 0.0,
+            points: Arc::default(),
         };
         let level = |p: Vec3| bleed.sheet_level(p, free(p, side) - DURA, wall(p));
         let far = |p: Vec3, size: f32| {
@@ -426,6 +433,7 @@ impl Bleed {
             threshold: 0.0,
             about: anatomy.place([0.0, -20.0, 8.0]),
             reach: 0.0,
+            points: Arc::default(),
         };
         let step = 0.7;
         let level = |p: Vec3| {
@@ -461,6 +469,7 @@ impl Bleed {
             threshold: 0.0,
             about,
             reach: 0.0,
+            points: Arc::default(),
         };
         let level = |p: Vec3| (free(p) > 0.0).then(|| bleed.level(p));
         let far = |p: Vec3, size: f32| free(p) < -size - 1.0;
@@ -471,7 +480,14 @@ impl Bleed {
     fn fitted(mut self, found: Found) -> Bleed {
         (self.threshold, self.volume_ml, self.centre, self.reach) =
             (found.threshold, found.volume_ml, found.centre, found.radius);
+        self.points = found.points;
         self
+    }
+
+    /// Share of its volume that lies where `inside` holds, 0 to 1.
+    pub fn share(&self, inside: impl Fn(Vec3) -> bool) -> f64 {
+        let within = self.points.iter().filter(|&&p| inside(p)).count();
+        within as f64 / self.points.len().max(1) as f64
     }
 
     /// How far from the bleed's heart a point is, mm; blood is where it is below the threshold.

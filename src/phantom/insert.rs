@@ -238,6 +238,7 @@ pub fn insert(seed: u64, scan: &Volume<f32>, brain: &Volume<bool>, settings: &Se
         volume_ml: bleed.volume_ml,
         hu: bleed.hu,
         centre: bleed.centre.map(f64::from),
+        in_view: bleed.share(|p| super::in_grid(grid, &space.to_index, p.map(f64::from))),
     });
     Ok(Inserted { bleeds: bleeds.collect(), scan: Volume::new(grid.clone(), hu), label: Volume::new(grid.clone(), label) })
 }

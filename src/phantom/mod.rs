@@ -99,6 +99,8 @@ impl Settings {
                 crate::io::nifti::MAX_VOXELS
             ));
         }
+        // The values, the label and the brain.
+        crate::memory::check(6 * self.grid.len() as u64, || format!("a scan of {:?} voxels", self.grid.shape))?;
         let spacing = self.grid.spacing();
         let small = |mm: f64| !(0.05..=50.0).contains(&mm);
         if spacing.into_iter().any(small) || self.grid.affine.inverse().is_none() || self.grid.voxel_mm3() < 1e-6 {
@@ -149,6 +151,14 @@ pub struct Truth {
     pub hu: f32,
     /// Its centre of mass in the scan's world, RAS mm.
     pub centre: [f64; 3],
+    /// Share of its volume that the field of view shows, 0 to 1: what lies inside the grid's voxels, and inside the reconstructed circle where there is one.
+    pub in_view: f64,
+}
+
+/// Whether a point of the world lies in a voxel of a grid; `to_index` is the inverse of the grid's affine.
+fn in_grid(grid: &Grid, to_index: &Affine, point: [f64; 3]) -> bool {
+    let index = to_index.apply(point);
+    (0..3).all(|axis| (-0.5..=grid.shape[axis] as f64 - 0.5).contains(&index[axis]))
 }
 
 /// A phantom: a scan with its labels.
@@ -242,11 +252,19 @@ pub fn generate(seed: u64, settings: &Settings) -> Result<Head> {
     };
     let image = scanner::scan(&subject, &scan, seed);
     let grid = &settings.grid;
+    let to_index = grid.affine.inverse().ok_or_else(|| Error::Phantom("the grid's affine has no inverse".into()))?;
+    let middle = scan.middle();
+    let seen = |p: Vec3| {
+        let world = pose.apply(p.map(f64::from));
+        let [x, y] = [0, 1].map(|axis| world[axis] as f32 - middle[axis]);
+        in_grid(grid, &to_index, world) && scan.circle_mm.is_none_or(|radius| x.hypot(y) <= radius)
+    };
     let bleeds = bleeds.iter().map(|bleed| Truth {
         kind: bleed.kind,
         volume_ml: bleed.volume_ml,
         hu: bleed.hu,
         centre: pose.apply(bleed.centre.map(f64::from)),
+        in_view: bleed.share(seen),
     });
     Ok(Head {
         scan: Volume::new(grid.clone(), image.hu),

@@ -40,6 +40,13 @@ pub struct Scan {
     pub whole: bool,
 }
 
+impl Scan {
+    /// The middle of the field of view, mm of the scan's world.
+    pub fn middle(&self) -> Vec3 {
+        self.grid.affine.apply([0, 1, 2].map(|a| (self.grid.shape[a] as f64 - 1.0) / 2.0)).map(|x| x as f32)
+    }
+}
+
 /// What the scan holds, i fastest.
 pub struct Image {
     pub hu: Vec<f32>,
@@ -239,7 +246,7 @@ pub fn scan(subject: &Subject, scan: &Scan, seed: u64) -> Image {
     let artefacts = Artefacts::new(&mut random, subject.anatomy, scan.artefacts);
     let blur_mm = random.uniform(BLUR_MM[0], BLUR_MM[1]);
     let poses = poses(&mut random, scan, nk);
-    let middle = scan.grid.affine.apply([0, 1, 2].map(|a| (scan.grid.shape[a] as f64 - 1.0) / 2.0)).map(|x| x as f32);
+    let middle = scan.middle();
     let rough = texture_strength(scan);
     let grain = if scan.noise_hu > 0.0 {
         noise::texture(

@@ -207,3 +207,24 @@ fn noise_has_its_strength() {
     let deviation = (differences.iter().map(|d| d * d).sum::<f32>() / differences.len() as f32).sqrt();
     assert!((3.0..4.3).contains(&deviation), "{deviation}");
 }
+
+#[test]
+fn what_the_field_of_view_shows_of_a_bleed_is_told() {
+    let settings = clean(2.0, Kind::Lobar, [20.0, 20.0]);
+    let whole = generate(4, &settings).unwrap();
+    let bleed = &whole.bleeds[0];
+    assert_eq!((whole.bleeds.len(), bleed.in_view), (1, 1.0));
+    // Slices up to the one with the centre of mass, and none with blood.
+    let up_to = |mm: f64| {
+        let grid = settings.grid.clone();
+        let slices = ((mm - grid.affine.rows[2][3]) / 2.0).floor() as usize + 1;
+        let cut = Settings { grid: Grid { shape: [grid.shape[0], grid.shape[1], slices], ..grid }, ..settings.clone() };
+        generate(4, &cut).unwrap()
+    };
+    let half = up_to(bleed.centre[2]);
+    let (shown, labelled) = (half.bleeds[0].in_view, half.label_ml() / whole.label_ml());
+    assert!((0.3..0.7).contains(&shown) && (shown - labelled).abs() < 0.02, "{shown} {labelled}");
+    assert_eq!(half.bleeds[0].volume_ml, bleed.volume_ml, "all of it");
+    let none = up_to(bleed.centre[2] - 40.0);
+    assert_eq!((none.bleeds[0].in_view, none.label_ml()), (0.0, 0.0));
+}

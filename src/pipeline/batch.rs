@@ -2,14 +2,16 @@
 
 use crate::inference::Inference;
 use crate::io::dicom::structured_report::{self, Measurements};
-use crate::io::{atomic, dicom, nifti, transform};
+use crate::io::lock::{Lock, PATIENCE};
+use crate::io::{atomic, dicom, mask, nifti, transform};
 use crate::pipeline::Template;
 use crate::pipeline::components::Component;
-use crate::pipeline::inputs::{self, Job, Scan, Shard};
-use crate::pipeline::report::{MOST_COMPONENTS, RESEARCH_USE_ONLY, Report, Row, WeightsIdentity};
+use crate::pipeline::inputs::{self, Job, Scan};
+use crate::pipeline::report::{self, MOST_COMPONENTS, RESEARCH_USE_ONLY, Report, Row, WeightsIdentity};
 use crate::pipeline::resume::{self, Choices, Earlier};
 use crate::pipeline::segment::{self, BrainSource, Options, Ready, Segmentation};
-use crate::pipeline::table::Table;
+use crate::pipeline::source::{Files, Source};
+use crate::pipeline::table::{self, Table};
 use crate::pipeline::warnings::Warning;
 use crate::pipeline::{page, picture};
 use crate::volume::Volume;
@@ -17,12 +19,12 @@ use crate::weights::Weights;
 use crate::{Error, Result};
 use rayon::ThreadPool;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// An output besides mask and report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,10 +59,8 @@ pub struct Settings {
     pub dicom_report: bool,
     /// UID or number of the DICOM series to use, in place of the one that the rules choose.
     pub series: Option<String>,
-    /// Whether scans are done again whose outputs are there and would come out the same.
+    /// Whether scans are done again whose outputs are there and would come out the same, and outputs of other scans of the same name replaced.
     pub overwrite: bool,
-    /// The part of a collection that the jobs are: it has a table and a page of its own, so that parts can be done at the same time.
-    pub shard: Option<Shard>,
 }
 
 /// What became of a scan.
@@ -74,19 +74,18 @@ pub enum Outcome {
     Failed(Error),
 }
 
+impl Extra {
+    const ALL: [Extra; 4] = [Extra::Brain, Extra::Probability, Extra::Template, Extra::Transform];
+}
+
 impl Settings {
     fn file(&self, name: &str, ending: &str) -> PathBuf {
         self.output.join(format!("{name}_{ending}"))
     }
 
-    /// ichor.csv, or that of the part.
+    /// ichor.csv
     pub fn table(&self) -> PathBuf {
-        self.output.join(self.shard.map_or_else(|| "ichor.csv".into(), |shard| format!("ichor_{shard}.csv")))
-    }
-
-    /// ichor.html, or that of the part.
-    pub fn page(&self) -> PathBuf {
-        self.table().with_extension("html")
+        self.output.join(table::NAME)
     }
 
     fn mask(&self, name: &str) -> PathBuf {
@@ -94,7 +93,7 @@ impl Settings {
     }
 
     fn report(&self, name: &str) -> PathBuf {
-        self.file(name, "ich.json")
+        self.output.join(format!("{name}{}", report::ENDING))
     }
 
     fn picture(&self, name: &str) -> PathBuf {
@@ -119,11 +118,15 @@ impl Settings {
         endings.iter().map(|ending| self.file(name, ending)).collect()
     }
 
-    /// What an earlier run has left of a scan.
+    /// Every file that a run may have written for a scan, the report first.
+    fn all(&self, name: &str) -> Vec<PathBuf> {
+        let extras = Extra::ALL.into_iter().flat_map(|extra| self.extra(name, extra));
+        let rest = [self.mask(name), self.picture(name), self.segmentation(name), self.structured_report(name)];
+        [self.report(name)].into_iter().chain(rest).chain(extras).collect()
+    }
+
+    /// What an earlier run has left under the name of a scan.
     fn earlier(&self, job: &Job, weights: &Weights) -> Earlier {
-        if self.overwrite {
-            return Earlier::Incomplete;
-        }
         let name = &job.name;
         let extras = self.extras.iter().flat_map(|&extra| self.extra(name, extra));
         let picture = self.pictures.then(|| self.picture(name));
@@ -131,7 +134,41 @@ impl Settings {
         let structured_report = (job.study.is_some() && self.dicom_report).then(|| self.structured_report(name));
         let outputs: Vec<PathBuf> =
             extras.chain([self.mask(name)]).chain(picture).chain(segmentation).chain(structured_report).collect();
-        resume::find(job, self, weights, &self.report(name), &outputs)
+        match resume::find(job, self, weights, &self.report(name), &outputs) {
+            Earlier::Another(input) => Earlier::Another(input),
+            _ if self.overwrite => Earlier::Incomplete,
+            earlier => earlier,
+        }
+    }
+
+    /// The error of a scan whose name that of another one is.
+    fn taken(&self, job: &Job, by: &str) -> Error {
+        let problem = format!(
+            "its results would be called {}, as those in {} are that were made of {by}: give another folder (-o) or, for a single scan, another name (--name), \
+             or --overwrite to replace them",
+            job.name,
+            self.output.display()
+        );
+        Error::Scan { path: job.path.clone(), problem }
+    }
+
+    /// The scan whose mask has the name that the mask in template space of another has: what `--save template` writes for `a` is called like the mask of
+    /// a scan `a_template`. `others` are the names of this run.
+    fn mistaken(&self, job: &Job, others: &BTreeSet<&str>) -> Option<Error> {
+        let saves = |extras: &[Extra]| extras.contains(&Extra::Template);
+        let base = job.name.strip_suffix("_template").map(str::to_string);
+        let below = format!("{}_template", job.name);
+        let by_earlier = |base: &str| {
+            let report = fs::read(self.report(base)).ok().and_then(|text| serde_json::from_slice::<Report>(&text).ok());
+            report.and_then(|report| report.choices).is_some_and(|choices| saves(&choices.saved))
+        };
+        let base = base.filter(|base| by_earlier(base) || (saves(&self.extras) && others.contains(base.as_str())));
+        let below = Some(below).filter(|below| saves(&self.extras) && self.report(below).exists());
+        let other = base.or(below)?;
+        let problem = format!(
+            "a mask of it would be called as one of the scan {other} is (--save template): give another folder (-o) or another name (--name)"
+        );
+        Some(Error::Scan { path: job.path.clone(), problem })
     }
 }
 
@@ -141,8 +178,11 @@ impl Settings {
 /// scans are in memory at most, however many there are, and the network never waits while one is ready. All threads that compute are
 /// those of `pool`; it must not be the caller's own pool, which would wait for itself. What is computed does not depend on them.
 ///
+/// Several processes may do so in one folder at the same time: the table holds the rows of all, and nobody replaces what another has just made.
+///
 /// # Errors
-/// [`Error::Write`] where the output folder or the table cannot be written. What is wrong with one scan is its outcome, and its row of the table.
+/// Before anything is done: [`Error::Scan`] where outputs of another scan are there under a job's name and may not be overwritten. [`Error::Write`] where the output
+/// folder or the table cannot be written, [`Error::Table`] where it is none. What is wrong with one scan is its outcome, and its row of the table.
 pub fn run(
     jobs: &[Job],
     settings: &Settings,
@@ -153,16 +193,14 @@ pub fn run(
     fs::create_dir_all(&settings.output).map_err(Error::write(&settings.output))?;
     let weights = inference.weights();
     let identity = WeightsIdentity::of(weights);
-    // Of the scans that are done, only the row of what is there stays; rows of scans that will be done now are dropped; rows of other inputs stay.
-    let there: BTreeMap<&str, Option<Row>> =
-        jobs.iter().map(|job| (job.name.as_str(), row_there(job, settings, weights))).collect();
-    let path = settings.table();
-    let mut table = Table::open(&path, |row| there.get(row.name.as_str()).is_none_or(|there| there.as_ref() == Some(row)))?;
-    let listed: BTreeSet<String> = Table::read(&path)?.into_iter().map(|row| row.name).collect();
+    let mut table = Table::of(&settings.table());
+    // A kill between a report and its row has left the row out, or a later run that failed has put its own in its place.
+    look_before(jobs, settings, weights)?.into_iter().for_each(|row| table.put(row));
+    table.write(PATIENCE)?;
     // Nothing waits between the two threads: a scan that is ready stays with the one that made it so.
     let (send, receive) = mpsc::sync_channel(0);
     std::thread::scope(|scope| {
-        scope.spawn(move || {
+        let reader = std::thread::Builder::new().spawn_scoped(scope, move || {
             for job in jobs {
                 // The other side has gone where the table cannot be written.
                 if send.send(next(job, settings, weights, pool)).is_err() {
@@ -170,34 +208,77 @@ pub fn run(
                 }
             }
         });
+        reader.map_err(|error| Error::Device(format!("a thread that reads the scans cannot be started: {error}")))?;
         let mut page_due = 1;
         for (number, (job, next)) in jobs.iter().zip(receive).enumerate() {
             let outcome = match next {
                 Next::Finished(report) => Outcome::Skipped(report),
-                Next::Ready(waiting) => match pool.install(|| finish(job, *waiting, settings, &identity, inference)) {
-                    Ok(report) => Outcome::Done(Box::new(report)),
-                    Err(error) => Outcome::Failed(error),
-                },
+                Next::Ready(waiting) => {
+                    let finished = pool.install(|| finish(job, *waiting, settings, &identity, inference, &mut table));
+                    finished.unwrap_or_else(Outcome::Failed)
+                }
                 Next::Failed(error) => Outcome::Failed(error),
             };
             match &outcome {
-                Outcome::Done(report) => table.add(&Row::done(report))?,
-                // A kill between the report and its row has left the row out, or a later run that failed has put its own in its place.
-                Outcome::Skipped(report) if !listed.contains(&job.name) => table.add(&Row::done(report))?,
-                Outcome::Skipped(_) => {}
+                Outcome::Done(report) | Outcome::Skipped(report) => table.put(Row::done(report)),
                 Outcome::Failed(error) => {
-                    table.add(&Row::failed(&job.name, &job.path.to_string_lossy(), &error.to_string()))?;
+                    if let Earlier::Another(input) = settings.earlier(job, weights) {
+                        log::warn!(
+                            "{}: it has no row in {}, for {} is the name of {input} there",
+                            job.path.display(),
+                            settings.table().display(),
+                            job.name
+                        );
+                    } else {
+                        table.put(Row::failed(&job.name, &job.path.to_string_lossy(), &error.to_string()));
+                    }
                 }
             }
+            table.write_if_due()?;
             done(job, &outcome);
-            // Written whenever the number of scans has doubled, so that a run that is killed has one, and at the end.
-            if jobs.len() > 1 && (number + 1 == page_due || number + 1 == jobs.len()) {
+            // Written whenever the number of scans has doubled, so that a run that is killed has one. Another process may just be at it.
+            if jobs.len() > 1 && number + 1 == page_due {
                 page_due *= 2;
-                page::write(&settings.page(), &Table::read(&path)?, &settings.output)?;
+                match page::refresh(&settings.output, Duration::ZERO) {
+                    Err(Error::Write { source, .. }) if source.kind() == io::ErrorKind::TimedOut => {}
+                    refreshed => refreshed?,
+                }
             }
         }
-        Ok(())
+        table.write(PATIENCE)?;
+        page::refresh(&settings.output, PATIENCE)
     })
+}
+
+/// Looks at what is there under the names of all jobs, before anything is done. Gives the rows of those that are done.
+fn look_before(jobs: &[Job], settings: &Settings, weights: &Weights) -> Result<Vec<Row>> {
+    let names: BTreeSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+    let (mut rows, mut taken) = (Vec::new(), Vec::new());
+    for job in jobs {
+        if let Some(error) = settings.mistaken(job, &names) {
+            return Err(error);
+        }
+        match settings.earlier(job, weights) {
+            Earlier::Same(report) => rows.push(Row::done(&report)),
+            Earlier::Another(input) if settings.overwrite => {
+                log::warn!("{}: the results of {input} will be replaced, for both are called {}", job.path.display(), job.name);
+            }
+            Earlier::Another(input) => taken.push(settings.taken(job, &input)),
+            Earlier::Incomplete | Earlier::Different(_) => {}
+        }
+    }
+    let count = taken.len();
+    match taken.into_iter().next() {
+        None => Ok(rows),
+        Some(Error::Scan { path, problem }) if count > 1 => {
+            let plural = if count == 2 { "" } else { "s" };
+            Err(Error::Scan {
+                path,
+                problem: format!("{problem} (so it is with {} other input{plural}); nothing was done", count - 1),
+            })
+        }
+        Some(error) => Err(error),
+    }
 }
 
 /// What the network's thread gets for each job.
@@ -219,6 +300,8 @@ struct Waiting {
     series: Option<dicom::Converted>,
     /// The scan in the brain window, where a picture is asked for.
     window: Option<Volume<u8>>,
+    /// What was read.
+    source: Source,
     /// Seconds of reading.
     reading: f64,
 }
@@ -228,7 +311,8 @@ fn next(job: &Job, settings: &Settings, weights: &Weights, pool: &ThreadPool) ->
     match settings.earlier(job, weights) {
         Earlier::Same(report) => return Next::Finished(report),
         Earlier::Different(how) => log::info!("{}: done again, for the results that are there were made with {how}", job.name),
-        Earlier::Incomplete => {}
+        Earlier::Another(input) if !settings.overwrite => return Next::Failed(settings.taken(job, &input)),
+        Earlier::Incomplete | Earlier::Another(_) => {}
     }
     match make_ready(job, settings, weights, pool) {
         Ok(waiting) => Next::Ready(Box::new(waiting)),
@@ -236,27 +320,22 @@ fn next(job: &Job, settings: &Settings, weights: &Weights, pool: &ThreadPool) ->
     }
 }
 
-/// The row of a scan whose outputs are there.
-fn row_there(job: &Job, settings: &Settings, weights: &Weights) -> Option<Row> {
-    match settings.earlier(job, weights) {
-        Earlier::Same(report) => Some(Row::done(&report)),
-        _ => None,
-    }
-}
-
 /// Reads a scan and makes it ready. A file that comes slowly keeps no thread of the pool from its work.
 fn make_ready(job: &Job, settings: &Settings, weights: &Weights, pool: &ThreadPool) -> Result<Waiting> {
     let start = Instant::now();
+    let chosen = job.study.as_ref().and_then(|study| study.choose(settings.series.as_deref()).ok());
+    let files = Files::of(job, chosen.as_ref());
     let Scan { volume, header, warnings: odd, series } = inputs::read(job, settings.series.as_deref())?;
+    let source = files?.source()?;
     let mut options = settings.options.clone();
     if let Some(mask) = &settings.brain_mask {
-        options.brain = BrainSource::Mask(nifti::read(mask)?.volume.map(|&value| value > 0.0));
+        options.brain = BrainSource::Mask(mask::read_brain(mask)?);
     }
     let reading = start.elapsed().as_secs_f64();
     pool.install(|| {
         let window = settings.pictures.then(|| picture::window(&volume));
         let ready = segment::make_ready(volume, &settings.template.volume, &options, weights, &job.path)?;
-        Ok(Waiting { ready, header, odd, series, window, reading })
+        Ok(Waiting { ready, header, odd, series, window, source, reading })
     })
 }
 
@@ -267,31 +346,75 @@ fn finish(
     settings: &Settings,
     weights: &WeightsIdentity,
     inference: &mut Inference,
-) -> Result<Report> {
-    let Waiting { ready, header, odd, series, window, reading } = waiting;
+    table: &mut Table,
+) -> Result<Outcome> {
+    let Waiting { ready, header, odd, series, window, source, reading } = waiting;
     let wants_probability = settings.extras.contains(&Extra::Probability);
     let mut result = segment::find_blood(ready, &settings.template.volume, &settings.options, wants_probability, inference)?;
     result.warnings.extend(odd);
     result.seconds.insert("reading".into(), reading);
 
     let start = Instant::now();
-    // A kill between two outputs must not leave the report of others beside them, nor this run a structured report of another mask.
-    remove(&settings.report(&job.name))?;
-    remove(&settings.structured_report(&job.name))?;
-    write_extras(job, settings, &result, &header)?;
-    write_mask(&settings.mask(&job.name), &result.mask, &header)?;
-    let mut report = report(job, settings, weights, inference, &result);
-    if let Some(series) = &series {
+    // Another process may be writing under this name, or have done so meanwhile.
+    let _lock = Lock::of(&settings.report(&job.name), PATIENCE)?;
+    match settings.earlier(job, inference.weights()) {
+        Earlier::Same(report) => return Ok(Outcome::Skipped(report)),
+        Earlier::Another(input) if !settings.overwrite => return Err(settings.taken(job, &input)),
+        _ => {}
+    }
+    if settings.report(&job.name).exists() {
+        table.remove(&job.name);
+        table.write(PATIENCE)?;
+    }
+    clear(job, settings)?;
+    let report = report(job, settings, source, weights, inference, &result);
+    let written = write_outputs(job, settings, &result, &header, series.as_ref(), window.as_ref(), report, start);
+    if written.is_err() {
+        // What was written is no result; that it cannot be removed either tells nothing new.
+        let _ = clear(job, settings);
+    }
+    Ok(Outcome::Done(Box::new(written?)))
+}
+
+/// Writes all outputs, the report last.
+#[allow(clippy::too_many_arguments, reason = "each is a part of one result")]
+fn write_outputs(
+    job: &Job,
+    settings: &Settings,
+    result: &Segmentation,
+    header: &nifti::Header,
+    series: Option<&dicom::Converted>,
+    window: Option<&Volume<u8>>,
+    mut report: Report,
+    start: Instant,
+) -> Result<Report> {
+    write_extras(job, settings, result, header)?;
+    write_mask(&settings.mask(&job.name), &result.mask, header)?;
+    if let Some(series) = series {
         report.dicom = Some(dicom::Summary::of(series));
         write_dicom(job, settings, series, &result.mask, &report)?;
     }
     if let Some(window) = window {
-        report.picture = Some(write_picture(&settings.picture(&job.name), &window, &result, &report)?);
+        report.picture = Some(write_picture(&settings.picture(&job.name), window, result, &report)?);
     }
     report.seconds.insert("writing".into(), start.elapsed().as_secs_f64());
-    let json = serde_json::to_vec_pretty(&report).expect("a report is numbers and text");
+    let mut json = serde_json::to_vec_pretty(&report).expect("a report is numbers and text");
+    json.push(b'\n');
     atomic::write(settings.report(&job.name), |file| file.write_all(&json))?;
     Ok(report)
+}
+
+/// Removes what an earlier run has left of a scan: its report, then all other files that a run may write, whatever options it had. After a kill nothing
+/// stands beside outputs that were made otherwise, and no report tells of what has gone.
+fn clear(job: &Job, settings: &Settings) -> Result<()> {
+    // What is called like a mask in template space may be the mask of another scan.
+    let below = format!("{}_template", job.name);
+    let of_another = |path: &PathBuf| *path == settings.mask(&below) && settings.report(&below).exists();
+    for path in settings.all(&job.name).iter().filter(|path| !of_another(path)) {
+        remove(path)?;
+        remove(&atomic::partial(path))?;
+    }
+    Ok(())
 }
 
 /// Removes a file, if it is there.
@@ -303,7 +426,14 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 /// The report of a result that has no picture yet.
-fn report(job: &Job, settings: &Settings, weights: &WeightsIdentity, inference: &Inference, result: &Segmentation) -> Report {
+fn report(
+    job: &Job,
+    settings: &Settings,
+    source: Source,
+    weights: &WeightsIdentity,
+    inference: &Inference,
+    result: &Segmentation,
+) -> Report {
     Report {
         name: job.name.clone(),
         input: job.path.to_string_lossy().into_owned(),
@@ -316,6 +446,7 @@ fn report(job: &Job, settings: &Settings, weights: &WeightsIdentity, inference: 
         threshold: result.threshold,
         postprocessing: settings.options.postprocessing,
         choices: Some(Choices::of(job, settings)),
+        source: Some(source),
         weights: weights.clone(),
         template: settings.template.name.clone(),
         device: inference.device(),

@@ -16,7 +16,7 @@ pub struct Values {
     pub above_range: f64,
     /// Share of finite voxels that can be soft tissue, -200..200 HU without 0 (a common padding).
     pub soft_tissue: f64,
-    /// Share of finite voxels at or below -300 HU: air, or padding.
+    /// Share of finite voxels that can be air, -1024..-300 HU: what is below the range is padding.
     pub air: f64,
 }
 
@@ -43,7 +43,7 @@ pub fn clamp(scan: &mut Volume<f32>) -> Values {
                 }
                 counts.above_range += usize::from(*hu > HU_RANGE[1]);
                 counts.soft_tissue += usize::from(hu.abs() < 200.0 && *hu != 0.0);
-                counts.air += usize::from(*hu <= -300.0);
+                counts.air += usize::from((HU_RANGE[0]..=-300.0).contains(hu));
                 *hu = hu.clamp(HU_RANGE[0], HU_RANGE[1]);
             }
             counts
@@ -125,7 +125,7 @@ mod tests {
         let mut scan = volume([2, 2, 2], vec![-3000.0, f32::NAN, f32::INFINITY, 5000.0, 30.0, 0.0, -1000.0, 3071.0]);
         let values = clamp(&mut scan);
         assert_eq!(scan.voxels(), [-1024.0, -1024.0, -1024.0, 3071.0, 30.0, 0.0, -1000.0, 3071.0]);
-        assert_eq!(values, Values { not_finite: 2, above_range: 1.0 / 6.0, soft_tissue: 1.0 / 6.0, air: 2.0 / 6.0 });
+        assert_eq!(values, Values { not_finite: 2, above_range: 1.0 / 6.0, soft_tissue: 1.0 / 6.0, air: 1.0 / 6.0 });
     }
 
     #[test]

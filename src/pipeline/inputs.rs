@@ -5,8 +5,7 @@ use crate::io::nifti;
 use crate::pipeline::warnings::Warning;
 use crate::volume::Volume;
 use crate::{Error, Result};
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -63,18 +62,14 @@ impl FromStr for Shard {
     }
 }
 
-impl fmt::Display for Shard {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}_of_{}", self.number, self.of)
-    }
-}
-
-/// Folders below an input folder are searched to this depth: deeper ones are a loop of links.
-const DEEPEST: usize = 16;
+/// Folders below an input folder are searched to this depth.
+const DEEPEST: usize = 64;
 
 /// The scans that `inputs` mean, in the order of the inputs, those of a folder by name. A folder stands for the NIfTI files and the DICOM studies in it and in the
 /// folders below it; DICOM is told from the content. A file that is named itself is a scan whatever its name is, so that its failure is told; a DICOM file stands
 /// for its series.
+///
+/// Links are followed, but not into a folder that is searched anyway, nor into one that holds the input folder; a scan that is reached in several ways is one.
 ///
 /// Names come from file names, those of DICOM studies from the folder that holds all their files; those in folders below an input folder begin with the folders'
 /// names, joined by `_`.
@@ -87,9 +82,9 @@ pub fn find(inputs: &[PathBuf]) -> Result<Vec<Job>> {
     for input in inputs {
         if input.is_dir() {
             let before = jobs.len();
-            let mut rest = Vec::new();
-            search(input, "", DEEPEST, &mut jobs, &mut rest)?;
-            add_studies(input, &rest, before, &mut jobs);
+            let mut found = Search::of(input)?;
+            jobs.append(&mut found.jobs);
+            add_studies(input, &found.rest, before, &mut jobs);
             if jobs.len() == before {
                 let problem =
                     "the folder holds no NIfTI file (.nii, .nii.gz, .hdr) and no DICOM file; give files or a folder of them"
@@ -100,11 +95,11 @@ pub fn find(inputs: &[PathBuf]) -> Result<Vec<Job>> {
             jobs.push(single(input));
         }
     }
+    let mut once = BTreeSet::new();
+    jobs.retain(|job| once.insert(place(job)));
     let mut seen: BTreeMap<&str, &Path> = BTreeMap::new();
     for job in &jobs {
-        if let Some(other) = seen.insert(&job.name, &job.path)
-            && other != job.path
-        {
+        if let Some(other) = seen.insert(&job.name, &job.path) {
             let problem = format!(
                 "its outputs would have the same name as those of {}: rename one, or use two output folders",
                 other.display()
@@ -112,9 +107,16 @@ pub fn find(inputs: &[PathBuf]) -> Result<Vec<Job>> {
             return Err(Error::Scan { path: job.path.clone(), problem });
         }
     }
-    let mut once = BTreeSet::new();
-    jobs.retain(|job| once.insert((job.path.clone(), job.name.clone())));
     Ok(jobs)
+}
+
+/// What no two scans have in common: the file; of a study the first of its files and their number, for a file stands for one series of those that its study may have.
+fn place(job: &Job) -> (PathBuf, usize) {
+    let Some(study) = &job.study else { return (absolute(&job.path), 1) };
+    let images = study.images.iter().flat_map(|image| &image.slices).map(|slice| &slice.path);
+    let unused = study.broken.iter().chain(&study.others).map(|(path, _)| path);
+    let first = images.min().or_else(|| unused.min());
+    (absolute(first.unwrap_or(&job.path)), study.images.len())
 }
 
 /// The scan that a file stands for.
@@ -211,31 +213,82 @@ pub fn read_one(input: &Path, series: Option<&str>) -> Result<Scan> {
     }
 }
 
-/// Adds the NIfTI files of a folder to `jobs`, and all other files to `rest`.
-fn search(folder: &Path, prefix: &str, depth: usize, jobs: &mut Vec<Job>, rest: &mut Vec<PathBuf>) -> Result<()> {
-    let mut entries = fs::read_dir(folder)
-        .map_err(Error::read(folder))?
-        .map(|entry| entry.map(|e| e.path()).map_err(Error::read(folder)))
-        .collect::<Result<Vec<PathBuf>>>()?;
-    entries.sort();
-    for path in entries {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with('.') {
-            continue;
-        }
-        if path.is_dir() {
-            if depth > 0 {
-                search(&path, &format!("{prefix}{name}_"), depth - 1, jobs, rest)?;
+/// The files below a folder.
+struct Search {
+    /// The folder, as it is named without links.
+    root: PathBuf,
+    /// The NIfTI files.
+    jobs: Vec<Job>,
+    /// All other files.
+    rest: Vec<PathBuf>,
+    /// Folders and files that were found, as they are named without links.
+    visited: BTreeSet<PathBuf>,
+    /// Links to folders, with the beginning of the names of what is in them: followed when all that lies in the folder itself is found.
+    links: VecDeque<(PathBuf, String)>,
+}
+
+impl Search {
+    fn of(folder: &Path) -> Result<Search> {
+        let root = folder.canonicalize().map_err(Error::read(folder))?;
+        let (jobs, rest, visited, links) = Default::default();
+        let mut search = Search { root: root.clone(), jobs, rest, visited, links };
+        search.folder(folder, root, "", DEEPEST)?;
+        while let Some((link, prefix)) = search.links.pop_front() {
+            // A link that leads nowhere, or in a circle, holds no scan.
+            let Ok(target) = link.canonicalize() else { continue };
+            if search.root.starts_with(&target) {
+                log::info!("{}: a link to a folder that holds the input folder is not followed", link.display());
+            } else {
+                search.folder(&link, target, &prefix, DEEPEST)?;
             }
-        } else if let Some(stem) = stem(&name) {
-            if !is_output(folder, stem) {
-                jobs.push(Job { name: format!("{prefix}{stem}"), path, study: None });
-            }
-        } else if path.is_file() {
-            rest.push(path);
         }
+        // What was found by links stands where its name does.
+        search.rest.sort();
+        search.jobs.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(search)
     }
-    Ok(())
+
+    /// Searches a folder, whose name without links is `own`.
+    fn folder(&mut self, folder: &Path, own: PathBuf, prefix: &str, depth: usize) -> Result<()> {
+        if !self.visited.insert(own.clone()) {
+            return Ok(());
+        }
+        let mut entries = fs::read_dir(folder)
+            .map_err(Error::read(folder))?
+            .map(|entry| {
+                let entry = entry.map_err(Error::read(folder))?;
+                let is_link = entry.file_type().map_err(Error::read(folder))?.is_symlink();
+                // A file itself is found before links to it.
+                Ok((is_link, entry.path()))
+            })
+            .collect::<Result<Vec<(bool, PathBuf)>>>()?;
+        entries.sort();
+        for (is_link, path) in entries {
+            let file_name = path.file_name().unwrap_or_default();
+            let name = file_name.to_string_lossy().into_owned();
+            if name.starts_with('.') {
+                continue;
+            }
+            let below = || format!("{prefix}{name}_");
+            if path.is_dir() {
+                match (is_link, depth) {
+                    (true, _) => self.links.push_back((path.clone(), below())),
+                    (false, 0) => log::warn!("{}: folders are searched {DEEPEST} deep, not this one", path.display()),
+                    (false, _) => self.folder(&path, own.join(file_name), &below(), depth - 1)?,
+                }
+                continue;
+            }
+            let own = if is_link { absolute(&path) } else { own.join(file_name) };
+            if let Some(stem) = stem(&name) {
+                if !is_output(folder, stem) && self.visited.insert(own) {
+                    self.jobs.push(Job { name: format!("{prefix}{stem}"), path, study: None });
+                }
+            } else if path.is_file() && self.visited.insert(own) {
+                self.rest.push(path);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The name of a NIfTI file without its ending; `None` for other files (the .img of a pair among them: its .hdr stands for both).
@@ -293,6 +346,41 @@ mod tests {
         assert_eq!(names(&jobs), ["notes.txt", "b"]);
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_once_and_never_upwards() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("scans");
+        fs::create_dir_all(root.join("p1/day1")).unwrap();
+        fs::create_dir_all(root.join("z")).unwrap();
+        fs::create_dir_all(folder.path().join("archive/p9")).unwrap();
+        for file in ["scans/a.nii", "scans/p1/day1/b.nii", "scans/z/c.nii", "archive/p9/d.nii", "outside.nii"] {
+            fs::write(folder.path().join(file), file).unwrap();
+        }
+        for (target, link) in [
+            ("..", "p1/parent"),
+            (".", "self"),
+            ("../..", "p1/grandparent"),
+            ("z", "a_link_to_z"),
+            ("p1/day1/b.nii", "0_link_to_b.nii"),
+            ("../archive", "archive"),
+            ("../archive/p9", "again"),
+            ("gone", "broken"),
+            ("circle", "circle"),
+        ] {
+            symlink(target, root.join(link)).unwrap();
+        }
+        let jobs = find(std::slice::from_ref(&root)).unwrap();
+        // Each file once, under its own name where it lies in the folder; `again` comes before `archive`.
+        assert_eq!(names(&jobs), ["a", "again_d", "p1_day1_b", "z_c"]);
+        // In two ways by two inputs.
+        let jobs = find(&[root.clone(), root.join("z"), root.join("p1/parent/a.nii"), root.join("a.nii")]).unwrap();
+        assert_eq!(names(&jobs), ["a", "again_d", "p1_day1_b", "z_c"]);
+        // A link that is given itself is followed.
+        assert_eq!(names(&find(&[root.join("archive")]).unwrap()), ["p9_d"]);
+    }
+
     #[test]
     fn outputs_of_an_earlier_run_are_no_scans() {
         let folder = tempfile::tempdir().unwrap();
@@ -314,7 +402,6 @@ mod tests {
         for wrong in ["0/4", "5/4", "4", "a/b", "1/0", "-1/4", "1/4/2"] {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
         }
-        assert_eq!("2/8".parse::<Shard>().unwrap().to_string(), "2_of_8");
     }
 
     #[test]

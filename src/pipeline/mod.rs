@@ -17,6 +17,7 @@ pub mod report;
 pub mod resume;
 pub mod segment;
 pub mod skull_margin;
+pub mod source;
 pub mod space;
 pub mod table;
 pub mod template;

@@ -4,9 +4,11 @@
 
 use crate::io::atomic;
 use crate::io::dicom::Summary;
+use crate::io::lock::Lock;
 use crate::pipeline::components::Component;
 use crate::pipeline::picture::Layout;
 use crate::pipeline::report::{Report, Row};
+use crate::pipeline::table::{self, Table};
 use crate::{Error, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +16,10 @@ use serde::Serialize;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
+/// Its name.
+pub const NAME: &str = "ichor.html";
 /// The page; the scans go where [`PLACE`] is.
 const PAGE: &str = include_str!("page.html");
 const PLACE: &str = "/*SCANS*/";
@@ -51,11 +56,26 @@ struct Entry<'a> {
     picture: String,
 }
 
+/// Writes the page of a folder of results from the table and the reports that are there now. A folder with a single scan gets none, unless it has one.
+///
+/// # Errors
+/// As [`Table::read`]; [`Error::Write`] for the page, also where another process has been writing it for longer than `patience`.
+pub fn refresh(folder: &Path, patience: Duration) -> Result<()> {
+    let path = folder.join(NAME);
+    let table = folder.join(table::NAME);
+    if Table::read(&table)?.len() < 2 && !path.exists() {
+        return Ok(());
+    }
+    let _lock = Lock::of(&path, patience)?;
+    // Read under the lock: who writes the page last has seen all rows.
+    write(&path, &Table::read(&table)?, folder)
+}
+
 /// Writes the page of the scans of `rows`, whose reports and pictures are in `folder`. Scans that failed or have warnings are first.
 ///
 /// # Errors
 /// [`Error::Write`] for the page.
-pub fn write(path: &Path, rows: &[Row], folder: &Path) -> Result<()> {
+fn write(path: &Path, rows: &[Row], folder: &Path) -> Result<()> {
     let (before, after) =
         PAGE.split_once(PLACE).ok_or_else(|| Error::write(path)(io::Error::other("the page has no place for scans")))?;
     let alarming = |row: &&Row| row.status != "done" || !row.warnings.is_empty();

@@ -31,9 +31,15 @@ const MARGIN_MM: f64 = 12.0;
 const COLUMNS: usize = 8;
 /// The least width of a picture: room for its text.
 const PICTURE_WIDTH: usize = 840;
-/// Height of the text above the panels and of the scale below them.
+/// Height of the text above the panels, without warnings, and of the scale below them.
 const TOP: usize = 84;
 const BOTTOM: usize = 32;
+/// Width of what is free at the left and at the right of text.
+const SIDE: usize = 8;
+/// Height of a line of text.
+const LINE: usize = 14;
+/// The warnings take so many lines at most.
+const MOST_LINES: usize = 40;
 /// Length of the scale in mm.
 const SCALE_MM: f64 = 50.0;
 
@@ -81,15 +87,20 @@ struct Scene {
 /// # Panics
 /// Where brain and mask are both empty, or the grids differ in shape.
 pub fn draw(window: &Volume<u8>, brain: &Volume<bool>, mask: &Volume<bool>, report: &Report) -> (Canvas, Layout) {
-    let scene = Scene::new(orientation::to_ras(window), &orientation::to_ras(brain), orientation::to_ras(mask));
+    let mut scene = Scene::new(orientation::to_ras(window), &orientation::to_ras(brain), orientation::to_ras(mask));
+    let warnings = warnings(report, (scene.layout.size[0] - 2 * SIDE) / LETTER);
+    // The first line has its place already.
+    let more = LINE * warnings.len().saturating_sub(1);
+    scene.layout.top += more;
+    scene.layout.size[1] += more;
     let Layout { size: [width, height], panel, columns, top, .. } = scene.layout;
     let mut canvas = Canvas::new(width, height, palette());
-    caption(&mut canvas, report);
+    caption(&mut canvas, report, &warnings, top);
     for (place, &k) in scene.slices.iter().enumerate() {
         let corner = [place % columns * panel[0], top + place / columns * panel[1]];
         scene.panel(&mut canvas, corner, k);
     }
-    scale(&mut canvas, [8, height - BOTTOM + 8], scene.layout.mm);
+    scale(&mut canvas, [SIDE, height - BOTTOM + 8], scene.layout.mm);
     (canvas, scene.layout)
 }
 
@@ -219,18 +230,60 @@ fn outline(canvas: &mut Canvas, first: [usize; 2], width: usize, blood: &[bool])
     }
 }
 
-/// The text above the panels.
-fn caption(canvas: &mut Canvas, report: &Report) {
-    canvas.fill([0, 0], [canvas.width(), TOP], BACKGROUND);
-    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
-    let found = format!("{:.2} mL in {}", report.volume_ml, count(report.component_count, "component"));
+/// The report's warnings in lines of at most `columns` letters.
+fn warnings(report: &Report, columns: usize) -> Vec<String> {
+    let texts = report.warnings.iter().map(|warning| format!("Warning {}: {}", warning.number, warning.text));
+    let mut lines: Vec<String> = texts.flat_map(|text| wrap(&text, columns)).collect();
+    if lines.len() > MOST_LINES {
+        lines.truncate(MOST_LINES - 1);
+        lines.push("  and more: see the report".into());
+    }
+    lines
+}
+
+/// A text in lines of at most `columns` letters, broken between words where that can be, the second and later ones indented by two.
+fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let mut rest: Vec<char> = word.chars().collect();
+        while !rest.is_empty() {
+            let line = lines.last_mut().expect("there is a first line");
+            let begun = line.chars().count();
+            let space = usize::from(!line.trim().is_empty());
+            if begun + space + rest.len() <= columns {
+                line.extend(std::iter::repeat_n(' ', space).chain(rest.drain(..)));
+            } else if space == 0 {
+                // A word longer than a line.
+                line.extend(rest.drain(..columns.saturating_sub(begun).max(1)));
+                lines.push("  ".into());
+            } else {
+                lines.push("  ".into());
+            }
+        }
+    }
+    lines.retain(|line| !line.trim().is_empty());
+    lines
+}
+
+/// The text above the panels, which begin at `top`.
+fn caption(canvas: &mut Canvas, report: &Report, warnings: &[String], top: usize) {
+    canvas.fill([0, 0], [canvas.width(), top], BACKGROUND);
+    let components = report.component_count;
+    let plural = if components == 1 { "" } else { "s" };
+    let found = format!("{:.2} mL in {components} component{plural}", report.volume_ml);
     let room = (canvas.width() / (2 * LETTER)).saturating_sub(found.len() + 4);
     let name: String = report.name.chars().take(room).collect();
     let first = format!("{found}  {name}");
-    canvas.text([8, 6], 2, &first, TEXT);
-    let warnings = report.warnings.len();
-    let said = if warnings > 0 { format!("{}: see the report", count(warnings, "warning")) } else { "no warning".into() };
-    canvas.text([8, 28], 1, &said, if warnings > 0 { ALERT } else { TEXT });
+    canvas.text([SIDE, 6], 2, &first, TEXT);
+    let mut at = [SIDE, 28];
+    let mut say = |text: &str, colour: Colour| {
+        canvas.text(at, 1, text, colour);
+        at[1] += LINE;
+    };
+    if warnings.is_empty() {
+        say("no warning", TEXT);
+    }
+    warnings.iter().for_each(|line| say(line, ALERT));
     let how = format!(
         "weights {} (SHA-256 {}), threshold {}, window 40/80 HU, ichor {}",
         report.weights.name,
@@ -238,14 +291,9 @@ fn caption(canvas: &mut Canvas, report: &Report) {
         report.threshold,
         report.ichor_version
     );
-    canvas.text([8, 42], 1, &how, TEXT);
-    canvas.text(
-        [8, 56],
-        1,
-        "Radiological display: R is the patient's right, L the patient's left. Slices from the lowest.",
-        TEXT,
-    );
-    canvas.text([8, 70], 1, RESEARCH_USE_ONLY, ALERT);
+    say(&how, TEXT);
+    say("Radiological display: R is the patient's right, L the patient's left. Slices from the lowest.", TEXT);
+    say(RESEARCH_USE_ONLY, ALERT);
 }
 
 /// A bar of 50 mm; `mm` is the length of a pixel's side.
@@ -263,17 +311,22 @@ mod tests {
     use super::*;
     use crate::io::canvas::testing;
     use crate::phantom::ellipsoids as phantom;
+    use crate::pipeline::report::NumberedWarning;
     use crate::volume::{Affine, Grid};
 
     const RED: [u8; 3] = [255, 48, 32];
 
     /// RGB pixels of the picture of a phantom whose bleed is on the patient's left, on a grid with these steps along x, y and z.
-    fn picture([x, y, z]: [f64; 3]) -> (usize, Vec<[u8; 3]>, Layout) {
+    fn picture(steps: [f64; 3]) -> (usize, Vec<[u8; 3]>, Layout) {
+        picture_with(steps, Vec::new())
+    }
+
+    fn picture_with([x, y, z]: [f64; 3], warnings: Vec<NumberedWarning>) -> (usize, Vec<[u8; 3]>, Layout) {
         let shape = [64, 70, 40];
         let origin = [0, 1, 2].map(|axis| -[x, y, z][axis] * (shape[axis] as f64 - 1.0) / 2.0);
         let affine = Affine::new([[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, z]], origin);
         let phantom = phantom::head_on(Grid { shape, affine });
-        let report = Report { volume_ml: 12.3, warnings: Vec::new(), ..Report::example("scan") };
+        let report = Report { volume_ml: 12.3, warnings, ..Report::example("scan") };
         let (canvas, layout) = draw(&window(&phantom.scan), &phantom.brain, &phantom.bleed, &report);
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.png"), canvas.png().unwrap()).unwrap();
@@ -308,6 +361,35 @@ mod tests {
             let differing = pixels.iter().zip(&expected).filter(|(a, b)| (**a == RED) != (**b == RED)).count();
             assert_eq!(differing, 0, "pixels of outline that differ, steps {x}, {y}, {z}");
         }
+    }
+
+    #[test]
+    fn warnings_are_written_out_above_the_panels_which_are_the_same() {
+        let steps = [3.0, 3.0, 4.0];
+        let (width, plain, layout) = picture(steps);
+        let text = "the brain has 300 mL, outside of 800 to 2000 mL: look at the brain mask, and a few words more, so that it takes two lines";
+        let warning = |number| NumberedWarning { number, text: text.into() };
+        let (_, warned, moved) = picture_with(steps, vec![warning(1), warning(3)]);
+        let more = 3 * LINE;
+        assert_eq!(moved, Layout { top: layout.top + more, size: [width, layout.size[1] + more], ..layout.clone() });
+        assert!(plain[layout.top * width..] == warned[moved.top * width..], "the panels");
+        // Letters of the first line are where they should be: W, then a of Warning.
+        let lit = |x: usize, y: usize| u8::from(warned[y * width + x] == [255, 200, 0]);
+        let letter = |place: usize, line: usize| -> Vec<u8> {
+            (0..8).map(|y| (0..8).map(|x| lit(SIDE + LETTER * place + x, 28 + LINE * line + y) << x).sum()).collect()
+        };
+        let glyph = |letter: char| font8x8::UnicodeFonts::get(&font8x8::BASIC_FONTS, letter).unwrap().to_vec();
+        assert_eq!([letter(0, 0), letter(1, 0), letter(8, 0), letter(0, 2), letter(8, 2)], ['W', 'a', '1', 'W', '3'].map(glyph));
+    }
+
+    #[test]
+    fn lines_are_broken_between_words_and_nothing_is_lost() {
+        assert_eq!(wrap("one two three", 7), ["one two", "  three"]);
+        assert_eq!(wrap("abcdefghij k", 4), ["abcd", "  ef", "  gh", "  ij", "  k"]);
+        assert_eq!(wrap("", 9), [""; 0]);
+        let many = (0..60).map(|_| NumberedWarning { number: 9, text: "odd".into() }).collect();
+        let lines = warnings(&Report { warnings: many, ..Report::example("a") }, 80);
+        assert_eq!((lines.len(), lines[39].as_str()), (MOST_LINES, "  and more: see the report"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::pipeline::components::Component;
 use crate::pipeline::picture;
 use crate::pipeline::postprocess::Postprocessing;
 use crate::pipeline::resume::Choices;
+use crate::pipeline::source::Source;
 use crate::pipeline::warnings::Warning;
 use crate::weights::Weights;
 use serde::{Deserialize, Serialize};
@@ -13,11 +14,14 @@ use std::collections::BTreeMap;
 /// The sentence that every report carries.
 pub const RESEARCH_USE_ONLY: &str = "For research use only, not for diagnosis.";
 
+/// The name of a scan's report is that of the scan, and this.
+pub const ENDING: &str = "_ich.json";
+
 /// A report lists so many components: a mask of speckles does not make a report of megabytes.
 pub const MOST_COMPONENTS: usize = 100;
 
 /// Which weights made a result.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightsIdentity {
     /// Name of the file or of the built-in weights.
     pub name: String,
@@ -87,6 +91,9 @@ pub struct Report {
     /// What else was chosen that changes a result; absent in reports of versions that did not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choices: Option<Choices>,
+    /// What was read; absent in reports of versions that did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// The weights.
     pub weights: WeightsIdentity,
     /// The template, by file name or `built-in`.
@@ -129,6 +136,7 @@ impl Report {
             threshold: 0.5,
             postprocessing: Postprocessing::default(),
             choices: None,
+            source: None,
             weights: WeightsIdentity::of(&Weights::hand_set()),
             template: "built-in".into(),
             device: "cpu".into(),
@@ -155,6 +163,7 @@ pub struct RegistrationQuality {
 
 /// A row of ichor.csv: a scan that was done, or one that failed with its reason.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Row {
     /// Name of the scan.
     pub name: String,

@@ -4,8 +4,10 @@ use super::batch::{Extra, Settings};
 use super::inputs::Job;
 use super::report::Report;
 use super::segment::{BrainSource, Interpolation};
+use super::source::{Files, from_root, sha256};
 use crate::weights::Weights;
 use serde::{Deserialize, Serialize};
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// What was chosen of all that changes an output, besides weights, threshold and post-processing, which a report tells elsewhere.
@@ -13,7 +15,7 @@ use std::path::Path;
 pub struct Choices {
     /// The file or folder that was read, from the root of the file system.
     pub input: String,
-    /// How the brain was found: `skull`, `bet`, `skull-stripped`, or `mask` and the file's name.
+    /// How the brain was found: `skull`, `bet`, `skull-stripped`, or `mask` with the file's name and SHA-256.
     pub brain: String,
     /// Whether blood was sought outside the brain mask too.
     pub outside_brain: bool,
@@ -29,7 +31,7 @@ impl Choices {
     /// Those of a run, for one of its scans.
     pub fn of(job: &Job, settings: &Settings) -> Choices {
         let brain = match (&settings.brain_mask, &settings.options.brain) {
-            (Some(file), _) => format!("mask {}", from_root(file)),
+            (Some(file), _) => format!("mask {} {}", from_root(file), sha256(file).unwrap_or_default()),
             (None, BrainSource::Extract(options)) => options.method.to_string(),
             (None, BrainSource::SkullStripped) => "skull-stripped".into(),
             (None, BrainSource::Mask(_)) => "mask in memory".into(),
@@ -45,9 +47,11 @@ impl Choices {
     }
 }
 
-/// What is there of a scan before it is done.
+/// What is there under a scan's name before it is done.
 #[derive(Debug)]
 pub enum Earlier {
+    /// The results of another scan, which was read from this file or folder.
+    Another(String),
     /// No report, or not all outputs that are asked for.
     Incomplete,
     /// All outputs, made of something else or otherwise than asked for now: these words say in which ways.
@@ -60,8 +64,24 @@ pub enum Earlier {
 ///
 /// Where the network ran, and by which version of ichor, is not compared: the parts of a collection may run on different machines.
 pub fn find(job: &Job, settings: &Settings, weights: &Weights, report: &Path, outputs: &[impl AsRef<Path>]) -> Earlier {
-    let text = std::fs::read(report).ok();
-    let Some(report) = text.and_then(|text| serde_json::from_slice::<Report>(&text).ok()) else { return Earlier::Incomplete };
+    let text = match std::fs::read(report) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Earlier::Incomplete,
+        Err(error) => return Earlier::Another(format!("an unknown file ({}: {error})", report.display())),
+    };
+    let report = match serde_json::from_slice::<Report>(&text) {
+        Ok(report) => report,
+        Err(error) => return Earlier::Another(format!("an unknown file ({} is no report: {error})", report.display())),
+    };
+    let contents = match whose(&report, job, settings) {
+        Whose::Other => {
+            let input = report.choices.map_or(report.input, |choices| choices.input);
+            return Earlier::Another(input);
+        }
+        // It will be told why.
+        Whose::This { contents: Contents::Unreadable } => return Earlier::Incomplete,
+        Whose::This { contents } => contents,
+    };
     if !outputs.iter().all(|output| output.as_ref().is_file()) || (settings.pictures && report.picture.is_none()) {
         return Earlier::Incomplete;
     }
@@ -71,22 +91,66 @@ pub fn find(job: &Job, settings: &Settings, weights: &Weights, report: &Path, ou
     if !now.saved.iter().all(|extra| made.saved.contains(extra)) {
         return Earlier::Incomplete;
     }
-    let different = differences(&report, made, &now, job, settings, weights);
+    let different = differences(&report, contents, made, &now, settings, weights);
     if different.is_empty() { Earlier::Same(Box::new(report)) } else { Earlier::Different(different.join(", ")) }
+}
+
+/// Which scan a report is of.
+enum Whose {
+    /// That of the job, and whether the files hold what was read then.
+    This { contents: Contents },
+    /// Another one.
+    Other,
+}
+
+/// What the files hold that would be read now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Contents {
+    /// What was read for the report.
+    Same,
+    /// Other images of the same patient and study.
+    SamePatient,
+    /// The report does not tell what was read.
+    Untold,
+    /// They cannot be read.
+    Unreadable,
+}
+
+/// Whose report it is. A scan is known by its contents, wherever it lies; DICOM at the same place by patient and study too, for other series or slices of it may be used now.
+/// Where contents cannot be read, it is known by its place.
+fn whose(report: &Report, job: &Job, settings: &Settings) -> Whose {
+    let here = match &report.choices {
+        Some(made) => made.input == from_root(&job.path),
+        None => report.input == job.path.to_string_lossy(),
+    };
+    let by_place = |contents: Contents| if here { Whose::This { contents } } else { Whose::Other };
+    let series = job.study.as_ref().map(|study| study.choose(settings.series.as_deref()));
+    let files = match &series {
+        None => Files::of(job, None),
+        Some(Ok(series)) => Files::of(job, Some(series)),
+        Some(Err(_)) => return by_place(Contents::Unreadable),
+    };
+    let Ok(files) = files else { return by_place(Contents::Unreadable) };
+    let Some(source) = &report.source else { return by_place(Contents::Untold) };
+    match source.is_of(&files) {
+        Ok(true) => Whose::This { contents: Contents::Same },
+        Ok(false) if here && source.is_same_patient(&files) => Whose::This { contents: Contents::SamePatient },
+        Ok(false) => Whose::Other,
+        Err(_) => by_place(Contents::Unreadable),
+    }
 }
 
 fn differences(
     report: &Report,
+    contents: Contents,
     made: &Choices,
     now: &Choices,
-    job: &Job,
     settings: &Settings,
     weights: &Weights,
 ) -> Vec<&'static str> {
     let same = [
-        // A DICOM series is known wherever it lies.
-        ("another file", job.study.is_some() || made.input == now.input),
-        ("another DICOM series, or other slices of it", same_series(report, job, settings)),
+        ("another DICOM series, or other slices of it", contents != Contents::SamePatient),
+        ("an input that its report does not tell", contents != Contents::Untold),
         ("other weights", report.weights.sha256 == weights.sha256()),
         ("another threshold", report.threshold == settings.options.threshold_for(weights)),
         ("other post-processing", report.postprocessing == settings.options.postprocessing),
@@ -96,23 +160,6 @@ fn differences(
         ("another template", made.template_sha256 == now.template_sha256),
     ];
     same.into_iter().filter(|(_, same)| !same).map(|(what, _)| what).collect()
-}
-
-/// Whether the report is of the series that would be used now. Slices that have come or gone make it another one.
-fn same_series(report: &Report, job: &Job, settings: &Settings) -> bool {
-    let chosen = job.study.as_ref().map(|study| study.choose(settings.series.as_deref()));
-    match (chosen, &report.dicom) {
-        (None, None) => true,
-        (Some(Ok(series)), Some(made)) => {
-            (&series.identity.series_uid, series.slices.len()) == (&made.series_instance_uid, made.slices)
-        }
-        _ => false,
-    }
-}
-
-/// A path that means the same from every folder; as it is where it cannot be found.
-fn from_root(path: &Path) -> String {
-    path.canonicalize().unwrap_or_else(|_| path.to_path_buf()).to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -145,10 +192,9 @@ mod tests {
                 dicom_report: false,
                 series: None,
                 overwrite: false,
-                shard: None,
             };
             for file in ["a.nii", "b.nii", "a_ich.nii.gz"] {
-                fs::write(folder.path().join(file), "").unwrap();
+                fs::write(folder.path().join(file), file).unwrap();
             }
             let done = Done { folder, job, settings };
             done.write(Some(Choices::of(&done.job, &done.settings)));
@@ -160,7 +206,8 @@ mod tests {
         }
 
         fn write(&self, choices: Option<Choices>) {
-            let report = Report { choices, ..Report::example("a") };
+            let source = choices.as_ref().map(|_| Files::of(&self.job, None).unwrap().source().unwrap());
+            let report = Report { choices, source, ..Report::example("a") };
             fs::write(self.path("a_ich.json"), serde_json::to_vec(&report).unwrap()).unwrap();
         }
 
@@ -169,6 +216,7 @@ mod tests {
                 Earlier::Same(_) => "same".into(),
                 Earlier::Incomplete => "incomplete".into(),
                 Earlier::Different(how) => how,
+                Earlier::Another(input) => format!("another: {input}"),
             }
         }
     }
@@ -183,9 +231,8 @@ mod tests {
             done.found(&done.job, &settings, &weights)
         };
         assert_eq!(with(&|_| {}), "same");
-        // What does not change a result: fewer outputs, the part of the collection.
+        // What does not change a result: fewer outputs.
         assert_eq!(with(&|settings| settings.extras = Vec::new()), "same");
-        assert_eq!(with(&|settings| settings.shard = Some("1/2".parse().unwrap())), "same");
         assert_eq!(with(&|settings| settings.options.threshold = Some(0.4)), "another threshold");
         assert_eq!(with(&|settings| settings.options.postprocessing.smooth_mm = Some(1.0)), "other post-processing");
         assert_eq!(with(&|settings| settings.options.outside_brain = true), "another --outside-brain");
@@ -199,8 +246,39 @@ mod tests {
         };
         assert_eq!(with(&brighter), "another template");
         assert_eq!(done.found(&done.job, &done.settings, &Weights::built_in()), "other weights");
-        let other = Job { path: done.path("b.nii"), ..done.job.clone() };
-        assert_eq!(done.found(&other, &done.settings, &weights), "another file", "of the same name, from another folder");
+    }
+
+    #[test]
+    fn a_scan_is_known_by_what_is_in_its_file() {
+        let done = Done::new();
+        let weights = Weights::hand_set();
+        let found = |path: PathBuf| done.found(&Job { path, ..done.job.clone() }, &done.settings, &weights);
+        let another = format!("another: {}", from_root(&done.path("a.nii")));
+        assert_eq!(found(done.path("b.nii")), another, "of the same name, from another folder");
+        assert_eq!(found(done.path("missing.nii")), another);
+        fs::create_dir(done.path("moved")).unwrap();
+        fs::copy(done.path("a.nii"), done.path("moved/a.nii")).unwrap();
+        assert_eq!(found(done.path("moved/a.nii")), "same", "the same content elsewhere");
+        // The file at the same place holds another scan now.
+        fs::write(done.path("a.nii"), "other").unwrap();
+        assert_eq!(found(done.path("a.nii")), another);
+        assert_eq!(found(done.path("moved/a.nii")), "same");
+        fs::remove_file(done.path("a.nii")).unwrap();
+        assert_eq!(found(done.path("a.nii")), "incomplete", "it may come back");
+        // A file of the report's name that nobody can read may be anybody's.
+        fs::write(done.path("a_ich.json"), "{}").unwrap();
+        assert!(found(done.path("moved/a.nii")).starts_with("another: an unknown file"));
+    }
+
+    #[test]
+    fn a_brain_mask_that_has_changed_is_another_one() {
+        let mut done = Done::new();
+        done.settings.brain_mask = Some(done.path("b.nii"));
+        done.write(Some(Choices::of(&done.job, &done.settings)));
+        let found = || done.found(&done.job, &done.settings, &Weights::hand_set());
+        assert_eq!(found(), "same");
+        fs::write(done.path("b.nii"), "changed").unwrap();
+        assert_eq!(found(), "another brain mask or method");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::reference::sigmoid;
 use crate::volume::orientation::{self, Orientation};
 use crate::volume::{Affine, Grid, Volume, morphology, resample};
 use crate::weights::{InputKind, Weights};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use ndarray::{Array3, ArrayView3};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -22,13 +22,18 @@ use std::time::Instant;
 
 /// Slices of the 2D network have this many voxels along both sides (Sharrock et al. 2020).
 const SLICE_SIDE: usize = 512;
+/// Bytes for each voxel of a scan that brain extraction has at once beside it, at least: the scan in another order, its brain alone, and a mask.
+const WORKING_BYTES: u64 = 9;
+
+/// A brain mask's corner voxels are no further from the scan's than this share of its smallest spacing: headers are in single precision.
+const SAME_PLACE: f64 = 0.01;
 
 /// How the brain of a scan is found.
 #[derive(Clone, Debug)]
 pub enum BrainSource {
     /// By brain extraction.
     Extract(brain::Options),
-    /// It is given, on the scan's grid.
+    /// It is given, on the scan's points, in any order of axes.
     Mask(Volume<bool>),
     /// The scan holds nothing else: everything that is not 0.
     SkullStripped,
@@ -183,6 +188,8 @@ pub fn prepare(scan: Volume<f32>, source: &BrainSource, path: &std::path::Path) 
 /// As [`prepare`], with the margin at the skull, so many mm wide.
 fn prepare_with_margin(scan: Volume<f32>, source: &BrainSource, margin_mm: f32, path: &std::path::Path) -> Result<Prepared> {
     let problem = |problem: String| Error::Scan { path: path.to_path_buf(), problem };
+    let voxels = scan.grid().len() as u64;
+    memory::check(WORKING_BYTES * voxels, || format!("{}: the work on its {voxels} voxels", path.display()))?;
     let mut seconds = BTreeMap::new();
     let start = Instant::now();
     let own_grid = scan.grid().clone();
@@ -204,14 +211,16 @@ fn prepare_with_margin(scan: Volume<f32>, source: &BrainSource, margin_mm: f32, 
             }
             found.mask
         }
-        BrainSource::Mask(mask) if same_grid(mask.grid(), &own_grid) => to_ras(mask.clone()),
-        BrainSource::Mask(mask) => {
-            return Err(problem(format!(
-                "the brain mask has another grid: {:?} voxels for the scan's {:?}, or another affine",
-                mask.grid().shape,
-                own_grid.shape
-            )));
-        }
+        BrainSource::Mask(mask) => match orientation::onto_same_points(mask, &own_grid, SAME_PLACE) {
+            Some(mask) => to_ras(mask),
+            None => {
+                return Err(problem(format!(
+                    "the brain mask has another grid: {:?} voxels for the scan's {:?}, or another affine",
+                    mask.grid().shape,
+                    own_grid.shape
+                )));
+            }
+        },
         BrainSource::SkullStripped => filled(scan.map(|&hu| hu != 0.0)),
     };
     let brain_ml = volume_ml(&brain);
@@ -238,19 +247,6 @@ fn filled(mut mask: Volume<bool>) -> Volume<bool> {
     let shape = mask.grid().shape;
     morphology::fill_holes(mask.voxels_mut(), shape);
     mask
-}
-
-/// Whether two grids have the same voxels: the same shape, and corners no further apart than a hundredth of a voxel (headers are in single precision).
-fn same_grid(a: &Grid, b: &Grid) -> bool {
-    let smallest = a.spacing().into_iter().fold(f64::INFINITY, f64::min);
-    let corner = |grid: &Grid, n: usize| {
-        grid.affine.apply([0, 1, 2].map(|axis| if n >> axis & 1 == 1 { grid.shape[axis] as f64 - 1.0 } else { 0.0 }))
-    };
-    let near = |n: usize| {
-        let (p, q) = (corner(a, n), corner(b, n));
-        (0..3).all(|axis| (p[axis] - q[axis]).abs() < 0.01 * smallest)
-    };
-    a.shape == b.shape && (0..8).all(near)
 }
 
 /// The volume in the order of axes nearest to RAS; as it is where it has that order.

@@ -1,5 +1,6 @@
 //! What a person should know before trusting a result. Each warning has a number that never changes.
 
+use crate::words::counted;
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -130,7 +131,10 @@ impl fmt::Display for Warning {
                 )
             }
             Warning::ContrastOrKernel { reason } => write!(f, "contrast agent or a bone kernel is suspected: {reason}"),
-            Warning::NotFinite { voxels } => write!(f, "{voxels} voxels are not a number or infinite and were taken for air"),
+            Warning::NotFinite { voxels } => {
+                let (are, were) = if *voxels == 1 { ("is", "was") } else { ("are", "were") };
+                write!(f, "{} {are} not a number or infinite and {were} taken for air", counted(voxels, "voxel"))
+            }
             Warning::Header { reason } | Warning::Series { reason } => write!(f, "{reason}"),
             Warning::LittleBone { share } => write!(
                 f,

@@ -2,7 +2,7 @@ use super::{add, broadcast_channels, concatenate, conv, down, prelu, up};
 use crate::network::plan::Layer;
 use crate::network::{self, BufferId, Operations, Plan, Step};
 use crate::weights::Weights;
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use ndarray::{Array3, Array4, Array5};
 use std::collections::BTreeMap;
 
@@ -17,9 +17,14 @@ impl<'w> Engine<'w> {
     /// An engine for a grid of `shape` (D, H, W).
     ///
     /// # Errors
-    /// As [`Plan::new`].
+    /// As [`Plan::new`]; [`Error::Memory`] where memory runs out.
     pub fn new(weights: &'w Weights, shape: [usize; 3]) -> Result<Self> {
-        Ok(Engine { weights, plan: Plan::new(weights.description(), shape)?, blocks: BTreeMap::new() })
+        let plan = Plan::new(weights.description(), shape)?;
+        // A step reads one buffer and makes another; the largest is that of the last block.
+        let largest =
+            plan.buffers.iter().map(|buffer| 4 * buffer.channels as u64 * buffer.shape.iter().product::<usize>() as u64).max();
+        memory::check(2 * largest.unwrap_or(0), || format!("the reference engine on a grid of {shape:?}"))?;
+        Ok(Engine { weights, plan, blocks: BTreeMap::new() })
     }
 
     /// The output (C, D, H, W) of each block of the last pass but `outblock`, by its name.

@@ -4,6 +4,7 @@
 //! before it; little-endian. Random numbers need no state: see [`super::random`].
 
 use super::config::Config;
+use super::given::Difference;
 use super::optimiser::State;
 use super::parameters::Parameters;
 use super::trainer::Epoch;
@@ -38,7 +39,25 @@ pub fn write(path: &Path, config: &Config, state: &State, history: &[Epoch]) -> 
     atomic::write(path, |file| file.write_all(&bytes))
 }
 
-/// Reads a state and its history, if the file is there.
+/// The options in which a training may go on differently from how it began: how long and how fast, and what the weights' file says.
+const MAY_CHANGE: [&str; 9] = [
+    "license",
+    "schedule.epochs",
+    "schedule.last_rate",
+    "schedule.least_epochs",
+    "schedule.patience",
+    "schedule.rate",
+    "skull_margin_mm",
+    "threshold",
+    "trained_on",
+];
+
+/// The config of a training whose state is there and whole.
+pub fn config(path: &Path) -> Option<Config> {
+    Some(parse(&std::fs::read(path).ok()?)?.0.config)
+}
+
+/// Reads a state and its history, if the file is there. The config may be another than that of the state in what [`MAY_CHANGE`] names.
 ///
 /// # Errors
 /// [`Error::Read`] where it cannot be read, [`Error::Training`] where it is damaged or is that of another config.
@@ -50,8 +69,18 @@ pub fn read(path: &Path, config: &Config) -> Result<Option<(State, Vec<Epoch>)>>
     };
     let problem = |text: &str| Error::Training { path: path.to_path_buf(), problem: text.into() };
     let (header, values) = parse(&bytes).ok_or_else(|| problem("is damaged: remove it to begin the training anew"))?;
-    if header.config != *config {
-        return Err(problem("was made with another config: give the same one, or another folder for a new training"));
+    let other: Vec<String> = config
+        .differences(&header.config)
+        .into_iter()
+        .filter(|difference| !MAY_CHANGE.contains(&difference.option.as_str()))
+        .map(|Difference { option, here, there }| format!("{option} is {here} now and was {there} there"))
+        .collect();
+    if !other.is_empty() {
+        return Err(problem(&format!(
+            "was made with another config: {}; give the same, or another folder for a new training (only {} may change)",
+            other.join(", "),
+            MAY_CHANGE.join(", ")
+        )));
     }
     let mut parts = values.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
     let mut next = || -> Option<Parameters> {
@@ -96,7 +125,15 @@ mod tests {
         assert_eq!(read(&path, &config).unwrap(), Some((state, history)));
 
         let other = Config { seed: 2, ..config.clone() };
-        assert!(read(&path, &other).unwrap_err().to_string().contains("another config"));
+        let said = read(&path, &other).unwrap_err().to_string();
+        assert!(said.contains("another config: seed is 2 now and was 1 there;"), "{said}");
+        // Longer, slower, of another license: it is the same training.
+        let mut longer = Config { license: "MIT".into(), threshold: Some(0.4), ..config.clone() };
+        (longer.schedule.epochs, longer.schedule.last_rate) = (900, 1e-6);
+        assert!(read(&path, &longer).unwrap().is_some());
+        longer.schedule.updates += 1;
+        let said = read(&path, &longer).unwrap_err().to_string();
+        assert!(said.contains("schedule.updates is 33 now and was 32 there") && !said.contains("license is"), "{said}");
         let mut bytes = std::fs::read(&path).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;

@@ -1,11 +1,10 @@
-//! The options of a training: one TOML file, every entry of which may be left out but `[network]`'s widths that one wants to change.
+//! The options of a training: one TOML file, every entry of which may be left out.
 
+use super::conv;
 use crate::network::{Activation, Description};
 use crate::reference::Loss;
 use crate::weights::{InputKind, SKULL_MARGIN_MM};
-use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
 /// Everything that a training depends on besides its data. The same config and data give the same bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -180,6 +179,11 @@ pub struct DropoutPart {
     pub levels: usize,
 }
 
+/// Longest side of a grid that is trained on, in voxels.
+const LONGEST_SIDE: usize = 1024;
+/// Most epochs, updates and samples: beyond it nobody would see the end.
+const MOST_COUNT: usize = 1_000_000;
+
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -291,18 +295,6 @@ impl From<LossParts> for Loss {
 }
 
 impl Config {
-    /// Reads a config file.
-    ///
-    /// # Errors
-    /// [`Error::Read`] where it cannot be read, [`Error::Training`] where something in it is wrong.
-    pub fn read(path: &Path) -> Result<Config> {
-        let text = std::fs::read_to_string(path).map_err(Error::read(path))?;
-        let config: Config =
-            toml::from_str(&text).map_err(|error| Error::Training { path: path.to_path_buf(), problem: error.to_string() })?;
-        config.check().map_err(|problem| Error::Training { path: path.to_path_buf(), problem })?;
-        Ok(config)
-    }
-
     /// The config as TOML, every entry in it.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("a config is numbers, lists and tables")
@@ -315,13 +307,29 @@ impl Config {
     pub fn check(&self) -> std::result::Result<(), String> {
         let need = |good: bool, what: &str| if good { Ok(()) } else { Err(what.to_string()) };
         self.network.validate().map_err(|error| error.to_string())?;
+        need(
+            conv::can(self.network.kernel),
+            &format!("network.kernel is {:?}, but training takes kernels of 5 taps, or 1, along each axis", self.network.kernel),
+        )?;
         let (s, t, o) = (&self.samples, &self.schedule, &self.optimiser);
         need(self.data.training > 0 && self.data.held_out > 0, "data.training and data.held_out must be at least 1")?;
         need(self.threshold.is_none_or(|threshold| (0.0..1.0).contains(&threshold)), "threshold must lie between 0 and 1")?;
         need(SKULL_MARGIN_MM.contains(&self.skull_margin_mm), "skull_margin_mm must lie between 0 and 5")?;
-        need(!self.data.thickness_mm.is_empty(), "data.thickness_mm must have a value")?;
+        let thickness = &self.data.thickness_mm;
         need(
-            s.hu_range[0] < s.hu_range[1] && s.hu_range[0] <= 0.0 && s.hu_range[1] > 0.0,
+            !thickness.is_empty() && thickness.iter().all(|mm| (0.05..=50.0).contains(mm)),
+            "data.thickness_mm must have a value, each from 0.05 to 50",
+        )?;
+        let [least, most] = self.data.volume_ml;
+        need(
+            0.1 <= least && least <= most && most <= 150.0,
+            "data.volume_ml must be two volumes from 0.1 to 150, the smaller first",
+        )?;
+        need(
+            s.hu_range[0] < s.hu_range[1]
+                && s.hu_range[0] <= 0.0
+                && s.hu_range[1] > 0.0
+                && s.hu_range.iter().all(|hu| hu.is_finite()),
             "samples.hu_range must begin at or below 0 and end above it",
         )?;
         let shares = [
@@ -349,6 +357,10 @@ impl Config {
             [s.glow_hu, s.base_hu, s.vertex_hu, s.noise_hu].iter().all(|hu| (0.0..=1000.0).contains(hu)),
             "samples.glow_hu, .base_hu, .vertex_hu and .noise_hu must lie between 0 and 1000",
         )?;
+        need(
+            [s.elastic_voxels, s.hu_offset, s.hu_scale].iter().all(|deviation| (0.0..=1000.0).contains(deviation)),
+            "samples.elastic_voxels, .hu_offset and .hu_scale must lie between 0 and 1000",
+        )?;
         need((0.0..=10.0).contains(&s.contrast), "samples.contrast must lie between 0 and 10")?;
         let multiple = self.network.multiple();
         let fits = |sides: [usize; 3]| (0..3).all(|axis| sides[axis] > 0 && sides[axis].is_multiple_of(multiple[axis]));
@@ -358,10 +370,19 @@ impl Config {
             "samples.patch must be 0, 32 or 64, a multiple of what the network needs",
         )?;
         need(s.patch == 0 || !self.network.is_planar(), "samples.patch is for networks in 3D")?;
+        need(
+            self.data.grid.iter().chain([&s.crop]).all(|&side| side <= LONGEST_SIDE),
+            &format!("samples.crop and the sides of data.grid must be at most {LONGEST_SIDE}"),
+        )?;
         need(fits(self.data.grid), &format!("data.grid must be a multiple of {multiple:?}, as the network needs"))?;
         need(
             t.epochs > 0 && t.updates > 0 && t.batch > 0 && t.crop_batch > 0,
             "schedule.epochs, .updates, .batch and .crop_batch must be at least 1",
+        )?;
+        let counts = [t.epochs, t.least_epochs, t.patience, t.crop_epochs, t.updates, t.batch, t.crop_batch, t.warm_up];
+        need(
+            counts.iter().all(|&count| count <= MOST_COUNT),
+            &format!("all of [schedule] that is counted must be at most {MOST_COUNT}"),
         )?;
         need(t.patience > 0, "schedule.patience must be at least 1")?;
         need(
@@ -373,7 +394,7 @@ impl Config {
             decays.iter().all(|decay| (0.0..1.0).contains(decay)),
             "optimiser.beta1, .beta2, .average and .momentum must lie between 0 and 1",
         )?;
-        need(o.clip > 0.0 && o.epsilon > 0.0, "optimiser.clip and .epsilon must be above 0")?;
+        need(o.clip > 0.0 && o.epsilon > 0.0 && o.epsilon.is_finite(), "optimiser.clip and .epsilon must be above 0")?;
         need(o.muon >= 0.0 && o.muon.is_finite(), "optimiser.muon must not be below 0")?;
         need(
             self.loss.dice >= 0.0 && self.loss.cross_entropy >= 0.0 && self.loss.dice + self.loss.cross_entropy > 0.0,
@@ -416,6 +437,11 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
+
+    fn read(path: &Path) -> crate::Result<Config> {
+        Config::load(Some(path), None, path.parent().unwrap())
+    }
 
     #[test]
     fn a_config_is_read_as_it_was_written() {
@@ -423,9 +449,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
         std::fs::write(&path, config.to_toml()).unwrap();
-        assert_eq!(Config::read(&path).unwrap(), config);
+        assert_eq!(read(&path).unwrap(), config);
         std::fs::write(&path, "[schedule]\nepochs = 3\n").unwrap();
-        assert_eq!(Config::read(&path).unwrap().schedule.epochs, 3);
+        assert_eq!(read(&path).unwrap().schedule.epochs, 3);
     }
 
     #[test]
@@ -435,14 +461,14 @@ mod tests {
         let files: Vec<_> =
             files.map(|entry| entry.unwrap().path()).filter(|path| path.extension() == Some("toml".as_ref())).collect();
         assert!(files.len() >= 4, "{files:?}");
-        files.iter().for_each(|path| drop(Config::read(path).unwrap()));
+        files.iter().for_each(|path| drop(read(path).unwrap()));
         // The last block of options in docs/training.md says that they are the defaults.
         let text = std::fs::read_to_string(docs.join("training.md")).unwrap();
         let options = text.rsplit_once("```toml").unwrap().1.split_once("```").unwrap().0;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
         std::fs::write(&path, options).unwrap();
-        assert_eq!(Config::read(&path).unwrap(), Config::default());
+        assert_eq!(read(&path).unwrap(), Config::default());
     }
 
     #[test]
@@ -465,10 +491,17 @@ mod tests {
             ("[data]\nheld_out = 0", "held_out"),
             ("[data]\ngrid = [8, 16, 16]", "data.grid"),
             ("[schedule]\nbatch = 0", "batch"),
+            ("[schedule]\nepochs = 2000000", "[schedule]"),
+            ("[network]\nkernel = [3, 3, 3]", "network.kernel is [3, 3, 3]"),
+            ("[network]\nkernel = [5, 5, 7]", "network.kernel"),
+            ("[data]\nvolume_ml = [5.0, 1.0]", "data.volume_ml"),
+            ("[data]\nthickness_mm = [0.0]", "data.thickness_mm"),
+            ("[data]\ngrid = [112, 128, 112000]", "data.grid"),
+            ("[samples]\nhu_offset = nan", "samples.elastic_voxels, .hu_offset"),
             ("[loss]\ndice = 0.0\ncross_entropy = 0.0", "loss.dice"),
         ] {
             std::fs::write(&path, text).unwrap();
-            let said = Config::read(&path).unwrap_err().to_string();
+            let said = read(&path).unwrap_err().to_string();
             assert!(said.contains(word) && said.contains("config.toml"), "{said}");
         }
     }

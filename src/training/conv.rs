@@ -56,7 +56,7 @@ impl Conv {
     /// Transforms a layer's weights: a kernel (kd, kh, kw, in, out) whose sides [`can`] be, and a bias.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] where memory runs out.
+    /// [`crate::Error::Memory`] where memory runs out.
     ///
     /// # Panics
     /// For a kernel that has no transform.

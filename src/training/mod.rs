@@ -13,6 +13,7 @@ pub mod config;
 mod conv;
 mod curves;
 mod field;
+mod given;
 mod head;
 mod input;
 mod kernels;

@@ -51,7 +51,7 @@ impl Layers {
     /// Packs the weights of a plan's layers.
     ///
     /// # Errors
-    /// [`Error::Description`] for a network that cannot be trained here, [`Error::Device`] where memory runs out.
+    /// [`Error::Description`] for a network that cannot be trained here, [`Error::Memory`] where memory runs out.
     pub fn new(description: &Description, parameters: &Parameters, instructions: Instructions) -> Result<Layers> {
         if !conv::can(description.kernel) {
             return Err(Error::Description(format!(
@@ -131,7 +131,7 @@ impl Network {
     /// Buffers for a network on a grid of `shape` (D, H, W).
     ///
     /// # Errors
-    /// As [`Plan::new`]; [`Error::Device`] where memory runs out.
+    /// As [`Plan::new`]; [`Error::Memory`] where memory runs out.
     pub fn new(description: &Description, shape: [usize; 3], instructions: Instructions) -> Result<Network> {
         let plan = Plan::new(description, shape)?;
         let values = || plan.buffers.iter().map(|buffer| Values::new(buffer.shape, buffer.channels)).collect::<Result<Vec<_>>>();

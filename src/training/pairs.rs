@@ -1,12 +1,12 @@
 //! Samples from a folder of NIfTI pairs: scans with masks of their hemorrhage.
 
 use super::sample::{Sample, Source};
-use crate::io::nifti;
+use crate::io::{mask, nifti};
 use crate::pipeline::segment::{self, BrainSource, Prepared};
 use crate::pipeline::{brain, registration, space};
 use crate::volume::orientation::{self, Orientation};
 use crate::volume::{Affine, Grid, Volume, resample};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use std::path::{Path, PathBuf};
 
 /// Pairs `NAME.nii.gz` and `NAME_label.nii.gz` (or `.nii`) in a folder, in the order of their names. Each scan is prepared as `segment` does it: clamp, brain extraction,
@@ -66,17 +66,7 @@ impl Source for Pairs {
     fn sample(&self, number: usize) -> Result<Sample> {
         let [scan, label] = &self.pairs[number];
         let volume = nifti::read(scan)?.volume;
-        let marked = nifti::read(label)?.volume;
-        if marked.grid().shape != volume.grid().shape {
-            let problem = format!(
-                "has {:?} voxels, its scan {:?}: a label lies on its scan's grid",
-                marked.grid().shape,
-                volume.grid().shape
-            );
-            return Err(Error::Training { path: label.clone(), problem });
-        }
-        // On the scan's grid, whatever the rounding of its own header.
-        let marked = Volume::new(volume.grid().clone(), marked.voxels().iter().map(|&value| value > 0.0).collect());
+        let marked = on_scan(label, &mask::read(label)?.inside, volume.grid())?;
         let prepared = segment::prepare(volume, &BrainSource::Extract(brain::Options::default()), scan)?;
         let (grid, to_scan) = match self.shape {
             Some(_) => {
@@ -87,10 +77,27 @@ impl Source for Pairs {
         };
         let (hu, label, brain) = resampled(&prepared, &marked, &grid, &to_scan)?;
         Ok(match self.shape {
-            Some(shape) => cut(&hu, &label, &brain, shape),
+            Some(shape) => {
+                memory::check(4 * shape.iter().product::<usize>() as u64, || format!("a sample of {shape:?} voxels"))?;
+                cut(&hu, &label, &brain, shape)
+            }
             None => Sample::slices(&hu, &label, &brain),
         })
     }
+}
+
+/// A label's corner voxels are no further from the scan's than this share of its smallest spacing: more than the rounding of headers, less than any other voxel.
+const SAME_PLACE: f64 = 0.1;
+
+/// The label on its scan's grid, whatever the rounding of its own header and the order of its axes.
+fn on_scan(path: &Path, label: &Volume<bool>, scan: &Grid) -> Result<Volume<bool>> {
+    orientation::onto_same_points(label, scan, SAME_PLACE).ok_or_else(|| {
+        let apart = match orientation::distance_of_points(label.grid(), scan) {
+            Some(mm) => format!("its header places a corner voxel {mm:.2} mm from where that of its scan does"),
+            None => format!("it has {:?} voxels, its scan {:?}", label.grid().shape, scan.shape),
+        };
+        Error::Training { path: path.to_path_buf(), problem: format!("{apart}: a label lies on its scan's grid") }
+    })
 }
 
 /// A prepared scan, the label on the scan's own grid, and the brain, on the network's grid; a voxel of it is blood where more than half of it is.
@@ -160,6 +167,21 @@ mod tests {
             let expected = if mask { 100 * i + 10 * j + k } else { 0 };
             assert_eq!((sample.hu[voxel], sample.label[voxel]), (expected as i16, mask && i == 11));
         }
+    }
+
+    #[test]
+    fn a_label_on_other_points_than_its_scan_is_refused() {
+        let label = volume([2, 3, 4], |[i, j, k]| i + j + k == 0);
+        let scan = Grid { shape: [2, 3, 4], affine: Affine::IDENTITY };
+        assert_eq!(on_scan(Path::new("a_label.nii"), &label, &scan).unwrap(), label);
+        // The same points from the other side of i, and points half a voxel away.
+        let turned = |x: f64| Affine::new([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [x, 0.0, 0.0]);
+        let on = |x| on_scan(Path::new("a_label.nii"), &label, &Grid { affine: turned(x), ..scan.clone() });
+        assert_eq!(on(1.0).unwrap().voxels().iter().position(|&blood| blood), Some(1));
+        let said = on(1.5).unwrap_err().to_string();
+        assert!(said.starts_with("a_label.nii: its header places a corner voxel 0.50 mm from"), "{said}");
+        let other = Grid { shape: [2, 3, 5], ..scan.clone() };
+        assert!(on_scan(Path::new("a_label.nii"), &label, &other).unwrap_err().to_string().contains("[2, 3, 4] voxels"));
     }
 
     #[test]

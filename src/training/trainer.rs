@@ -4,6 +4,7 @@ use super::augment::{self, Crop, Prepared};
 use super::checkpoint;
 use super::config::Config;
 use super::curves;
+use super::given;
 use super::head;
 use super::network::{Example, Layers, Network};
 use super::optimiser::State;
@@ -16,7 +17,7 @@ use crate::inference::Inference;
 use crate::network::Description;
 use crate::reference::{Dropout, Loss};
 use crate::weights::{Metadata, Weights};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use ndarray::ArrayView3;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,8 +27,8 @@ use std::time::Instant;
 /// What is multiplied with HU before the network sees them in training. What tells blood from brain is then about 0.2, which biases reach in some hundred updates of
 /// the usual rate. A power of 2, and folded into the exported weights without rounding: those take HU.
 const SCALE: f32 = 1.0 / 128.0;
-/// The name of the built-in weights in [`Config::from`].
-const BUILT_IN: &str = "built-in";
+/// Bytes for each of a network's parameters that a training has at once, at least.
+const PARAMETER_BYTES: u64 = 36;
 /// Updates for which the same samples give crops: making a sample takes longer than training on a crop of it.
 const CROPS_PER_SAMPLE: usize = 8;
 /// Thresholds of the probability among which the best for the held-out samples is taken.
@@ -78,7 +79,7 @@ pub struct Outcome {
     pub seconds: BTreeMap<&'static str, f64>,
 }
 
-/// Trains a network, or goes on where the training in `folder` was stopped. The first `held_out` samples of the source are held out.
+/// Trains a network, or goes on where the training in `folder` was stopped or, with more epochs than it had, has ended. The first `held_out` samples of the source are held out.
 ///
 /// The folder gets `weights.safetensors` (the averaged weights of the epoch with the least held-out loss), `last.safetensors` (those of the last epoch),
 /// `curves.csv`, `curves.png`, `config.toml` and `checkpoint`. Everything but the seconds in it is the same for the same config and source. It runs on the current rayon pool.
@@ -95,6 +96,9 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
             config.data.held_out
         )));
     }
+    // The weights, their average, the optimiser's two memories, the gradient, and the checkpoint's bytes.
+    let parameters = config.network.parameters() as u64;
+    memory::check(PARAMETER_BYTES * parameters, || format!("the training of a network of {parameters} parameters"))?;
     std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
     let checkpoint_path = folder.join("checkpoint");
     let (state, history) = match checkpoint::read(&checkpoint_path, config)? {
@@ -115,9 +119,17 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
         pack_seconds: 0.0,
     };
     let mut history = history;
+    let losses = |history: &[Epoch]| -> Vec<f64> { history.iter().map(|epoch| epoch.held_out_loss).collect() };
+    match history.len() {
+        done if done == 0 || config.schedule.stops(&losses(&history)) => {}
+        done if done < config.schedule.epochs => {
+            log::info!("the training goes on after {done} of {} epochs", config.schedule.epochs)
+        }
+        done => log::info!("all {done} epochs are done: with more schedule.epochs the training goes on"),
+    }
     let mut early = false;
     while history.len() < config.schedule.epochs {
-        let losses: Vec<f64> = history.iter().map(|epoch: &Epoch| epoch.held_out_loss).collect();
+        let losses = losses(&history);
         if config.schedule.stops(&losses) {
             early = true;
             break;
@@ -153,7 +165,7 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
 /// What a training begins with.
 fn first_weights(config: &Config) -> Result<Parameters> {
     let Some(name) = &config.from else { return Parameters::initial(&config.network, config.seed) };
-    let weights = if name == BUILT_IN { Weights::built_in() } else { Weights::open(name)? };
+    let weights = given::open(name)?;
     let problem = |problem: String| Error::Training { path: name.into(), problem };
     if *weights.description() != config.network {
         let network = toml::to_string(weights.description()).expect("a description is numbers, lists and text");
@@ -536,6 +548,39 @@ mod tests {
         for name in ["curves.csv", "curves.png", "config.toml", "checkpoint"] {
             assert!(folders[1].path().join(name).exists(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_finished_training_is_extended() {
+        let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+        let read = |n: usize, name: &str| std::fs::read(folders[n].path().join(name)).unwrap();
+        let first = run(&config(2), folders[0].path(), 2).history;
+        let last = read(0, "last.safetensors");
+        // The same command changes nothing.
+        assert_eq!(run(&config(2), folders[0].path(), 2).history, first);
+        assert_eq!(read(0, "last.safetensors"), last);
+        let longer = Config { license: "MIT".into(), threshold: Some(0.35), ..config(4) };
+        let history = run(&longer, folders[0].path(), 2).history;
+        assert_eq!((history.len(), &history[..2]), (4, &first[..]));
+        let weights = Weights::open(folders[0].path().join("last.safetensors")).unwrap();
+        assert_eq!((weights.metadata().license.as_deref(), weights.metadata().threshold), (Some("MIT"), Some(0.35)));
+        assert_ne!(weights.bytes(), last);
+        // As one that was stopped after the third epoch, and as one that was extended twice: what was done decides, not how often it was begun.
+        run(&config(2), folders[1].path(), 1);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            pool.install(|| {
+                train(&longer, &SOURCE, folders[1].path(), |progress| {
+                    assert!(!matches!(progress, Progress::Epoch(row, _) if row.epoch == 3), "stopped");
+                })
+            })
+        }));
+        assert!(stopped.is_err());
+        run(&longer, folders[1].path(), 2);
+        assert_eq!(read(0, "last.safetensors"), read(1, "last.safetensors"));
+        // Fewer epochs than there are: nothing is done, and nothing is lost.
+        assert_eq!(run(&config(1), folders[0].path(), 2).history.len(), 4);
+        assert_eq!(read(0, "last.safetensors"), read(1, "last.safetensors"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ impl Values {
     /// Zeros.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] where memory runs out.
+    /// [`crate::Error::Memory`] where memory runs out.
     pub fn new(shape: [usize; 3], channels: usize) -> Result<Values> {
         let memory = Block::new(channels.div_ceil(LANES) * Blocks::block_len(shape))?;
         Ok(Values { shape, channels, memory })

@@ -86,6 +86,50 @@ pub fn from_ras<T: Copy + Send + Sync>(volume: &Volume<T>, grid: &Grid) -> Volum
     gather(grid.clone(), volume.voxels(), first, step)
 }
 
+/// The volume on `grid`, where both have the same points: each voxel of the one lies where one of the other does, in whatever order and direction of axes. Nothing is
+/// resampled: every value keeps its place in the world. `None` where a point lies further than `tolerance` of the smallest spacing from that of the other grid.
+pub fn onto_same_points<T: Copy + Send + Sync>(volume: &Volume<T>, grid: &Grid, tolerance: f64) -> Option<Volume<T>> {
+    let from = volume.grid();
+    let (axis, flipped) = same_axes(from, grid)?;
+    let smallest = grid.spacing().into_iter().fold(f64::INFINITY, f64::min);
+    if [0, 1, 2].map(|voxel| grid.shape[axis[voxel]]) != from.shape || distance_of_points(from, grid)? > tolerance * smallest {
+        return None;
+    }
+    let strides = [1, from.shape[0], from.shape[0] * from.shape[1]];
+    let (mut first, mut step) = (0, [0; 3]);
+    for voxel in 0..3 {
+        step[axis[voxel]] = if flipped[voxel] { -(strides[voxel] as isize) } else { strides[voxel] as isize };
+        if flipped[voxel] {
+            first += from.shape[voxel].saturating_sub(1) * strides[voxel];
+        }
+    }
+    Some(gather(grid.clone(), volume.voxels(), first, step))
+}
+
+/// How far apart, in mm, the corners of two grids are at most when the axes of `from` are brought into the order and direction of those of `grid`; `None` where the
+/// numbers of voxels along them differ, or the affine of `grid` has no inverse.
+pub fn distance_of_points(from: &Grid, grid: &Grid) -> Option<f64> {
+    let (axis, flipped) = same_axes(from, grid)?;
+    if [0, 1, 2].map(|voxel| grid.shape[axis[voxel]]) != from.shape {
+        return None;
+    }
+    // As voxel indices of `from`: those of `grid`.
+    let mut turned = Affine::new([[0.0; 3]; 3], [0.0; 3]);
+    for voxel in 0..3 {
+        turned.rows[axis[voxel]][voxel] = if flipped[voxel] { -1.0 } else { 1.0 };
+        if flipped[voxel] {
+            turned.rows[axis[voxel]][3] = from.shape[voxel].saturating_sub(1) as f64;
+        }
+    }
+    Some(from.affine.farthest_corner(&grid.affine.after(&turned), from.shape))
+}
+
+/// For each axis of `from`, the axis of `grid` that it runs along, and whether it runs against it. `None` where the affine of `grid` has no inverse.
+fn same_axes(from: &Grid, grid: &Grid) -> Option<([usize; 3], [bool; 3])> {
+    let Orientation { axis, flipped } = Orientation::of(&grid.affine.inverse()?.after(&from.affine));
+    Some((axis, flipped))
+}
+
 /// Place of the voxel `ijk` steps away from `first`.
 fn place(first: usize, step: [isize; 3], ijk: [usize; 3]) -> usize {
     (0..3).fold(first, |at, axis| at.wrapping_add_signed(step[axis] * ijk[axis] as isize))
@@ -210,6 +254,46 @@ mod tests {
     fn a_volume_of_another_shape_is_refused() {
         let grid = Grid { shape: [1, 2, 3], affine: Affine::IDENTITY };
         from_ras(&Volume::new(Grid { shape: [3, 2, 1], ..grid.clone() }, vec![0; 6]), &grid);
+    }
+
+    proptest! {
+        #[test]
+        fn all_orders_of_axes_of_the_same_points_come_onto_one_grid(shape in [1..5_usize, 1..5_usize, 1..5_usize], affine in affine()) {
+            let grid = Grid { shape, affine };
+            let volume = Volume::new(grid.clone(), (0..grid.len()).collect::<Vec<_>>());
+            for Orientation { axis, flipped } in signed_permutations() {
+                // The same points stored in another order: axis n of the other is axis `axis[n]` of this one.
+                let side = axis.map(|own| shape[own]);
+                let mut old = Affine::new([[0.0; 3]; 3], [0.0; 3]);
+                for n in 0..3 {
+                    old.rows[axis[n]][n] = if flipped[n] { -1.0 } else { 1.0 };
+                    old.rows[axis[n]][3] = if flipped[n] { side[n] as f64 - 1.0 } else { 0.0 };
+                }
+                let other = Grid { shape: side, affine: affine.after(&old) };
+                let mut voxels = Vec::new();
+                for n in 0..other.len() {
+                    let place = [n % side[0], n / side[0] % side[1], n / (side[0] * side[1])];
+                    voxels.push(*volume.at(old.apply(place.map(|x| x as f64)).map(|x| x.round() as usize)));
+                }
+                let stored = Volume::new(other.clone(), voxels);
+                prop_assert!(onto_same_points(&stored, &grid, 1e-6) == Some(volume.clone()), "{axis:?} {flipped:?}");
+                let mut moved = stored;
+                moved.grid.affine.rows[2][3] += 0.2 * grid.spacing().into_iter().fold(f64::INFINITY, f64::min);
+                prop_assert!(onto_same_points(&moved, &grid, 0.1).is_none());
+                prop_assert!(onto_same_points(&moved, &grid, 0.3).is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn other_points_are_not_brought_onto_a_grid() {
+        let volume = |shape: [usize; 3], affine| Volume::new(Grid { shape, affine }, vec![0_u8; shape.iter().product()]);
+        let grid = Grid { shape: [2, 3, 4], affine: Affine::IDENTITY };
+        assert!(onto_same_points(&volume([3, 2, 4], Affine::IDENTITY), &grid, 0.1).is_none(), "no axis runs along another");
+        let twice = Affine::new([[2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [0.0; 3]);
+        assert!(onto_same_points(&volume([2, 3, 4], twice), &grid, 0.1).is_none());
+        let flat = Grid { affine: Affine::new([[0.0; 3]; 3], [0.0; 3]), ..grid.clone() };
+        assert!(onto_same_points(&volume([2, 3, 4], Affine::IDENTITY), &flat, 0.1).is_none());
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Winograd {
     /// Transforms and packs a layer's weights.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] where memory runs out.
+    /// [`crate::Error::Memory`] where memory runs out.
     pub fn new(kernels: &Kernels, threads: usize, layer: &pack::Layer, epilogue: Epilogue) -> Result<Winograd> {
         Ok(Winograd {
             points: layer.points,

@@ -46,7 +46,7 @@ pub struct Layer<'a> {
 /// Packed panels for each point, those of (0, 0, 0) first, W fastest.
 ///
 /// # Errors
-/// [`crate::Error::Device`] where memory runs out.
+/// [`crate::Error::Memory`] where memory runs out.
 pub fn pack(kernels: &Kernels, threads: usize, layer: &Layer) -> Result<Block> {
     let (input_blocks, output_blocks) = (layer.input.blocks(), layer.output.blocks());
     let point_len = gemm::packed_len(input_blocks, output_blocks);

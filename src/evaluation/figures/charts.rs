@@ -5,7 +5,8 @@ use super::drawing::{BLACK, BLUE, Drawing, GREEN, ORANGE, RED};
 use super::loess::loess;
 use crate::evaluation::Case;
 use crate::evaluation::results::FAILED_BELOW;
-use crate::evaluation::statistics::{Agreement, NEAR_ML};
+use crate::evaluation::statistics::{Agreement, FEWEST, NEAR_ML};
+use crate::words::counted;
 
 /// Bars of the distribution: 0.05 of Dice each.
 const BARS: usize = 20;
@@ -18,7 +19,7 @@ pub fn distribution(cases: &[&Case], median: f64, footer: &str) -> Drawing {
     }
     // At least five, so that the axis counts whole cases.
     let most = f64::from(counts.into_iter().max().unwrap_or(0).max(5));
-    let title = format!("Figure 2. Dice of {} cases with a bleed", cases.len());
+    let title = format!("Figure 2. Dice of {} with a bleed", counted(cases.len(), "case"));
     let mut axes = Axes::new(&title, footer, ["Dice", "cases"], [0.0, 1.0], [0.0, most]);
     for (bar, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
         axes.bar([bar, bar + 1].map(|n| n as f64 / BARS as f64), f64::from(count), BLUE);
@@ -34,7 +35,7 @@ pub fn distribution(cases: &[&Case], median: f64, footer: &str) -> Drawing {
 pub fn scatter(cases: &[&Case], footer: &str) -> Drawing {
     let points: Vec<[f64; 2]> = cases.iter().map(|case| [case.manual_ml, case.automated_ml]).collect();
     let most = points.iter().flatten().copied().fold(0.0, f64::max);
-    let title = format!("Figure 5. Volumes of {} cases with a bleed", cases.len());
+    let title = format!("Figure 5. Volumes of {} with a bleed", counted(cases.len(), "case"));
     let mut axes = Axes::new(&title, footer, ["manual mL", "automated mL"], [0.0, most], [0.0, most]);
     axes.dots(&points, BLUE);
     axes.curve(&[[0.0; 2], [axes.x()[1]; 2]], true, BLACK);
@@ -44,8 +45,10 @@ pub fn scatter(cases: &[&Case], footer: &str) -> Drawing {
         axes.curve(&ends, false, RED);
         axes.legend(&format!("linear {intercept:+.2} {slope:+.3} x"), RED);
     }
-    axes.curve(&loess(&points), false, GREEN);
-    axes.legend("loess", GREEN);
+    if points.len() >= FEWEST {
+        axes.curve(&loess(&points), false, GREEN);
+        axes.legend("loess", GREEN);
+    }
     axes.finish()
 }
 
@@ -58,7 +61,7 @@ pub fn bland_altman(cases: &[&Case], agreement: &Agreement, footer: &str) -> Dra
     let low = heights.iter().copied().fold(f64::INFINITY, f64::min);
     let high = heights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let most = points.iter().map(|point| point[0]).fold(0.0, f64::max);
-    let title = format!("Figure 6. Bland-Altman, {} cases with a bleed", cases.len());
+    let title = format!("Figure 6. Bland-Altman, {} with a bleed", counted(cases.len(), "case"));
     let names = ["mean of automated and manual mL", "automated - manual mL"];
     let mut axes = Axes::new(&title, footer, names, [0.0, most], [low, high]);
     axes.dots(&points, BLUE);
@@ -78,12 +81,12 @@ pub fn bland_altman(cases: &[&Case], agreement: &Agreement, footer: &str) -> Dra
     axes.finish()
 }
 
-/// Intercept and slope of the least-squares line; none where all x are equal.
+/// Intercept and slope of the least-squares line; none for fewer than [`FEWEST`] points and where all x are equal.
 fn least_squares(points: &[[f64; 2]]) -> Option<[f64; 2]> {
     let n = points.len() as f64;
     let mean = |axis: usize| points.iter().map(|point| point[axis]).sum::<f64>() / n;
     let (x, y) = (mean(0), mean(1));
     let xx: f64 = points.iter().map(|point| (point[0] - x).powi(2)).sum();
     let xy: f64 = points.iter().map(|point| (point[0] - x) * (point[1] - y)).sum();
-    (xx > 0.0).then(|| [y - xy / xx * x, xy / xx])
+    (points.len() >= FEWEST && xx > 0.0).then(|| [y - xy / xx * x, xy / xx])
 }

@@ -13,6 +13,10 @@ pub use loess::loess;
 use super::results::Results;
 use super::{Case, pairs::Pair};
 
+/// The names that figures can have.
+pub(super) const NAMES: [&str; 5] =
+    ["figure2_distribution", "figure3_median", "figure4_worst", "figure5_scatter", "figure6_bland_altman"];
+
 /// The worst cases that are shown.
 const WORST: usize = 3;
 
@@ -35,14 +39,14 @@ pub fn all(pairs: &[&Pair], cases: &[Case], results: &Results) -> Vec<Figure> {
         return Vec::new();
     };
     let footer = &footer(results);
-    let mut figures =
-        vec![Figure { name: "figure2_distribution", drawing: charts::distribution(&only_cases, dice.median, footer) }];
+    let [distribution, median_case, worst_cases, scatter, bland_altman] = NAMES;
+    let mut figures = vec![Figure { name: distribution, drawing: charts::distribution(&only_cases, dice.median, footer) }];
     let median = &bleeding[(bleeding.len() - 1) / 2..][..1];
-    figures.extend(overlays("figure3_median", "Figure 3. The case with the median Dice", footer, median));
+    figures.extend(overlays(median_case, "Figure 3. The case with the median Dice", footer, median));
     let worst = &bleeding[..WORST.min(bleeding.len())];
-    figures.extend(overlays("figure4_worst", "Figure 4. The cases with the lowest Dice", footer, worst));
-    figures.push(Figure { name: "figure5_scatter", drawing: charts::scatter(&only_cases, footer) });
-    figures.push(Figure { name: "figure6_bland_altman", drawing: charts::bland_altman(&only_cases, volumes, footer) });
+    figures.extend(overlays(worst_cases, "Figure 4. The cases with the lowest Dice", footer, worst));
+    figures.push(Figure { name: scatter, drawing: charts::scatter(&only_cases, footer) });
+    figures.push(Figure { name: bland_altman, drawing: charts::bland_altman(&only_cases, volumes, footer) });
     figures
 }
 

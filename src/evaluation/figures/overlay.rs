@@ -2,7 +2,7 @@
 
 use super::drawing::{Anchor, BLACK, Colour, Drawing};
 use super::raster::Raster;
-use crate::evaluation::{Case, check_grids, pairs::Pair, read};
+use crate::evaluation::{Case, onto, pairs::Pair, read};
 use crate::io::nifti;
 use crate::volume::{Volume, orientation};
 use crate::{Error, Result};
@@ -40,15 +40,15 @@ struct Slice {
 /// Reads a case's scan and masks and cuts up to four slices through its bleed, evenly from the lowest to the highest.
 ///
 /// # Errors
-/// As [`crate::evaluation::read`]; [`Error::Scan`] where the case has no scan or the scan lies on another grid.
+/// As [`crate::evaluation::compare`]; [`Error::Scan`] where the case has no scan or the scan lies on other points.
 pub fn row(pair: &Pair, case: &Case) -> Result<Row> {
     let Some(path) = &pair.scan else {
         let problem = "its case has no scan to draw the masks on".into();
         return Err(Error::Scan { path: pair.automated.clone(), problem });
     };
     let scan = nifti::read(path)?.volume;
-    let [automated, manual] = read(pair)?;
-    check_grids(path, scan.grid(), &pair.manual, manual.grid())?;
+    let [automated, manual] = read(pair)?.both;
+    let scan = onto(path, &scan, &pair.manual, manual.grid())?;
     let [automated, manual] = [&automated, &manual].map(orientation::to_ras);
     let scan = orientation::to_ras(&scan);
     let caption =

@@ -2,7 +2,7 @@
 
 use super::Converted;
 use super::attributes::text;
-use super::elements::{Element, item, short, string};
+use super::elements::{Element, item, short, sound, string};
 use super::error::DicomError;
 use super::file::File;
 use super::slice::Slice;
@@ -95,7 +95,7 @@ pub fn patient_and_study(source: &InMemDicomObject) -> Vec<Element> {
     ];
     // Texts were decoded from the source's character set.
     let mut elements = vec![string(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192")];
-    elements.extend(always.map(|(tag, vr)| string(tag, vr, text(source, tag))));
+    elements.extend(always.map(|(tag, vr)| string(tag, vr, sound(vr, &text(source, tag)))));
     elements.extend(where_known(source, &sometimes));
     if text(source, tags::PATIENT_IDENTITY_REMOVED) == "YES" && text(source, tags::DEIDENTIFICATION_METHOD).is_empty() {
         elements.push(string(tags::DEIDENTIFICATION_METHOD, VR::LO, "as that of the source images"));
@@ -106,7 +106,7 @@ pub fn patient_and_study(source: &InMemDicomObject) -> Vec<Element> {
 /// Those of the source's attributes that have a value.
 pub fn where_known(source: &InMemDicomObject, attributes: &[(Tag, VR)]) -> Vec<Element> {
     let element = |&(tag, vr): &(Tag, VR)| {
-        let value = text(source, tag);
+        let value = sound(vr, &text(source, tag));
         (!value.is_empty()).then(|| string(tag, vr, value))
     };
     attributes.iter().filter_map(element).collect()
@@ -155,7 +155,8 @@ fn date_and_time(source: &InMemDicomObject) -> [String; 2] {
         [tags::SERIES_DATE, tags::SERIES_TIME],
         [tags::STUDY_DATE, tags::STUDY_TIME],
     ];
-    let known = pairs.map(|pair| pair.map(|tag| text(source, tag))).into_iter().find(|[date, _]| !date.is_empty());
+    let value = |[date, time]: [Tag; 2]| [sound(VR::DA, &text(source, date)), sound(VR::TM, &text(source, time))];
+    let known = pairs.map(value).into_iter().find(|[date, _]| !date.is_empty());
     let [date, time] = known.unwrap_or_default();
     let or = |value: String, none: &str| if value.is_empty() { none.into() } else { value };
     [or(date, NO_DATE[0]), or(time, NO_DATE[1])]

@@ -41,6 +41,44 @@ pub fn short(value: &str) -> String {
     value.chars().take(LONGEST_TEXT).map(|c| if c == '\\' || c.is_control() { '_' } else { c }).collect()
 }
 
+/// A value of another file as one of this VR (PS3.5, 6.2): dates and times without what separates their parts, texts cut to their length. Empty where it cannot be one.
+pub fn sound(vr: VR, value: &str) -> String {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let or_empty = |text: String, valid: bool| if valid { text } else { String::new() };
+    match vr {
+        VR::DA => {
+            let date: String = value.chars().filter(|c| !['.', '-', '/', ' '].contains(c)).collect();
+            let valid = date.len() == 8 && digits(&date);
+            or_empty(date, valid)
+        }
+        VR::TM => {
+            let time: String = value.chars().filter(|c| ![':', ' '].contains(c)).collect();
+            let (whole, part) = time.split_once('.').unwrap_or((&time, "0"));
+            let valid = matches!(whole.len(), 2 | 4 | 6) && digits(whole) && part.len() <= 6 && digits(part);
+            or_empty(time.clone(), valid)
+        }
+        VR::AS => {
+            let age = format!("{value:0>4}");
+            let valid = age.len() == 4 && digits(&age[..3]) && age.ends_with(['D', 'W', 'M', 'Y']);
+            or_empty(age.clone(), valid)
+        }
+        VR::CS => {
+            let code = value.to_ascii_uppercase();
+            let valid = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || [' ', '_', '\\'].contains(&c);
+            let fits = code.chars().all(valid) && code.split('\\').all(|code| code.len() <= 16);
+            or_empty(code, fits)
+        }
+        VR::DS => {
+            let numbers: Option<Vec<String>> = value.split('\\').map(|text| text.trim().parse().ok().map(decimal)).collect();
+            numbers.unwrap_or_default().join("\\")
+        }
+        VR::SH => short(value).chars().take(16).collect(),
+        // The three groups of a name have 64 characters each.
+        VR::PN => value.split('=').take(3).map(short).collect::<Vec<_>>().join("="),
+        _ => short(value),
+    }
+}
+
 /// A number of VR DS: the shortest text that is this number, or as many digits as there is room for.
 pub fn decimal(value: f64) -> String {
     let shortest = value.to_string();
@@ -59,6 +97,29 @@ pub fn decimals(tag: Tag, values: &[f64]) -> Element {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_of_other_files_become_sound() {
+        for (vr, value, expected) in [
+            (VR::DA, "2020.01.31", "20200131"),
+            (VR::DA, "unknown", ""),
+            (VR::TM, "12:30:05.25", "123005.25"),
+            (VR::TM, "noon", ""),
+            (VR::AS, "45Y", "045Y"),
+            (VR::AS, "45 years", ""),
+            (VR::AS, "äY", ""),
+            (VR::CS, "Head", "HEAD"),
+            (VR::CS, "ISO_10918_1\\ISO_14495_1", "ISO_10918_1\\ISO_14495_1"),
+            (VR::CS, "Kopf, nativ", ""),
+            (VR::DS, "71.500 ", "71.5"),
+            (VR::DS, "heavy", ""),
+            (VR::SH, "a number that is too long", "a number that is"),
+            (VR::LO, "112\\49", "112_49"),
+            (VR::PN, "Yamada^Tarou=山田^太郎=やまだ^たろう", "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+        ] {
+            assert_eq!(sound(vr, value), expected, "{vr:?} {value}");
+        }
+    }
 
     #[test]
     fn decimals_fit_and_are_as_exact_as_they_can_be() {

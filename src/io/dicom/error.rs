@@ -65,6 +65,11 @@ pub enum DicomError {
     /// No picture of a CT.
     #[error("this is no CT image: it is {0}")]
     NotCt(String),
+    /// Many frames in a file of the class for one.
+    #[error(
+        "the file is CT Image Storage of {0} frames, and nothing says where each of them lies: export the series with one file for each slice, or as Enhanced CT"
+    )]
+    Frames(usize),
     /// A localizer (scout, topogram), with the UID of its study.
     #[error("this is no CT image of a series: it is a localizer")]
     Localizer {
@@ -132,6 +137,9 @@ pub enum DicomError {
     /// A volume that would be too large after its corrections.
     #[error("the series would be a volume of {0} x {1} x {2} voxels, which is too large")]
     Volume(usize, usize, usize),
+    /// The computer has too little memory for the series.
+    #[error("its slices need {0} bytes of memory, which cannot be had: free some, or use a machine that has more")]
+    Memory(u64),
     /// The slice of a file whose pixels fail, in a series that is otherwise good.
     #[error("{file}: {source}")]
     File {
@@ -171,7 +179,7 @@ impl DicomError {
 }
 
 /// An attribute as the standard names it, with its number.
-fn name(tag: Tag) -> String {
+pub(super) fn name(tag: Tag) -> String {
     let alias = StandardDataDictionary.by_tag(tag).map_or("of unknown name", |entry| entry.alias());
     format!("{alias} ({:04X},{:04X})", tag.group(), tag.element())
 }

@@ -1,33 +1,28 @@
 //! One DICOM file: its attributes, and where its pixels lie.
 //!
-//! The data set is parsed by the `dicom` crates. They trust the lengths that a file claims, and nest as deep as it says; so the bytes are walked first
-//! without reading a value, and only a data set whose lengths and nesting are sound is parsed. The pixels are never parsed: they are read where they lie.
+//! The data set is read by [`data_set`], which believes no length and bounds all nesting. The pixels are read where they lie. Where the transfer syntax that the file names contradicts what is
+//! there, the file is read by what is there, and that is noted.
 
+use super::data_set::{self, DataSet, Encoding, Place, ReadSeek};
 use super::error::DicomError;
-use dicom_core::{Length, Tag};
+use super::pixels::{Compression, Layout};
+use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
-use dicom_encoding::transfer_syntax::{TransferSyntax, TransferSyntaxIndex};
+use dicom_encoding::transfer_syntax::TransferSyntaxIndex;
 use dicom_object::InMemDicomObject;
-use dicom_parser::dataset::LazyDataToken;
-use dicom_parser::dataset::lazy_read::LazyDataSetReader;
-use dicom_parser::stateful::decode::StatefulDecode;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use std::fs;
-use std::io::{BufReader, Cursor, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{BufReader, Cursor, ErrorKind, Read, SeekFrom};
 use std::path::Path;
 
 /// The largest file that is read: an enhanced CT of 4000 slices of 512x512 has half of it.
 pub const MAX_FILE: u64 = 4 << 30;
-/// The most bytes of attributes before the pixels; an enhanced CT of 4000 slices has some 10 MB.
-pub const MAX_HEADER: u64 = 64 << 20;
 /// The most bytes that a deflated data set may inflate to.
 pub const MAX_INFLATED: u64 = 512 << 20;
-/// The deepest nesting of sequences; the standard's own objects stay below 10.
-const DEEPEST: usize = 32;
-/// The most elements, items and sequences before the pixels.
-const MAX_TOKENS: u64 = 1 << 23;
 /// The retired explicit VR big endian; old archives still have it.
 const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
+/// Implicit VR little endian with pixels in big endian order, of General Electric.
+const GE_BIG_ENDIAN_PIXELS: &str = "1.2.840.113619.5.2";
 /// Bytes that tell whether a file is DICOM.
 const MAGIC: usize = 132;
 
@@ -38,29 +33,60 @@ pub struct File<'a> {
     start: u64,
     /// Where the source ends.
     end: u64,
-    syntax: &'static TransferSyntax,
+    meta: Meta,
+    /// How the transfer syntax says that the data set is encoded.
+    claimed: Encoding,
+    notes: Vec<String>,
 }
 
-trait ReadSeek: Read + Seek {}
-impl<T: Read + Seek> ReadSeek for T {}
+/// What group 2 says. All are empty where it is not there.
+#[derive(Clone, Debug, Default)]
+struct Meta {
+    syntax: String,
+    class: String,
+    instance: String,
+}
 
 /// The attributes of a file.
 pub struct Attributes {
-    /// All of them up to the pixels.
+    /// Those of the standard that are texts, numbers or sequences, up to the pixels or to what is wrong.
     pub object: InMemDicomObject,
-    /// UID of the transfer syntax, for the decoder of the pixels.
-    pub syntax: &'static str,
-    /// Where the pixels are; `None` where the file has none.
-    pixels: Option<Place>,
+    /// MediaStorageSOPClassUID of group 2; empty where there is none.
+    pub media_class: String,
+    /// MediaStorageSOPInstanceUID of group 2; empty where there is none.
+    pub media_instance: String,
+    /// What is odd and was assumed, one sentence each.
+    pub notes: Vec<String>,
+    /// UID of the transfer syntax that the file names; empty where it names none.
+    syntax: String,
+    encoding: Encoding,
+    /// Where the pixels are; an error where there are none, or where the data set is broken before them.
+    pixels: Result<Place, DicomError>,
+    /// Where the file ends.
+    end: u64,
+    /// What the pixels' first bytes say about their compression.
+    found: Option<Compression>,
 }
 
-/// Where the pixels are in the source.
-#[derive(Clone, Copy)]
-enum Place {
-    /// So many bytes from here, in the byte order of the data set.
-    Native { at: u64, length: u64, big_endian: bool },
+/// Where pixels are that fit the attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// So many bytes from here.
+    Native {
+        /// Where they begin.
+        at: u64,
+        /// How many they are.
+        length: u64,
+        /// Their byte order.
+        big_endian: bool,
+    },
     /// Items from here.
-    Encapsulated { at: u64 },
+    Encapsulated {
+        /// Where they begin.
+        at: u64,
+        /// How each frame is compressed.
+        compression: Compression,
+    },
 }
 
 /// The pixels of a file as they are stored.
@@ -69,6 +95,8 @@ pub enum Pixels {
     Native(Vec<u8>),
     /// Compressed frames.
     Encapsulated {
+        /// How each frame is compressed.
+        compression: Compression,
         /// For each frame, the offset of its first fragment from the first item; may be empty.
         offsets: Vec<u32>,
         /// The fragments, each with its offset.
@@ -91,12 +119,22 @@ fn start(magic: &[u8]) -> Option<u64> {
     if magic.get(128..132) == Some(b"DICM") {
         return Some(132);
     }
-    // Without a preamble: group 2, or identifying attributes (0008,0000), (0008,0005), (0008,0008), (0008,0016) at once.
-    match magic.get(..8)? {
-        [2, 0, 0, 0, b'U', b'L', ..] => Some(0),
-        [8, 0, 0x00 | 0x05 | 0x08 | 0x16, 0, ..] => Some(0),
-        _ => None,
+    let first = magic.get(..8)?;
+    // Without a preamble: `DICM` at once, group 2, or a data set that begins with its length, character set, or what identifies it: explicit or implicit,
+    // little endian or big endian.
+    if first.starts_with(b"DICM") {
+        return Some(4);
     }
+    let known = |vr: &[u8]| dicom_core::VR::from_binary([vr[0], vr[1]]).is_some();
+    let short = |length: u32| length <= 256;
+    let (little, big) = ([first[4], first[5], first[6], first[7]], [first[7], first[6], first[5], first[4]]);
+    let begins = match *first {
+        [2, 0, 0 | 1 | 2 | 3 | 0x10, 0, ..] => known(&first[4..6]),
+        [8, 0, 0x00 | 0x01 | 0x05 | 0x08 | 0x12..=0x18, 0, ..] => known(&first[4..6]) || short(u32::from_le_bytes(little)),
+        [0, 8, 0, 0x00 | 0x05 | 0x08 | 0x12..=0x18, ..] => known(&first[4..6]) || short(u32::from_le_bytes(big)),
+        _ => false,
+    };
+    begins.then_some(0)
 }
 
 impl<'a> File<'a> {
@@ -127,124 +165,91 @@ impl<'a> File<'a> {
             return Err(DicomError::TooLarge { what: "bytes of the file", found: end, most: MAX_FILE });
         }
         let mut magic = Vec::with_capacity(MAGIC);
-        source.by_ref().take(MAGIC as u64).read_to_end(&mut magic).map_err(DicomError::read)?;
+        Read::take(&mut *source, MAGIC as u64).read_to_end(&mut magic).map_err(DicomError::read)?;
         let start = start(&magic).ok_or(DicomError::NotDicom)?;
-        source.seek(SeekFrom::Start(start)).map_err(DicomError::read)?;
-        let (uid, start) = transfer_syntax(&mut source, start, end, &magic)?;
-        let deflated = uid == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
-        let syntax = match TransferSyntaxRegistry.get(if deflated { uids::EXPLICIT_VR_LITTLE_ENDIAN } else { &uid }) {
-            Some(syntax) if syntax.can_decode_dataset() => syntax,
-            other => {
-                let name = other.map_or("unknown", |syntax| syntax.name()).to_string();
-                return Err(DicomError::TransferSyntax { uid, name });
-            }
+        let (meta, start) = meta(&mut source, start, end)?;
+        let claimed = match meta.syntax.as_str() {
+            uids::IMPLICIT_VR_LITTLE_ENDIAN | GE_BIG_ENDIAN_PIXELS => Encoding::IMPLICIT,
+            BIG_ENDIAN => Encoding::BIG_ENDIAN,
+            _ => Encoding::EXPLICIT,
         };
-        if deflated {
-            let bytes = inflate(&mut source, start)?;
-            let end = bytes.len() as u64;
-            return Ok(File { source: Box::new(Cursor::new(bytes)), start: 0, end, syntax });
+        let mut notes = Vec::new();
+        if meta.syntax == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {
+            if !data_set::begins(&mut source, start, end) {
+                let bytes = inflate(&mut source, start)?;
+                let end = bytes.len() as u64;
+                return Ok(File { source: Box::new(Cursor::new(bytes)), start: 0, end, meta, claimed, notes });
+            }
+            notes.push("its transfer syntax says that the data set is deflated, and it is not".into());
         }
-        Ok(File { source, start, end, syntax })
+        Ok(File { source, start, end, meta, claimed, notes })
     }
 
-    /// Reads the attributes.
+    /// Reads the attributes, as far as they can be read: what is wrong with the data set is told by [`Attributes::stored`].
     ///
     /// # Errors
-    /// [`DicomError::Cut`], [`DicomError::Parse`] or [`DicomError::TooLarge`].
+    /// [`DicomError::Read`].
     pub fn attributes(&mut self) -> Result<Attributes, DicomError> {
-        let (header, pixels) = self.walk()?;
-        self.source.seek(SeekFrom::Start(self.start)).map_err(DicomError::read)?;
-        let object = InMemDicomObject::read_dataset_with_ts(self.source.by_ref().take(header - self.start), self.syntax)
-            .map_err(|error| DicomError::Parse(chain(&error)))?;
-        Ok(Attributes { object, syntax: self.syntax.uid(), pixels })
-    }
-
-    /// Goes over the data set without reading a value, and says where it ends or the pixels begin, and how they lie. Checks that no value is longer than the
-    /// file, that sequences are not nested too deep, and that items open and close in order.
-    fn walk(&mut self) -> Result<(u64, Option<Place>), DicomError> {
-        let (start, end) = (self.start, self.end);
-        let cut = |needed: u64| DicomError::Cut { what: "data set".into(), needed: needed - start, found: end - start };
-        self.source.seek(SeekFrom::Start(start)).map_err(DicomError::read)?;
-        let mut reader =
-            LazyDataSetReader::new_with_ts(&mut self.source, self.syntax).map_err(|e| DicomError::Parse(chain(&e)))?;
-        // True for an open sequence, false for an open item.
-        let mut open = Vec::new();
-        let mut at = start;
-        for count in 0_u64.. {
-            if at - start > MAX_HEADER || count > MAX_TOKENS {
-                return Err(DicomError::TooLarge { what: "bytes of attributes", found: at - start, most: MAX_HEADER });
-            }
-            let Some(token) = reader.advance() else { break };
-            match token {
-                Err(error) if ends(&error) => return Err(cut(end + 1)),
-                Err(error) => return Err(DicomError::Parse(chain(&error))),
-                Ok(LazyDataToken::SequenceStart { .. }) => open.push(true),
-                Ok(LazyDataToken::ItemStart { .. }) if open.last() == Some(&true) => open.push(false),
-                Ok(LazyDataToken::SequenceEnd) if open.last() == Some(&true) => drop(open.pop()),
-                Ok(LazyDataToken::ItemEnd) if open.last() == Some(&false) => drop(open.pop()),
-                Ok(LazyDataToken::ElementHeader(header)) if open.is_empty() && header.tag == tags::PIXEL_DATA => {
-                    let after = reader.into_decoder().position();
-                    return self.native(after, header.len);
-                }
-                Ok(LazyDataToken::PixelSequenceStart) if open.is_empty() => {
-                    let after = reader.into_decoder().position();
-                    return Ok((self.before(after), Some(Place::Encapsulated { at: after })));
-                }
-                Ok(LazyDataToken::ElementHeader(_)) => {}
-                Ok(LazyDataToken::LazyValue { header, decoder }) => {
-                    let length = header.len.get().ok_or_else(|| odd("a value without a length"))?;
-                    at = decoder.position() + u64::from(length);
-                    if at > end {
-                        return Err(cut(at));
-                    }
-                    decoder.skip_bytes(length).map_err(|error| DicomError::Parse(chain(&error)))?;
-                }
-                Ok(_) => return Err(odd("items and sequences are not closed in order")),
-            }
-            if open.len() > DEEPEST {
-                return Err(odd("sequences are nested too deep"));
-            }
+        let DataSet { object, encoding, pixels, notes } =
+            data_set::read(&mut self.source, self.start, self.end, self.claimed);
+        let mut all = self.notes.clone();
+        if encoding != self.claimed && !(self.meta.syntax.is_empty() || self.is_private()) {
+            all.push(format!("its transfer syntax says {}, and it is {}: read as that", self.said(), encoding.name()));
+        } else if self.is_private() {
+            all.push(format!("its transfer syntax {} is not known: read as {}", self.meta.syntax, encoding.name()));
         }
-        if open.is_empty() { Ok((end, None)) } else { Err(cut(end + 8)) }
+        all.extend(notes);
+        let found = match pixels {
+            Ok(Place::Encapsulated { at }) => self.first_fragment(at).and_then(|bytes| Compression::of_bytes(&bytes)),
+            _ => None,
+        };
+        let Meta { syntax, class, instance } = self.meta.clone();
+        let end = self.end;
+        Ok(Attributes { object, media_class: class, media_instance: instance, notes: all, syntax, encoding, pixels, end, found })
     }
 
-    /// Where the element of the pixels begins whose value begins at `after`: its VR is OB or OW, so that an explicit header has 12 bytes (PS3.5, 7.1).
-    fn before(&self, after: u64) -> u64 {
-        let size = if self.syntax.uid() == uids::IMPLICIT_VR_LITTLE_ENDIAN { 8 } else { 12 };
-        after.saturating_sub(size).max(self.start)
+    /// Whether the transfer syntax is none of the standard's.
+    fn is_private(&self) -> bool {
+        !self.meta.syntax.is_empty() && known(&self.meta.syntax).is_none()
     }
 
-    /// Pixels that are not compressed, whose value begins at `after`.
-    fn native(&self, after: u64, length: Length) -> Result<(u64, Option<Place>), DicomError> {
-        let length = u64::from(length.get().ok_or_else(|| odd("pixels without a length"))?);
-        let found = self.end.saturating_sub(after);
-        if length > found {
-            return Err(DicomError::Cut { what: "pixel data".into(), needed: length, found });
-        }
-        let big_endian = self.syntax.uid() == BIG_ENDIAN;
-        Ok((self.before(after), Some(Place::Native { at: after, length, big_endian })))
+    /// What the transfer syntax says about the data set.
+    fn said(&self) -> String {
+        let name = known(&self.meta.syntax).unwrap_or("unknown");
+        format!("{name} ({})", self.meta.syntax)
     }
 
-    /// Reads the pixels as they are stored. `bytes` a sample, for the byte order.
+    /// The first bytes of the first fragment behind the table of offsets.
+    fn first_fragment(&mut self, at: u64) -> Option<Vec<u8>> {
+        self.source.seek(SeekFrom::Start(at)).ok()?;
+        let table = self.take(8, "pixel data").ok()?;
+        let length = u32::from_le_bytes([table[4], table[5], table[6], table[7]]);
+        self.source.seek(SeekFrom::Start(at + 16 + u64::from(length))).ok()?;
+        let mut bytes = Vec::new();
+        Read::take(&mut *self.source, 1 << 10).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// Reads the pixels as they are stored.
     ///
     /// # Errors
-    /// [`DicomError::Missing`] where there are none, [`DicomError::Cut`] and [`DicomError::Parse`].
-    pub fn pixels(&mut self, attributes: &Attributes, bytes: usize) -> Result<Pixels, DicomError> {
-        match attributes.pixels.ok_or_else(|| DicomError::missing(tags::PIXEL_DATA))? {
-            Place::Native { at, length, big_endian } => {
+    /// As [`Attributes::stored`].
+    pub fn pixels(&mut self, attributes: &Attributes, layout: &Layout) -> Result<Pixels, DicomError> {
+        match attributes.stored(layout)?.0 {
+            Stored::Native { at, length, big_endian } => {
                 self.source.seek(SeekFrom::Start(at)).map_err(DicomError::read)?;
                 let mut pixels = self.take(length, "pixel data")?;
                 if big_endian {
-                    pixels.chunks_exact_mut(bytes).for_each(<[u8]>::reverse);
+                    pixels.chunks_exact_mut(layout.bytes).for_each(<[u8]>::reverse);
                 }
                 Ok(Pixels::Native(pixels))
             }
-            Place::Encapsulated { at } => self.encapsulated(at),
+            Stored::Encapsulated { at, compression } => self.encapsulated(at, compression),
         }
     }
 
     /// The items of compressed pixels (PS3.5, A.4): first the table of offsets, then the fragments.
-    fn encapsulated(&mut self, first: u64) -> Result<Pixels, DicomError> {
+    fn encapsulated(&mut self, first: u64, compression: Compression) -> Result<Pixels, DicomError> {
         const ITEM: [u8; 4] = [0xFE, 0xFF, 0x00, 0xE0];
         const DELIMITER: [u8; 4] = [0xFE, 0xFF, 0xDD, 0xE0];
         self.source.seek(SeekFrom::Start(first)).map_err(DicomError::read)?;
@@ -271,13 +276,13 @@ impl<'a> File<'a> {
             }
             at += 8 + u64::from(length);
         }
-        Ok(Pixels::Encapsulated { offsets: offsets.unwrap_or_default(), fragments })
+        Ok(Pixels::Encapsulated { compression, offsets: offsets.unwrap_or_default(), fragments })
     }
 
     /// The next `length` bytes; no more memory than the source has bytes.
     fn take(&mut self, length: u64, what: &str) -> Result<Vec<u8>, DicomError> {
         let mut bytes = Vec::new();
-        self.source.by_ref().take(length).read_to_end(&mut bytes).map_err(DicomError::read)?;
+        Read::take(&mut *self.source, length).read_to_end(&mut bytes).map_err(DicomError::read)?;
         if bytes.len() as u64 != length {
             return Err(DicomError::Cut { what: what.into(), needed: length, found: bytes.len() as u64 });
         }
@@ -285,48 +290,149 @@ impl<'a> File<'a> {
     }
 }
 
-/// UID of the transfer syntax, and where the data set begins: behind group 2, which is explicit little endian (PS3.10, 7.1).
-fn transfer_syntax(source: &mut dyn ReadSeek, start: u64, end: u64, magic: &[u8]) -> Result<(String, u64), DicomError> {
-    if start == 0 && magic[0] == 8 {
-        let explicit = magic[4..6].iter().all(u8::is_ascii_uppercase);
-        return Ok((if explicit { uids::EXPLICIT_VR_LITTLE_ENDIAN } else { uids::IMPLICIT_VR_LITTLE_ENDIAN }.into(), 0));
+impl Attributes {
+    /// What is wrong with the data set before the pixels.
+    ///
+    /// # Errors
+    /// [`DicomError::Cut`], [`DicomError::Parse`], [`DicomError::TooLarge`] or [`DicomError::Read`].
+    pub fn sound(&self) -> Result<(), DicomError> {
+        match &self.pixels {
+            Ok(_) | Err(DicomError::Missing(_)) => Ok(()),
+            Err(error) => Err(error.clone()),
+        }
     }
-    let mut uid = None;
+
+    /// Where the pixels of this layout are, and what is odd about them.
+    ///
+    /// # Errors
+    /// What is wrong with the data set before the pixels; [`DicomError::Missing`] without pixels; [`DicomError::Cut`] where the file ends within them; [`DicomError::TransferSyntax`] for a
+    /// compression that is not decoded, or a transfer syntax that is not known and pixels that are not as long as they should be; [`DicomError::Pixels`] where nothing tells how they are stored.
+    pub fn stored(&self, layout: &Layout) -> Result<(Stored, Option<String>), DicomError> {
+        let uid = self.syntax.as_str();
+        let name = known(uid);
+        let named = format!("{} (transfer syntax {uid})", name.unwrap_or("unknown"));
+        let not_decoded = || DicomError::TransferSyntax { uid: uid.into(), name: name.unwrap_or("unknown").into() };
+        let is_native = uid.is_empty() || NATIVE.contains(&uid);
+        match self.pixels.clone()? {
+            Place::Native { at, length } => {
+                let expected = layout.rows as u64 * layout.columns as u64 * layout.bytes as u64 * layout.frames as u64;
+                // A value has an even number of bytes.
+                let exact = length == expected || length == expected.next_multiple_of(2);
+                let there = self.end.saturating_sub(at);
+                let sizes = format!(
+                    "{} x {} pixels of {} bytes{} need {expected}",
+                    layout.rows,
+                    layout.columns,
+                    layout.bytes,
+                    if layout.frames > 1 { format!(" in {} frames", layout.frames) } else { String::new() },
+                );
+                let big_endian = self.encoding.big_endian || uid == GE_BIG_ENDIAN_PIXELS;
+                let stored = Stored::Native { at, length: length.min(there), big_endian };
+                if !is_native && !exact {
+                    return Err(match name {
+                        None => not_decoded(),
+                        Some(_) => DicomError::Pixels(format!(
+                            "by {named} they are compressed; they are in no items, and are {length} bytes, where {sizes}"
+                        )),
+                    });
+                }
+                if there < length.min(expected) {
+                    return Err(DicomError::Cut { what: "pixel data".into(), needed: length.min(expected), found: there });
+                }
+                if length > there && exact {
+                    return Err(DicomError::Cut { what: "pixel data".into(), needed: length, found: there });
+                }
+                if length < expected {
+                    return Err(DicomError::Pixels(format!("PixelData is {length} bytes, where {sizes}")));
+                }
+                let note = match () {
+                    _ if !is_native && name.is_some() => Some(format!("by {named} the pixels are compressed, and they are not")),
+                    // More than what fills a block.
+                    _ if length - expected >= (layout.columns * layout.bytes) as u64 => {
+                        Some(format!("PixelData is {length} bytes, where {sizes}: what is behind these is not read"))
+                    }
+                    _ => None,
+                };
+                Ok((stored, note))
+            }
+            Place::Encapsulated { at } => {
+                let compression = match (Compression::of_uid(uid), self.found) {
+                    (Some(claimed), Some(found)) if claimed != found => found,
+                    (Some(claimed), _) => return Ok((Stored::Encapsulated { at, compression: claimed }, None)),
+                    (None, Some(found)) if is_native => found,
+                    (None, None) if is_native => {
+                        let text = format!("by {named} they are not compressed; they are in items, and nothing tells how they are compressed");
+                        return Err(DicomError::Pixels(text));
+                    }
+                    _ => return Err(not_decoded()),
+                };
+                let note = format!("by {named} the pixels are not {0}, and they are: read as {0}", compression.name());
+                Ok((Stored::Encapsulated { at, compression }, Some(note)))
+            }
+        }
+    }
+}
+
+/// Transfer syntaxes whose pixels are not compressed.
+const NATIVE: [&str; 5] = [
+    uids::IMPLICIT_VR_LITTLE_ENDIAN,
+    uids::EXPLICIT_VR_LITTLE_ENDIAN,
+    uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    BIG_ENDIAN,
+    GE_BIG_ENDIAN_PIXELS,
+];
+
+/// The name of a transfer syntax; `None` where it is not known.
+fn known(uid: &str) -> Option<&'static str> {
+    if uid == GE_BIG_ENDIAN_PIXELS {
+        return Some("Implicit VR Little Endian with Big Endian Pixels (GE Private)");
+    }
+    TransferSyntaxRegistry.get(uid).map(|syntax| syntax.name())
+}
+
+/// What group 2 says, and where the data set begins behind it. Group 2 is explicit little endian (PS3.10, 7.1); some files have it implicit, or have none.
+fn meta(source: &mut dyn ReadSeek, start: u64, end: u64) -> Result<(Meta, u64), DicomError> {
+    let mut meta = Meta::default();
     let mut at = start;
     let cut = |at: u64| DicomError::Cut { what: "file meta information".into(), needed: at, found: end };
     loop {
-        let mut head = [0; 8];
-        if at + 8 > end && uid.is_none() {
+        if at + 8 > end {
             return Err(cut(at + 8));
         }
-        if at + 8 > end {
-            break;
-        }
+        let mut head = [0; 8];
+        source.seek(SeekFrom::Start(at)).map_err(DicomError::read)?;
         source.read_exact(&mut head).map_err(DicomError::read)?;
         let tag = Tag(u16::from_le_bytes([head[0], head[1]]), u16::from_le_bytes([head[2], head[3]]));
         if tag.group() != 2 {
-            break;
+            return Ok((meta, at));
         }
-        let long = matches!(&head[4..6], b"OB" | b"OW" | b"OF" | b"SQ" | b"UT" | b"UN" | b"UC" | b"UR");
+        let explicit = head[4..6].iter().all(u8::is_ascii_uppercase);
+        let long = explicit && matches!(&head[4..6], b"OB" | b"OW" | b"OF" | b"SQ" | b"UT" | b"UN" | b"UC" | b"UR");
         let (head_size, length) = if long {
             let mut length = [0; 4];
             source.read_exact(&mut length).map_err(|_| cut(at + 12))?;
             (12, u64::from(u32::from_le_bytes(length)))
-        } else {
+        } else if explicit {
             (8, u64::from(u16::from_le_bytes([head[6], head[7]])))
+        } else {
+            (8, u64::from(u32::from_le_bytes([head[4], head[5], head[6], head[7]])))
         };
         at += head_size + length;
         if at > end {
             return Err(cut(at));
         }
-        if tag == tags::TRANSFER_SYNTAX_UID && length <= 64 {
+        let uid = match tag {
+            tags::TRANSFER_SYNTAX_UID => &mut meta.syntax,
+            tags::MEDIA_STORAGE_SOP_CLASS_UID => &mut meta.class,
+            tags::MEDIA_STORAGE_SOP_INSTANCE_UID => &mut meta.instance,
+            _ => continue,
+        };
+        if length <= 128 {
             let mut value = vec![0; length as usize];
             source.read_exact(&mut value).map_err(DicomError::read)?;
-            uid = Some(String::from_utf8_lossy(&value).trim_matches(['\0', ' ']).to_string());
+            *uid = String::from_utf8_lossy(&value).trim_matches(['\0', ' ']).to_string();
         }
-        source.seek(SeekFrom::Start(at)).map_err(DicomError::read)?;
     }
-    Ok((uid.ok_or_else(|| DicomError::missing(tags::TRANSFER_SYNTAX_UID))?, at))
 }
 
 /// The rest of the source, inflated (PS3.5, A.5: deflate without a header).
@@ -350,27 +456,4 @@ fn inflate(source: &mut dyn ReadSeek, start: u64) -> Result<Vec<u8>, DicomError>
 
 fn odd(what: &str) -> DicomError {
     DicomError::Parse(what.into())
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
-}
-
-/// Whether an error comes from the end of the source.
-fn ends(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::UnexpectedEof) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }

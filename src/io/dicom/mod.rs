@@ -4,7 +4,9 @@
 //! reads its pixels into a [`Stack`], shears it ([`tilt`]) and resamples it ([`spacing`]). [`onto_slices`] goes the way back, for masks on the slices as they were.
 
 mod attributes;
+mod character_set;
 mod content;
+mod data_set;
 mod derived;
 mod elements;
 mod error;
@@ -28,7 +30,7 @@ pub use derived::Algorithm;
 pub use error::DicomError;
 pub use file::is_dicom;
 pub use series::{Kernel, LEAST_SLICES, Series};
-pub use slice::{Identity, Image, Slice, Unreadable};
+pub use slice::{Identity, Image, Slice, Unreadable, read as read_image};
 pub use stack::Stack;
 pub use study::Study;
 pub use summary::Summary;
@@ -60,8 +62,10 @@ pub struct Converted {
 ///
 /// # Errors
 /// As [`Stack::read`], [`tilt::correct`] and [`spacing::regularise`].
-pub fn convert(series: Series) -> std::result::Result<(Volume<f32>, Converted), DicomError> {
-    let Corrected { volume, tilt, spacing } = correct(Stack::read(&series)?)?;
+pub fn convert(mut series: Series) -> std::result::Result<(Volume<f32>, Converted), DicomError> {
+    let mut stack = Stack::read(&series)?;
+    series.doubts.append(&mut stack.notes);
+    let Corrected { volume, tilt, spacing } = correct(stack)?;
     let grid = volume.grid().clone();
     Ok((volume, Converted { series, grid, tilt, spacing }))
 }
@@ -127,11 +131,11 @@ pub fn read_bytes(bytes: &[u8]) -> std::result::Result<Vec<Vec<f32>>, DicomError
     let attributes = file.attributes()?;
     let image = slice::from_attributes(&attributes, Path::new("memory"))?;
     let layout = Layout::of(&attributes)?;
-    let pixels = file.pixels(&attributes, layout.bytes)?;
+    let pixels = file.pixels(&attributes, &layout)?;
     let mut all = Vec::new();
     for slice in &image.slices {
         let mut hu = vec![0.0; slice.rows * slice.columns];
-        stack::read_slice(slice, &pixels, attributes.syntax, &layout, &mut hu)?;
+        stack::read_slice(slice, &pixels, &layout, &mut hu)?;
         all.push(hu);
     }
     Ok(all)

@@ -3,7 +3,10 @@
 use super::error::DicomError;
 use super::file::{Attributes, Pixels};
 use super::{jpegls, rle};
+use dicom_core::Tag;
+use dicom_core::header::Header;
 use dicom_dictionary_std::{tags, uids};
+use dicom_object::mem::InMemElement;
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 use jpeg_decoder::{Decoder, PixelFormat};
 use std::io::Cursor;
@@ -25,6 +28,77 @@ pub struct Layout {
     pub signed: bool,
     /// Frames in the file.
     pub frames: usize,
+    /// Whether the bits that do not count hold overlays (retired, PS3.3 2004, C.9.2).
+    pub overlays: bool,
+}
+
+/// The stored values of a frame, row by row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Samples {
+    /// The values.
+    pub values: Vec<i64>,
+    /// Whether some of them need more bits than the attributes say; then all bits are read.
+    pub beyond_bits: bool,
+}
+
+/// How a frame is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Run lengths (PS3.5, annex G).
+    Rle,
+    /// JPEG: baseline, extended and lossless.
+    Jpeg,
+    /// JPEG-LS.
+    JpegLs,
+    /// JPEG 2000.
+    Jpeg2000,
+}
+
+impl Compression {
+    /// That of a transfer syntax; `None` for other syntaxes.
+    pub fn of_uid(uid: &str) -> Option<Compression> {
+        match uid {
+            uids::RLE_LOSSLESS => Some(Compression::Rle),
+            uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT | uids::JPEG_LOSSLESS | uids::JPEG_LOSSLESS_SV1 => {
+                Some(Compression::Jpeg)
+            }
+            uids::JPEGLS_LOSSLESS | uids::JPEGLS_NEAR_LOSSLESS => Some(Compression::JpegLs),
+            uids::JPEG2000_LOSSLESS | uids::JPEG2000 => Some(Compression::Jpeg2000),
+            _ => None,
+        }
+    }
+
+    /// That which the first bytes of a frame have; `None` where they have none of them.
+    pub fn of_bytes(bytes: &[u8]) -> Option<Compression> {
+        match bytes {
+            [0xFF, 0x4F, 0xFF, 0x51, ..] | [0, 0, 0, 12, b'j', b'P', b' ', b' ', ..] => return Some(Compression::Jpeg2000),
+            // The number of planes, and where the first one is: behind a head of 64 bytes.
+            [1..=4, 0, 0, 0, 64, 0, 0, 0, ..] => return Some(Compression::Rle),
+            [0xFF, 0xD8, 0xFF, ..] => {}
+            _ => return None,
+        }
+        // The first start of frame tells which JPEG it is; segments before it are passed over.
+        let mut at = 2;
+        while let Some(&[0xFF, marker, high, low]) = bytes.get(at..at + 4) {
+            match marker {
+                0xF7 => return Some(Compression::JpegLs),
+                0xC0..=0xCF if ![0xC4, 0xC8, 0xCC].contains(&marker) => return Some(Compression::Jpeg),
+                0xFF => at += 1,
+                _ => at += 2 + usize::from(u16::from_be_bytes([high, low])),
+            }
+        }
+        None
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Compression::Rle => "RLE",
+            Compression::Jpeg => "JPEG",
+            Compression::JpegLs => "JPEG-LS",
+            Compression::Jpeg2000 => "JPEG 2000",
+        }
+    }
 }
 
 /// The most samples of a frame: 8192 x 8192.
@@ -62,7 +136,12 @@ impl Layout {
         let frames = side(tags::NUMBER_OF_FRAMES, frames)?;
         let signed = attributes.whole(tags::PIXEL_REPRESENTATION)?.unwrap_or(0) == 1;
         let (bits, high_bit) = (bits as u32, high_bit as u32);
-        Ok(Layout { rows, columns, bytes: allocated as usize / 8, bits, high_bit, signed, frames })
+        let overlay = |element: &InMemElement| {
+            let Tag(group, position) = element.tag();
+            (0x6000..=0x601E).contains(&group) && position == 0x0102 && element.to_int::<i64>().is_ok_and(|bit| bit > 0)
+        };
+        let overlays = attributes.object.iter().any(overlay);
+        Ok(Layout { rows, columns, bytes: allocated as usize / 8, bits, high_bit, signed, frames, overlays })
     }
 
     /// A sample as the number that it stands for: the bits that count, with their sign.
@@ -86,15 +165,15 @@ impl Layout {
 /// The stored values of a frame, row by row.
 ///
 /// # Errors
-/// [`DicomError::TransferSyntax`] for a compression that is not decoded, [`DicomError::Cut`] and [`DicomError::Pixels`].
-pub fn decode(pixels: &Pixels, syntax: &str, layout: &Layout, frame: usize) -> Result<Vec<i64>, DicomError> {
+/// [`DicomError::Cut`] and [`DicomError::Pixels`].
+pub fn decode(pixels: &Pixels, layout: &Layout, frame: usize) -> Result<Samples, DicomError> {
     match pixels {
         Pixels::Native(bytes) => native(bytes, layout, frame),
-        Pixels::Encapsulated { offsets, fragments } => {
+        Pixels::Encapsulated { compression, offsets, fragments } => {
             let bytes = collect(offsets, fragments, layout.frames, frame)?;
-            let samples = compressed(&bytes, syntax, layout)?;
-            if samples.len() != layout.len() {
-                let text = format!("{} instead of {} samples of a frame", samples.len(), layout.len());
+            let samples = compressed(&bytes, *compression, layout)?;
+            if samples.values.len() != layout.len() {
+                let text = format!("{} instead of {} samples of a frame", samples.values.len(), layout.len());
                 return Err(DicomError::Pixels(text));
             }
             Ok(samples)
@@ -102,7 +181,7 @@ pub fn decode(pixels: &Pixels, syntax: &str, layout: &Layout, frame: usize) -> R
     }
 }
 
-fn native(bytes: &[u8], layout: &Layout, frame: usize) -> Result<Vec<i64>, DicomError> {
+fn native(bytes: &[u8], layout: &Layout, frame: usize) -> Result<Samples, DicomError> {
     let size = layout.len() * layout.bytes;
     let needed = size as u64 * layout.frames as u64;
     let cut = || DicomError::Cut { what: "pixel data".into(), needed, found: bytes.len() as u64 };
@@ -110,10 +189,19 @@ fn native(bytes: &[u8], layout: &Layout, frame: usize) -> Result<Vec<i64>, Dicom
     Ok(samples(bytes, layout))
 }
 
-/// Values of samples in little endian order.
-fn samples(bytes: &[u8], layout: &Layout) -> Vec<i64> {
+/// Values of samples in little endian order. Where bits are set that do not count, and overlays are not why, BitsStored or HighBit is wrong: all bits are read, as dcm2niix does.
+fn samples(bytes: &[u8], layout: &Layout) -> Samples {
     let number = |sample: &[u8]| sample.iter().rev().fold(0, |number, &byte| number << 8 | u32::from(byte));
-    bytes.chunks_exact(layout.bytes).map(|sample| layout.value(number(sample))).collect()
+    let allocated = 8 * layout.bytes as u32;
+    let all = Layout { bits: allocated, high_bit: allocated - 1, ..*layout };
+    let counting = (u32::MAX >> (32 - layout.bits)) << (layout.high_bit + 1 - layout.bits);
+    // Negative numbers may have their sign in the bits above.
+    let extended = |sample: u32| layout.signed && layout.high_bit + 1 == layout.bits && all.value(sample) == layout.value(sample);
+    let fits = |sample: u32| sample & !counting == 0 || extended(sample);
+    let beyond_bits = !layout.overlays && !bytes.chunks_exact(layout.bytes).all(|sample| fits(number(sample)));
+    let layout = if beyond_bits { &all } else { layout };
+    let values = bytes.chunks_exact(layout.bytes).map(|sample| layout.value(number(sample))).collect();
+    Samples { values, beyond_bits }
 }
 
 /// The fragments of a frame in one piece: by the table of offsets where there is one, else one fragment a frame, or all of them for one frame.
@@ -136,23 +224,17 @@ fn collect(offsets: &[u32], fragments: &[(u64, Vec<u8>)], frames: usize, frame: 
     Ok(bytes)
 }
 
-fn compressed(bytes: &[u8], syntax: &str, layout: &Layout) -> Result<Vec<i64>, DicomError> {
-    match syntax {
-        uids::RLE_LOSSLESS => Ok(samples(&rle::decode(bytes, layout.len(), layout.bytes)?, layout)),
-        uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT | uids::JPEG_LOSSLESS | uids::JPEG_LOSSLESS_SV1 => {
-            jpeg(bytes, layout)
-        }
-        uids::JPEGLS_LOSSLESS | uids::JPEGLS_NEAR_LOSSLESS => {
+fn compressed(bytes: &[u8], compression: Compression, layout: &Layout) -> Result<Samples, DicomError> {
+    let values = match compression {
+        Compression::Rle => return Ok(samples(&rle::decode(bytes, layout.len(), layout.bytes)?, layout)),
+        Compression::Jpeg => jpeg(bytes, layout)?,
+        Compression::JpegLs => {
             let image = jpegls::decode(bytes, [layout.columns, layout.rows])?;
-            Ok(image.into_iter().map(|sample| layout.number(sample.into())).collect())
+            image.into_iter().map(|sample| layout.number(sample.into())).collect()
         }
-        uids::JPEG2000_LOSSLESS | uids::JPEG2000 => jpeg_2000(bytes, layout),
-        uid => {
-            use dicom_encoding::transfer_syntax::TransferSyntaxIndex;
-            let known = dicom_transfer_syntax_registry::TransferSyntaxRegistry.get(uid);
-            Err(DicomError::TransferSyntax { uid: uid.into(), name: known.map_or("unknown", |syntax| syntax.name()).into() })
-        }
-    }
+        Compression::Jpeg2000 => jpeg_2000(bytes, layout)?,
+    };
+    Ok(Samples { values, beyond_bits: false })
 }
 
 /// That a compressed picture has the size that the attributes say, before anything is allocated for it.

@@ -9,7 +9,7 @@ use super::Converted;
 use super::attributes::text;
 use super::derived::{self, ARTIFICIAL_INTELLIGENCE, Algorithm, BRAIN, HEMORRHAGE, Instance, RESEARCH_USE_ONLY, uid};
 use super::derived::{reference, references};
-use super::elements::{Element, code, decimals, item, number, sequence, string};
+use super::elements::{Element, code, decimals, item, number, sequence, short, string};
 use super::onto_slices;
 use super::slice::Slice;
 use crate::Result;
@@ -112,7 +112,7 @@ fn identity(converted: &Converted, source: &InMemDicomObject, uids: &Uids) -> Ve
     let mut elements = derived::identity(converted, source, &instance);
     elements.extend([
         string(tags::FRAME_OF_REFERENCE_UID, VR::UI, &uids.frame_of_reference),
-        string(tags::POSITION_REFERENCE_INDICATOR, VR::LO, text(source, tags::POSITION_REFERENCE_INDICATOR)),
+        string(tags::POSITION_REFERENCE_INDICATOR, VR::LO, short(&text(source, tags::POSITION_REFERENCE_INDICATOR))),
         string(tags::CONTENT_LABEL, VR::CS, "HEMORRHAGE"),
         string(tags::CONTENT_DESCRIPTION, VR::LO, RESEARCH_USE_ONLY),
         string(tags::CONTENT_CREATOR_NAME, VR::PN, "ichor"),

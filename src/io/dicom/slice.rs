@@ -158,45 +158,86 @@ pub fn read(path: &Path) -> Result<Image, Unreadable> {
 /// As [`read`].
 pub fn from_attributes(attributes: &Attributes, path: &Path) -> Result<Image, DicomError> {
     let object = &attributes.object;
-    let class = attributes.text(tags::SOP_CLASS_UID);
+    let mut notes = attributes.notes.clone();
+    let class = class(attributes)?;
     let enhanced = matches!(class.as_str(), uids::ENHANCED_CT_IMAGE_STORAGE | uids::LEGACY_CONVERTED_ENHANCED_CT_IMAGE_STORAGE);
     if !enhanced && class != uids::CT_IMAGE_STORAGE {
         let modality = attributes.text(tags::MODALITY);
         let what = if class.is_empty() { "an object without SOPClassUID".into() } else { format!("of class {class}") };
         return Err(DicomError::NotCt(if modality.is_empty() { what } else { format!("{what}, modality {modality}") }));
     }
-    let mut identity = Identity::of(attributes)?;
+    let mut identity = Identity::of(attributes);
     if identity.is_localizer() {
         return Err(DicomError::Localizer { study: identity.study_uid });
     }
+    attributes.sound()?;
+    if identity.series_uid.is_empty() {
+        return Err(DicomError::missing(tags::SERIES_INSTANCE_UID));
+    }
     let layout = Layout::of(attributes)?;
-    if !enhanced {
+    notes.extend(attributes.stored(&layout)?.1);
+    let instance = attributes.text(tags::SOP_INSTANCE_UID);
+    let file = Origin { path, class, instance: if instance.is_empty() { attributes.media_instance.clone() } else { instance } };
+    let groups = object.get(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).and_then(|element| element.items()).unwrap_or_default();
+    if !enhanced && layout.frames == 1 {
         let groups = Groups { frame: None, shared: None, root: object };
-        let slice = groups.slice(&layout, path, None)?;
-        return Ok(Image { identity, slices: vec![slice], notes: Vec::new() });
+        let slice = groups.slice(&layout, &file, None)?;
+        return Ok(Image { identity, slices: vec![slice], notes });
+    }
+    if !enhanced && groups.is_empty() {
+        return Err(DicomError::Frames(layout.frames));
+    }
+    if groups.is_empty() {
+        return Err(DicomError::missing(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE));
+    }
+    if groups.len() != layout.frames {
+        let text = format!("{}, while {} frames have functional groups", layout.frames, groups.len());
+        return Err(DicomError::value(tags::NUMBER_OF_FRAMES, text));
     }
     let shared = item(object, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, 0);
     let mut slices = Vec::new();
-    for frame in 0..layout.frames {
-        let groups = Groups { frame: item(object, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frame), shared, root: object };
-        if groups.frame.is_none() {
-            return Err(DicomError::missing(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE));
-        }
+    for (frame, groups) in groups.iter().enumerate() {
+        let groups = Groups { frame: Some(groups), shared, root: object };
         if frame == 0 {
             let reconstruction = groups.find(tags::CT_RECONSTRUCTION_SEQUENCE, tags::CONVOLUTION_KERNEL);
             identity.kernel = texts(reconstruction, tags::CONVOLUTION_KERNEL);
             let diameter = groups.numbers::<1>(tags::CT_RECONSTRUCTION_SEQUENCE, tags::RECONSTRUCTION_DIAMETER);
             identity.reconstruction_diameter = diameter.unwrap_or(None).map(|[mm]| mm);
         }
-        slices.push(groups.slice(&layout, path, Some(frame as u32 + 1))?);
+        slices.push(groups.slice(&layout, &file, Some(frame as u32 + 1))?);
     }
-    Ok(Image { identity, slices, notes: Vec::new() })
+    Ok(Image { identity, slices, notes })
+}
+
+/// SOPClassUID; without it that of group 2; without both that of CT images, where the modality is CT. Empty where none is known.
+fn class(attributes: &Attributes) -> Result<String, DicomError> {
+    let class = attributes.text(tags::SOP_CLASS_UID);
+    let class = if class.is_empty() { attributes.media_class.clone() } else { class };
+    if !class.is_empty() {
+        return Ok(class);
+    }
+    // What is broken before the class or the modality has none of both.
+    attributes.sound()?;
+    let ct = attributes.text(tags::MODALITY).eq_ignore_ascii_case("CT");
+    let frames = attributes.object.get(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).is_some();
+    Ok(match (ct, frames) {
+        (true, true) => uids::ENHANCED_CT_IMAGE_STORAGE.into(),
+        (true, false) => uids::CT_IMAGE_STORAGE.into(),
+        (false, _) => String::new(),
+    })
+}
+
+/// The file that a slice is of.
+struct Origin<'a> {
+    path: &'a Path,
+    class: String,
+    instance: String,
 }
 
 impl Identity {
-    fn of(attributes: &Attributes) -> Result<Identity, DicomError> {
+    fn of(attributes: &Attributes) -> Identity {
         let object = &attributes.object;
-        let identity = Identity {
+        Identity {
             patient_id: attributes.text(tags::PATIENT_ID),
             study_uid: attributes.text(tags::STUDY_INSTANCE_UID),
             series_uid: attributes.text(tags::SERIES_INSTANCE_UID),
@@ -215,11 +256,7 @@ impl Identity {
             kernel: texts(object, tags::CONVOLUTION_KERNEL),
             kvp: numbers::<1>(object, tags::KVP).unwrap_or(None).map(|[kvp]| kvp),
             gantry_tilt: numbers::<1>(object, tags::GANTRY_DETECTOR_TILT).unwrap_or(None).map(|[tilt]| tilt),
-        };
-        if identity.series_uid.is_empty() {
-            return Err(DicomError::missing(tags::SERIES_INSTANCE_UID));
         }
-        Ok(identity)
     }
 
     /// Whether the image is a localizer (scout, topogram), by the third value of ImageType or a later one.
@@ -260,7 +297,7 @@ impl<'a> Groups<'a> {
         numbers(self.find(sequence, tag), tag)
     }
 
-    fn slice(&self, layout: &Layout, path: &Path, frame: Option<u32>) -> Result<Slice, DicomError> {
+    fn slice(&self, layout: &Layout, file: &Origin, frame: Option<u32>) -> Result<Slice, DicomError> {
         let orientation = self
             .numbers::<6>(tags::PLANE_ORIENTATION_SEQUENCE, tags::IMAGE_ORIENTATION_PATIENT)?
             .ok_or_else(|| DicomError::missing(tags::IMAGE_ORIENTATION_PATIENT))?;
@@ -287,9 +324,9 @@ impl<'a> Groups<'a> {
             None => tags::TEMPORAL_POSITION_IDENTIFIER,
         };
         Ok(Slice {
-            path: path.to_path_buf(),
-            sop_class_uid: text(self.root, tags::SOP_CLASS_UID),
-            sop_instance_uid: text(self.root, tags::SOP_INSTANCE_UID),
+            path: file.path.to_path_buf(),
+            sop_class_uid: file.class.clone(),
+            sop_instance_uid: file.instance.clone(),
             frame,
             instance_number: frame.map_or_else(|| whole(self.root, tags::INSTANCE_NUMBER).unwrap_or(None), |n| Some(n.into())),
             acquisition_number: whole(content, acquisition).unwrap_or(None),

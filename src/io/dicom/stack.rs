@@ -2,7 +2,7 @@
 
 use super::error::DicomError;
 use super::file::{File, Pixels};
-use super::pixels::{self, Layout};
+use super::pixels::{self, Layout, Samples};
 use super::series::Series;
 use super::slice::{Slice, dot};
 use crate::io::nifti::MAX_VOXELS;
@@ -10,10 +10,13 @@ use crate::volume::{Affine, Grid, Volume};
 use rayon::prelude::*;
 use std::path::Path;
 
-/// Padding that would be denser than this in HU is made air: it is outside of the field of view, and must not be taken for bone.
+/// Padding up to this value in HU is outside of the field of view, whatever it is.
 const DENSEST_PADDING: f32 = -900.0;
-/// Air, the lower end of a CT scanner's range, in HU.
-const AIR: f32 = -1024.0;
+/// From here on in HU no tissue is: padding that is denser is made [`OUTSIDE`] at the border of a slice, so that it is not taken for bone. Between the two a padding value is an
+/// ordinary HU, and takes nothing from the image.
+const DENSEST_TISSUE: f32 = 2000.0;
+/// What lies outside of the field of view, in HU: just below the range of a scanner, so that it counts neither as bone nor as air that was measured.
+const OUTSIDE: f32 = -1025.0;
 
 /// Slices, one behind the other along their normal.
 ///
@@ -32,6 +35,8 @@ pub struct Stack {
     pub hu: Vec<f32>,
     /// HU of padding: voxels at or below are outside of the field of view.
     pub padding: f32,
+    /// What is odd about the pixels and was assumed, in sentences.
+    pub notes: Vec<String>,
     /// From column and (stored) row of the first slice and millimetres along the normal to RAS millimetres.
     pub affine: Affine,
 }
@@ -48,6 +53,10 @@ impl Stack {
         if columns as u64 * rows as u64 * slices.len() as u64 > MAX_VOXELS {
             return Err(DicomError::Volume(columns, rows, slices.len()));
         }
+        let bytes = 4 * columns as u64 * rows as u64 * slices.len() as u64;
+        if !crate::memory::can_have(bytes) {
+            return Err(DicomError::Memory(bytes));
+        }
         let mut hu = vec![0.0; columns * rows * slices.len()];
         // Frames of one file lie behind one another in most series: the file is opened once for each such run.
         let mut runs: Vec<(&[Slice], &mut [f32])> = Vec::new();
@@ -57,12 +66,18 @@ impl Stack {
             runs.push((run, part));
             rest = after;
         }
-        let paddings = runs.into_par_iter().map(|(run, hu)| read_run(run, hu)).collect::<Result<Vec<_>, _>>()?;
+        let found = runs.into_par_iter().map(|(run, hu)| read_run(run, hu)).collect::<Result<Vec<_>, _>>()?;
         let least = || hu.par_iter().copied().reduce(|| f32::INFINITY, f32::min);
-        let padding = paddings.into_iter().flatten().reduce(f32::max).unwrap_or_else(least);
+        let padding = found.iter().flatten().filter_map(|found| found.padding).reduce(f32::max).unwrap_or_else(least);
+        let beyond = found.iter().flatten().filter(|found| found.beyond_bits).count();
+        let mut notes = Vec::new();
+        if beyond > 0 {
+            let plural = if beyond == 1 { " has" } else { "s have" };
+            notes.push(format!("{beyond} slice{plural} values that BitsStored and HighBit leave no room for: all bits are read"));
+        }
         let (distance, moved) = place(slices);
         let affine = first.affine().after(&stored_rows(rows));
-        Ok(Stack { side: [columns, rows], spacing: [first.spacing[1], first.spacing[0]], distance, moved, hu, padding, affine })
+        Ok(Stack { side: [columns, rows], spacing: [first.spacing[1], first.spacing[0]], distance, moved, hu, padding, notes, affine })
     }
 
     /// A stack of the same slices with other values, such as a mask as 0 and 1 in DICOM's order of rows, slice by slice; for masks that were drawn on the slices.
@@ -77,7 +92,7 @@ impl Stack {
         let (distance, moved) = place(slices);
         let affine = first.affine().after(&stored_rows(first.rows));
         let (side, spacing) = ([first.columns, first.rows], [first.spacing[1], first.spacing[0]]);
-        Stack { side, spacing, distance, moved, padding: f32::NEG_INFINITY, hu, affine }
+        Stack { side, spacing, distance, moved, padding: f32::NEG_INFINITY, notes: Vec::new(), hu, affine }
     }
 
     /// Number of voxels in a slice.
@@ -108,22 +123,27 @@ fn place(slices: &[Slice]) -> (Vec<f64>, Vec<[f64; 2]>) {
     (distance, moved)
 }
 
-/// Reads the frames of one file; gives the HU of its padding, where it has one.
-fn read_run(run: &[Slice], hu: &mut [f32]) -> Result<Option<f32>, DicomError> {
+/// What the pixels of a slice say besides their values.
+pub(super) struct Found {
+    /// HU of padding, where there is one that is outside of the field of view.
+    padding: Option<f32>,
+    /// Whether there are values that the attributes leave no room for.
+    beyond_bits: bool,
+}
+
+/// Reads the frames of one file.
+fn read_run(run: &[Slice], hu: &mut [f32]) -> Result<Vec<Found>, DicomError> {
     let path: &Path = &run[0].path;
     read_frames(run, hu).map_err(|error| error.of(path))
 }
 
-fn read_frames(run: &[Slice], hu: &mut [f32]) -> Result<Option<f32>, DicomError> {
+fn read_frames(run: &[Slice], hu: &mut [f32]) -> Result<Vec<Found>, DicomError> {
     let mut file = File::open(&run[0].path)?;
     let attributes = file.attributes()?;
     let layout = Layout::of(&attributes)?;
-    let pixels = file.pixels(&attributes, layout.bytes)?;
-    let mut padding = None;
-    for (slice, hu) in run.iter().zip(hu.chunks_exact_mut(slice_len(&run[0]))) {
-        padding = read_slice(slice, &pixels, attributes.syntax, &layout, hu)?.or(padding);
-    }
-    Ok(padding)
+    let pixels = file.pixels(&attributes, &layout)?;
+    let slices = run.iter().zip(hu.chunks_exact_mut(slice_len(&run[0])));
+    slices.map(|(slice, hu)| read_slice(slice, &pixels, &layout, hu)).collect()
 }
 
 /// Whether two slices have the same HU. Those that cannot be read have not.
@@ -144,27 +164,50 @@ fn slice_len(slice: &Slice) -> usize {
 }
 
 /// One slice in HU, with its rows from the last to the first.
-pub(super) fn read_slice(
-    slice: &Slice,
-    pixels: &Pixels,
-    syntax: &str,
-    layout: &Layout,
-    hu: &mut [f32],
-) -> Result<Option<f32>, DicomError> {
+pub(super) fn read_slice(slice: &Slice, pixels: &Pixels, layout: &Layout, hu: &mut [f32]) -> Result<Found, DicomError> {
     // The file may have changed since its attributes were read.
     if [layout.rows, layout.columns] != [slice.rows, slice.columns] {
         return Err(DicomError::Pixels("the size of the image has changed".into()));
     }
     let frame = slice.frame.map_or(0, |frame| frame as usize - 1);
-    let stored = pixels::decode(pixels, syntax, layout, frame)?;
+    let Samples { values: stored, beyond_bits } = pixels::decode(pixels, layout, frame)?;
     let [slope, intercept] = slice.rescale;
     let value = |stored: i64| (slope * stored as f64 + intercept) as f32;
-    let is_padding = |stored: i64| slice.padding.is_some_and(|[from, to]| (from..=to).contains(&stored));
-    let dense = slice.padding.is_some_and(|range| range.iter().any(|&stored| value(stored) > DENSEST_PADDING));
     for (row, stored) in hu.chunks_exact_mut(slice.columns).rev().zip(stored.chunks_exact(slice.columns)) {
         for (hu, &stored) in row.iter_mut().zip(stored) {
-            *hu = if dense && is_padding(stored) { AIR } else { value(stored) };
+            *hu = value(stored);
         }
     }
-    Ok(slice.padding.map(|[from, to]| if dense { AIR } else { value(from).max(value(to)) }))
+    let padding = slice.padding.and_then(|range| {
+        let [a, b] = range.map(value);
+        if a.max(b) > DENSEST_TISSUE {
+            blank(hu, slice.columns, |hu| hu > DENSEST_TISSUE && (a.min(b)..=a.max(b)).contains(&hu));
+        }
+        match () {
+            _ if a.min(b) <= DENSEST_PADDING => Some(a.max(b).min(DENSEST_PADDING)),
+            _ if a.max(b) > DENSEST_TISSUE => Some(OUTSIDE),
+            _ => None,
+        }
+    });
+    Ok(Found { padding, beyond_bits })
+}
+
+/// Makes voxels of a slice [`OUTSIDE`] that are padding and hang together with its border.
+fn blank(hu: &mut [f32], columns: usize, is_padding: impl Fn(f32) -> bool) {
+    let rows = hu.len() / columns;
+    let border = |n: usize| n / columns == 0 || n / columns == rows - 1 || n % columns == 0 || n % columns == columns - 1;
+    let mut open: Vec<usize> = (0..hu.len()).filter(|&n| border(n)).collect();
+    while let Some(n) = open.pop() {
+        if !is_padding(hu[n]) {
+            continue;
+        }
+        hu[n] = OUTSIDE;
+        let (row, column) = (n / columns, n % columns);
+        let near = [(row > 0, -1, 0), (row + 1 < rows, 1, 0), (column > 0, 0, -1), (column + 1 < columns, 0, 1)];
+        for (inside, down, right) in near {
+            if inside {
+                open.push((row as isize + down) as usize * columns + (column as isize + right) as usize);
+            }
+        }
+    }
 }

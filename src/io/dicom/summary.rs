@@ -1,6 +1,7 @@
 //! What a conversion did, for reports and for the JSON file beside a converted volume.
 
 use super::{Converted, Identity};
+use crate::words::counted;
 use serde::{Deserialize, Serialize};
 
 /// Which series became a volume, and how. Names of the scanner's settings are those of BIDS. Nothing in it names the patient.
@@ -97,12 +98,15 @@ impl Summary {
 
     /// What was done and why, in sentences for a person.
     pub fn sentences(&self) -> Vec<String> {
-        let mut sentences = vec![format!("DICOM series of {} slices", self.slices)];
+        let mut sentences = vec![format!("DICOM series of {}", counted(self.slices, "slice"))];
         if !self.choice.is_empty() {
             sentences[0] = self.choice.clone();
         }
         if let (Some(degrees), Some(added)) = (self.tilt_corrected, self.tilt_added) {
-            sentences.push(format!("a tilt of {degrees:.1} degrees is corrected by shearing; {} rows are added", added[1]));
+            sentences.push(format!(
+                "a tilt of {degrees:.1} degrees is corrected by shearing; {} added",
+                if added[1] == 1 { "1 row is".into() } else { format!("{} rows are", added[1]) }
+            ));
         }
         if let Some([smallest, largest]) = self.unequal_spacing_corrected {
             let [_, _, mm] = self.spacing;

@@ -128,7 +128,7 @@ pub enum NiftiError {
     #[error("its qform is no rotation (the squares of b, c and d add up to {0}); repair its header")]
     Quaternion(f64),
     /// The computer has too little memory.
-    #[error("its {voxels} voxels do not fit in this computer's memory")]
+    #[error("its {voxels} voxels need {} bytes of memory, which cannot be had: free some, or use a machine that has more", 4 * voxels)]
     Memory {
         /// Voxels, of 4 bytes each in memory.
         voxels: usize,

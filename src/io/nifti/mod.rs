@@ -11,6 +11,7 @@
 
 mod error;
 mod geometry;
+mod gzip;
 mod header;
 mod read;
 #[cfg(test)]
@@ -22,7 +23,7 @@ use std::fmt;
 
 pub use error::NiftiError;
 pub use header::{Header, Version};
-pub use read::{read, read_bytes};
+pub use read::{files, read, read_bytes};
 pub use voxels::{DataType, Voxel};
 pub use write::write;
 
@@ -40,11 +41,11 @@ pub struct Scan {
     pub header: Header,
     /// How many values are NaN or infinite. They are left as they are.
     pub not_finite: usize,
-    /// What is odd about the header, though the scan can be used.
+    /// What is odd about the header or the file, though the scan can be used.
     pub warnings: Vec<Warning>,
 }
 
-/// What is odd about a header. `Display` is a sentence about the file.
+/// What is odd about a header or the file. `Display` is a sentence about the file.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Warning {
@@ -57,6 +58,10 @@ pub enum Warning {
     },
     /// A slope that is not finite. The voxels are taken as values.
     ScalingIgnored(f64),
+    /// The gzip file has several members, and is not block-compressed (BGZF), which has them by its nature. As much of them is taken as the image needs.
+    SeveralMembers,
+    /// The gzip file goes on behind its last member, with zeros or with what is no gzip.
+    BehindGzip,
 }
 
 impl fmt::Display for Warning {
@@ -69,6 +74,11 @@ impl fmt::Display for Warning {
                 write!(f, "qform and sform of the header are {mm:.1} mm apart: the sform is taken")
             }
             Warning::ScalingIgnored(slope) => write!(f, "the header's slope is {slope}: the values are not scaled"),
+            Warning::SeveralMembers => write!(
+                f,
+                "the gzip file has several members, as files that were joined have: the image was read from the beginning on, what is behind it was left out"
+            ),
+            Warning::BehindGzip => write!(f, "the gzip file has further bytes behind its compressed content: they were ignored"),
         }
     }
 }

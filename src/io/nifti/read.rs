@@ -4,12 +4,12 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
-
-use super::Scan;
 use super::error::NiftiError;
+use super::gzip::{self, Members, Next};
 use super::header::{self, Header, Layout, Version};
+use super::{Scan, Warning};
 use crate::Error;
+use crate::memory;
 use crate::volume::Volume;
 
 /// The most that deflate can compress: 258 bytes by 2 bits (RFC 1951: a length and a distance code of one bit each).
@@ -17,6 +17,9 @@ const DEFLATE_LIMIT: u64 = 1032;
 
 /// Bytes that are read and converted at a time; a multiple of every voxel's size.
 const SLAB: usize = 1 << 20;
+
+/// The most that is read behind the voxels, of the gzip member that they end in.
+const MOST_PADDING: u64 = 1 << 16;
 
 /// Reads a scan from a .nii, .nii.gz, .hdr or .img file; the other file of a pair is looked for beside it. Whether a file is compressed
 /// is told from its content, not from its name.
@@ -43,6 +46,14 @@ fn read_path(path: &Path) -> Result<Scan, NiftiError> {
     }
 }
 
+/// The files that [`read`] reads for `path`: header and image of a pair, else the file alone.
+pub fn files(path: &Path) -> Vec<PathBuf> {
+    match pair(path) {
+        Ok(Some((header, image))) => vec![header, image],
+        _ => vec![path.to_path_buf()],
+    }
+}
+
 fn read_single(mut source: Source) -> Result<Scan, NiftiError> {
     let (header, layout) = read_header(&mut source)?;
     if !layout.single_file {
@@ -51,11 +62,12 @@ fn read_single(mut source: Source) -> Result<Scan, NiftiError> {
     read_voxels(source, header, layout)
 }
 
-fn read_pair(mut header: Source, image: Source) -> Result<Scan, NiftiError> {
-    let (header, layout) = read_header(&mut header)?;
+fn read_pair(mut source: Source, image: Source) -> Result<Scan, NiftiError> {
+    let (header, mut layout) = read_header(&mut source)?;
     if layout.single_file {
         return Err(NiftiError::NotAPair);
     }
+    layout.warnings.extend(source.finish()?);
     read_voxels(image, header, layout)
 }
 
@@ -104,13 +116,16 @@ fn read_header(source: &mut Source) -> Result<(Header, Layout), NiftiError> {
 }
 
 /// The voxels, from a source that stands behind the header, or at the start of an image file.
-fn read_voxels(mut source: Source, header: Header, layout: Layout) -> Result<Scan, NiftiError> {
+fn read_voxels(mut source: Source, header: Header, mut layout: Layout) -> Result<Scan, NiftiError> {
     let voxels = header.grid().len();
     let size = layout.data_type.size();
     let mut left = voxels * size;
     let needed = layout.offset + left as u64;
     source.can_hold(needed)?;
     let mut values = Vec::new();
+    if !memory::can_have(4 * voxels as u64) {
+        return Err(NiftiError::Memory { voxels });
+    }
     values.try_reserve_exact(voxels).map_err(|_| NiftiError::Memory { voxels })?;
     let mut slab = vec![0; SLAB.min(left)];
     let mut found = source.skip_to(layout.offset)?;
@@ -127,7 +142,7 @@ fn read_voxels(mut source: Source, header: Header, layout: Layout) -> Result<Sca
     if left > 0 {
         return Err(NiftiError::Truncated { needed, found });
     }
-    source.finish()?;
+    layout.warnings.extend(source.finish()?);
     let not_finite = values.iter().filter(|value| !value.is_finite()).count();
     let volume = Volume::new(header.grid().clone(), values);
     Ok(Scan { volume, header, not_finite, warnings: layout.warnings })
@@ -135,12 +150,16 @@ fn read_voxels(mut source: Source, header: Header, layout: Layout) -> Result<Sca
 
 /// A file or bytes in memory, decompressed where compressed.
 struct Source<'a> {
-    reader: Box<dyn Read + 'a>,
+    reader: Reader<'a>,
     /// Bytes as stored.
     stored: u64,
-    compressed: bool,
     /// Bytes given so far.
     position: u64,
+}
+
+enum Reader<'a> {
+    Plain(Box<dyn BufRead + 'a>),
+    Gzip(Members<Box<dyn BufRead + 'a>>),
 }
 
 impl<'a> Source<'a> {
@@ -155,18 +174,22 @@ impl<'a> Source<'a> {
     }
 
     fn new(mut reader: impl BufRead + 'a, stored: u64) -> Result<Source<'a>, NiftiError> {
-        let compressed = reader.fill_buf().map_err(NiftiError::Read)?.starts_with(&[0x1f, 0x8b]);
-        // Several members in one file are common: pigz and bgzip write them.
-        let reader: Box<dyn Read + 'a> = if compressed { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
-        Ok(Source { reader, stored, compressed, position: 0 })
+        let compressed = reader.fill_buf().map_err(NiftiError::Read)?.starts_with(&gzip::MAGIC);
+        let reader: Box<dyn BufRead + 'a> = Box::new(reader);
+        let reader = if compressed { Reader::Gzip(Members::new(reader)) } else { Reader::Plain(reader) };
+        Ok(Source { reader, stored, position: 0 })
+    }
+
+    fn compressed(&self) -> bool {
+        matches!(self.reader, Reader::Gzip(_))
     }
 
     /// Whether so many bytes can come out at all.
     fn can_hold(&self, needed: u64) -> Result<(), NiftiError> {
-        if self.compressed && needed > self.stored.saturating_mul(DEFLATE_LIMIT) {
+        if self.compressed() && needed > self.stored.saturating_mul(DEFLATE_LIMIT) {
             return Err(NiftiError::Overstated { needed, compressed: self.stored });
         }
-        if !self.compressed && needed > self.stored {
+        if !self.compressed() && needed > self.stored {
             return Err(NiftiError::Truncated { needed, found: self.stored });
         }
         Ok(())
@@ -176,13 +199,17 @@ impl<'a> Source<'a> {
     fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, NiftiError> {
         let mut filled = 0;
         while filled < buffer.len() {
-            match self.reader.read(&mut buffer[filled..]) {
+            let read = match &mut self.reader {
+                Reader::Plain(reader) => reader.read(&mut buffer[filled..]),
+                Reader::Gzip(members) => members.read(&mut buffer[filled..]),
+            };
+            match read {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
                 // A gzip stream that just stops: the caller knows what is missing.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
-                Err(error) if self.compressed => return Err(NiftiError::Gzip(error)),
+                Err(error) if self.compressed() => return Err(NiftiError::Gzip(error)),
                 Err(error) => return Err(NiftiError::Read(error)),
             }
         }
@@ -202,13 +229,19 @@ impl<'a> Source<'a> {
         Ok(self.position)
     }
 
-    /// Reads the end of a gzip stream, where its checksum is compared. Padding behind the voxels is allowed, but not followed for ever.
-    fn finish(mut self) -> Result<(), NiftiError> {
-        if self.compressed {
-            let padding = &mut self.reader.by_ref().take(1 << 16);
-            io::copy(padding, &mut io::sink()).map_err(NiftiError::Gzip)?;
+    /// Reads the end of the gzip member that was read last, where its checksum is compared, and says what else the gzip file has. Padding behind what was
+    /// wanted is allowed, but not followed for ever; what follows the member is no part of the image, and may be anything.
+    fn finish(self) -> Result<Vec<Warning>, NiftiError> {
+        let Reader::Gzip(mut members) = self.reader else { return Ok(Vec::new()) };
+        let next = members.finish(MOST_PADDING).map_err(NiftiError::Gzip)?;
+        let mut warnings = Vec::new();
+        if members.several() || next == Some(Next::Member { block: false }) {
+            warnings.push(Warning::SeveralMembers);
         }
-        Ok(())
+        if next == Some(Next::Junk) {
+            warnings.push(Warning::BehindGzip);
+        }
+        Ok(warnings)
     }
 }
 
@@ -232,7 +265,9 @@ mod tests {
     }
 
     fn source(compressed: bool, errors: Vec<io::ErrorKind>) -> Source<'static> {
-        Source { reader: Box::new(Failing { errors }), stored: 100, compressed, position: 0 }
+        let file: Box<dyn BufRead> = Box::new(BufReader::new(Failing { errors }));
+        let reader = if compressed { Reader::Gzip(Members::new(file)) } else { Reader::Plain(file) };
+        Source { reader, stored: 100, position: 0 }
     }
 
     #[test]

@@ -86,13 +86,91 @@ fn compression_is_told_from_the_content() {
         fs::write(&path, content).unwrap();
         assert_eq!(super::read(&path).unwrap().volume, scan.volume, "{name}");
     }
-    // Several members, as pigz and bgzip write them.
-    let members = [gzip(&bytes[..100]), gzip(&bytes[100..])].concat();
-    assert_eq!(read_bytes(&members).unwrap().volume, scan.volume);
     // Padding behind the voxels, more than is looked at.
     let padded = [bytes, vec![0; 1 << 20]].concat();
     assert_eq!(read_bytes(&gzip(&padded)).unwrap().volume, scan.volume);
     assert_eq!(read_bytes(&padded).unwrap().volume, scan.volume);
+}
+
+/// A block of a block-compressed file (BGZF): a member with its length in the extra field `BC`.
+fn block(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::GzBuilder::new().extra(*b"BC\x02\0\0\0").write(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    let mut block = encoder.finish().unwrap();
+    let size = (block.len() as u16 - 1).to_le_bytes();
+    block[16..18].copy_from_slice(&size);
+    block
+}
+
+#[test]
+fn what_follows_the_compressed_image_is_told_and_changes_nothing() {
+    let bytes = File::small(Version::One).bytes();
+    let expected = read_bytes(&bytes).unwrap();
+    assert_eq!(expected.warnings, []);
+    let (whole, middle, end) = (gzip(&bytes), bytes.len() - 3, bytes.len());
+    let parts = |places: &[usize], pack: fn(&[u8]) -> Vec<u8>| -> Vec<u8> {
+        places.windows(2).flat_map(|ends| pack(&bytes[ends[0]..ends[1]])).collect()
+    };
+    let damaged = {
+        let mut damaged = gzip(b"another file that was appended");
+        damaged[14] ^= 0xff;
+        damaged
+    };
+    use super::super::Warning::{BehindGzip as Behind, SeveralMembers as Several};
+    let cases: [(&str, Vec<u8>, &[super::super::Warning]); 19] = [
+        ("one member", whole.clone(), &[]),
+        ("a zero", [&whole[..], &[0]].concat(), &[Behind]),
+        ("a tape's zeros", [&whole[..], &[0; 10240]].concat(), &[Behind]),
+        ("one byte", [&whole[..], b"x"].concat(), &[Behind]),
+        ("half of a member's first bytes", [&whole[..], &[0x1f]].concat(), &[Behind]),
+        ("text", [&whole[..], b"-----BEGIN PGP SIGNATURE-----\n"].concat(), &[Behind]),
+        ("zeros and text", [&whole[..], &[0; 700], b"text"].concat(), &[Behind]),
+        ("a member's beginning alone", [&whole[..], &[0x1f, 0x8b]].concat(), &[Several]),
+        ("a damaged member", [&whole[..], &damaged].concat(), &[Several]),
+        ("a cut member", [&whole[..], &whole[..whole.len() / 2]].concat(), &[Several]),
+        ("the image twice", [&whole[..], &whole].concat(), &[Several]),
+        ("two members", parts(&[0, 100, end], gzip), &[Several]),
+        ("many, some empty", parts(&[0, 0, 1, 2, 2, 347, 348, 352, 353, middle, end, end], gzip), &[Several]),
+        ("two and text", [&parts(&[0, 100, end], gzip)[..], b"text"].concat(), &[Several, Behind]),
+        (
+            "two with zeros between and behind",
+            [&gzip(&bytes[..100])[..], &[0; 512], &gzip(&bytes[100..]), &[0; 3]].concat(),
+            &[Several, Behind],
+        ),
+        ("blocks", parts(&[0, 60, 61, middle, end], block), &[]),
+        ("blocks with the empty one that ends them", parts(&[0, 60, middle, end, end], block), &[]),
+        ("blocks and text", [&parts(&[0, 60, end, end], block)[..], b"text"].concat(), &[]),
+        ("blocks of which the last is followed by text", [&parts(&[0, 60, end], block)[..], b"text"].concat(), &[Behind]),
+    ];
+    for (name, content, warnings) in cases {
+        let scan = read_bytes(&content).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(scan.volume, expected.volume, "{name}");
+        assert_eq!(scan.warnings, warnings, "{name}");
+    }
+}
+
+#[test]
+fn what_follows_a_part_of_the_image_is_an_error() {
+    let bytes = File::small(Version::One).bytes();
+    let (first, second) = (gzip(&bytes[..bytes.len() - 4]), gzip(&bytes[bytes.len() - 4..]));
+    let mut wrong = second.clone();
+    let place = wrong.len() - 8;
+    wrong[place] ^= 0xff;
+    for (name, rest) in [("nothing", &b""[..]), ("zeros", &[0; 100]), ("text", b"text"), ("half a member", &second[..12])] {
+        let error = read_bytes(&[&first[..], rest].concat()).unwrap_err();
+        assert!(matches!(error, NiftiError::Truncated { .. }), "{name}: {error}");
+    }
+    for (name, rest) in [("a wrong checksum", &wrong[..]), ("no deflate", b"\x1f\x8b\x07\0\0\0\0\0\0\0\0\0\0")] {
+        let error = read_bytes(&[&first[..], rest].concat()).unwrap_err();
+        assert!(matches!(error, NiftiError::Gzip(_)), "{name}: {error}");
+    }
+    // A first member that is damaged stays an error, whatever follows.
+    let mut bad = gzip(&bytes);
+    let place = bad.len() - 8;
+    bad[place] ^= 0xff;
+    for rest in [&b""[..], b"text", &gzip(&bytes)] {
+        assert!(matches!(read_bytes(&[&bad[..], rest].concat()), Err(NiftiError::Gzip(_))));
+    }
 }
 
 #[test]

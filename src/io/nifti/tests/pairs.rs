@@ -35,6 +35,25 @@ fn pairs_are_found_from_either_half() {
 }
 
 #[test]
+fn what_follows_the_compressed_half_of_a_pair_is_told() {
+    use super::super::Warning::{BehindGzip, SeveralMembers};
+    let folder = tempfile::tempdir().unwrap();
+    let file = File { magic: b"ni1\0", vox_offset: 0.0, ..File::small(Version::One) };
+    let [header, image] = ["a.hdr.gz", "a.img.gz"].map(|name| folder.path().join(name));
+    fs::write(&header, [&gzip(&file.header())[..], b"text"].concat()).unwrap();
+    fs::write(&image, [gzip(&file.voxels[..5]), gzip(&file.voxels[5..])].concat()).unwrap();
+    let scan = super::read(&header).unwrap();
+    assert_eq!(scan.volume, File::small(Version::One).read().unwrap().volume);
+    assert_eq!(scan.warnings, [BehindGzip, SeveralMembers]);
+    // A header whose checksum is wrong.
+    let mut bad = gzip(&file.header());
+    let place = bad.len() - 8;
+    bad[place] ^= 0xff;
+    fs::write(&header, bad).unwrap();
+    assert!(matches!(super::read(&header), Err(Error::Nifti { source: NiftiError::Gzip(_), .. })));
+}
+
+#[test]
 fn an_image_file_may_begin_with_something_else() {
     let folder = tempfile::tempdir().unwrap();
     let file = File { magic: b"ni1\0", vox_offset: 5.0, ..File::small(Version::One) };

@@ -1,0 +1,23 @@
+//! `ichor table`
+
+use crate::cli::arguments::Table;
+use crate::cli::talk::say;
+use ichor::Result;
+use ichor::io::lock::PATIENCE;
+use ichor::pipeline::{page, table};
+use std::process::ExitCode;
+
+pub fn run(arguments: &Table) -> Result<ExitCode> {
+    let table::Remade { rows, unreadable, gone } = table::remake(&arguments.folder, PATIENCE)?;
+    page::refresh(&arguments.folder, PATIENCE)?;
+    for (path, problem) in &unreadable {
+        log::error!("{}: it is no report of this version of ichor, and has no row ({problem})", path.display());
+    }
+    for name in &gone {
+        log::warn!("{name}: its row is gone, for there is no report of it");
+    }
+    let failed = rows.iter().filter(|row| row.status == "failed").count();
+    let plural = if rows.len() == 1 { "" } else { "s" };
+    say!("{}\t{} scan{plural}, {failed} failed", arguments.folder.join(table::NAME).display(), rows.len());
+    Ok(if unreadable.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

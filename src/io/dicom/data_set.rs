@@ -1,0 +1,609 @@
+//! The elements of a data set, read by what is there.
+//!
+//! Files of many writers break the rules of their encoding: they name another transfer syntax than they have, give attributes the VR UN or one that is not theirs, and put implicit items into
+//! explicit sequences. So each item's encoding is told from its first element, as pydicom does; every attribute of the standard has the VR of the dictionary, whatever the file says
+//! (PS3.5, 6.2.2, note 3); and what cannot be needed (private attributes, values of bytes) is passed over without being kept. Lengths are checked before they are believed, and nesting is bounded.
+
+use super::attributes;
+use super::character_set::CharacterSets;
+use super::error::{self, DicomError};
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
+use dicom_core::value::DataSetSequence;
+use dicom_core::header::Header;
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
+use dicom_dictionary_std::{StandardDataDictionary, tags};
+use dicom_object::InMemDicomObject;
+use std::collections::BTreeSet;
+use std::io::{Read, Seek, SeekFrom};
+
+/// The most bytes of attributes before the pixels; an enhanced CT of 4000 slices has some 10 MB.
+pub const MAX_HEADER: u64 = 64 << 20;
+/// The deepest nesting of sequences; the standard's own objects stay below 10.
+const DEEPEST: usize = 32;
+/// The most items of sequences; an enhanced CT of 4000 slices has some 60 000.
+const MAX_ITEMS: u64 = 1 << 18;
+/// No more bytes than these are looked ahead to tell the encoding.
+const FAR: u64 = 1 << 20;
+/// A length that is not told: a delimiter ends the value.
+const UNDEFINED: u32 = u32::MAX;
+const ITEM: Tag = Tag(0xFFFE, 0xE000);
+const ITEM_END: Tag = Tag(0xFFFE, 0xE00D);
+const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
+
+/// What separates values, the parts of a name, and lines: behind it the first character set is in force again (PS3.5, 6.1.2.5.3).
+const DELIMITERS: &[u8] = b"\\\t\n\x0c\r";
+const NAME_DELIMITERS: &[u8] = b"\\^=";
+
+/// Texts that ichor hands on: it is told where they are not of the file's character sets.
+const HANDED_ON: [Tag; 7] = [
+    tags::PATIENT_NAME,
+    tags::PATIENT_ID,
+    tags::REFERRING_PHYSICIAN_NAME,
+    tags::STUDY_DESCRIPTION,
+    tags::SERIES_DESCRIPTION,
+    tags::STUDY_ID,
+    tags::ACCESSION_NUMBER,
+];
+
+pub trait ReadSeek: Read + Seek {}
+impl<T: Read + Seek> ReadSeek for T {}
+
+/// How elements are encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoding {
+    /// Whether each element names its VR.
+    pub explicit: bool,
+    /// The byte order.
+    pub big_endian: bool,
+}
+
+impl Encoding {
+    pub const IMPLICIT: Encoding = Encoding { explicit: false, big_endian: false };
+    pub const EXPLICIT: Encoding = Encoding { explicit: true, big_endian: false };
+    pub const BIG_ENDIAN: Encoding = Encoding { explicit: true, big_endian: true };
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match (self.explicit, self.big_endian) {
+            (true, false) => "explicit VR little endian",
+            (false, false) => "implicit VR little endian",
+            (true, true) => "explicit VR big endian",
+            (false, true) => "implicit VR big endian",
+        }
+    }
+
+    fn u16(self, bytes: &[u8]) -> u16 {
+        let bytes = [bytes[0], bytes[1]];
+        if self.big_endian { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
+    }
+
+    fn u32(self, bytes: &[u8]) -> u32 {
+        let bytes = [bytes[0], bytes[1], bytes[2], bytes[3]];
+        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+    }
+
+    fn tag(self, bytes: &[u8]) -> Tag {
+        Tag(self.u16(bytes), self.u16(&bytes[2..]))
+    }
+}
+
+/// Where the pixels are in the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// So many bytes from here, as the element says.
+    Native { at: u64, length: u64 },
+    /// Items from here.
+    Encapsulated { at: u64 },
+}
+
+/// What was read of a data set.
+pub struct DataSet {
+    /// Attributes of the standard that are texts, numbers or sequences, up to the pixels or to what is wrong.
+    pub object: InMemDicomObject,
+    /// How it is encoded.
+    pub encoding: Encoding,
+    /// Where the pixels are; an error where there are none, or where something is wrong before them.
+    pub pixels: Result<Place, DicomError>,
+    /// What is odd and was assumed.
+    pub notes: BTreeSet<String>,
+}
+
+/// Reads the data set from `start` to `end` of a source, whose encoding should be `claimed`.
+pub fn read(source: &mut dyn ReadSeek, start: u64, end: u64, claimed: Encoding) -> DataSet {
+    let mut reader = Reader { source, start, end, bytes: Vec::new(), items: 0, notes: BTreeSet::new() };
+    let mut object = InMemDicomObject::new_empty();
+    let encoding = reader.encoding(start, end, claimed).unwrap_or(claimed);
+    let whole = Span { end, delimited: false, encoding, depth: 0 };
+    let pixels = match reader.elements(&mut object, start, whole, &CharacterSets::default()) {
+        Ok((_, Some(place))) => Ok(place),
+        Ok((_, None)) => Err(DicomError::missing(tags::PIXEL_DATA)),
+        Err(error) => Err(error),
+    };
+    DataSet { object, encoding, pixels, notes: reader.notes }
+}
+
+/// Whether an explicit or implicit element begins at `start`, with another one behind it.
+pub fn begins(source: &mut dyn ReadSeek, start: u64, end: u64) -> bool {
+    let mut reader = Reader { source, start, end, bytes: Vec::new(), items: 0, notes: BTreeSet::new() };
+    reader.encoding(start, end, Encoding::EXPLICIT).is_some()
+}
+
+struct Reader<'a> {
+    source: &'a mut dyn ReadSeek,
+    start: u64,
+    end: u64,
+    /// The source from `start` on, as far as it was needed.
+    bytes: Vec<u8>,
+    items: u64,
+    notes: BTreeSet<String>,
+}
+
+/// Elements that follow each other.
+#[derive(Clone, Copy)]
+struct Span {
+    /// Where they end at the latest.
+    end: u64,
+    /// Whether a delimiter ends them.
+    delimited: bool,
+    encoding: Encoding,
+    depth: usize,
+}
+
+/// The head of an element.
+struct Head {
+    tag: Tag,
+    /// As the file says.
+    vr: Option<VR>,
+    length: u32,
+    /// Where the value begins.
+    value: u64,
+}
+
+impl Reader<'_> {
+    /// Bytes of the source.
+    fn get(&mut self, at: u64, length: u64) -> Result<&[u8], DicomError> {
+        let (from, to) = (at - self.start, at - self.start + length);
+        if at + length > self.end {
+            return Err(self.cut(at + length));
+        }
+        if to > MAX_HEADER + FAR {
+            return Err(too_large(to));
+        }
+        let have = self.bytes.len() as u64;
+        if to > have {
+            // Twice as much as before, so that a long header is not read in small pieces.
+            let more = (to - have).max(have).max(1 << 13).min(self.end - self.start - have);
+            self.source.seek(SeekFrom::Start(self.start + have)).map_err(DicomError::read)?;
+            Read::take(&mut *self.source, more).read_to_end(&mut self.bytes).map_err(DicomError::read)?;
+        }
+        // The file may have been cut since its size was asked for.
+        let found = self.start + self.bytes.len() as u64;
+        self.bytes.get(from as usize..to as usize).ok_or(DicomError::Cut {
+            what: "data set".into(),
+            needed: to,
+            found: found - self.start,
+        })
+    }
+
+    fn cut(&self, needed: u64) -> DicomError {
+        DicomError::Cut { what: "data set".into(), needed: needed - self.start, found: self.end - self.start }
+    }
+
+    /// The encoding of the elements from `at` on: that which was claimed, unless the first of them is none of it and one of another encoding.
+    fn encoding(&mut self, at: u64, end: u64, claimed: Encoding) -> Option<Encoding> {
+        let first = self.get(at, 8).ok()?;
+        // Groups are small numbers, so that the wrong order gives the larger one.
+        let (little, big) = (Encoding::IMPLICIT.u16(first), Encoding::BIG_ENDIAN.u16(first));
+        let big_endian = if little == big { claimed.big_endian } else { big < little };
+        let likely = Encoding { big_endian, ..claimed };
+        let other = Encoding { explicit: !claimed.explicit, big_endian };
+        [likely, other].into_iter().find(|&encoding| self.begins(at, end, encoding))
+    }
+
+    /// Whether an element of this encoding begins here, with another one behind it.
+    fn begins(&mut self, at: u64, end: u64, encoding: Encoding) -> bool {
+        let Ok(head) = self.get(at, 8).map(<[u8]>::to_vec) else { return false };
+        let tag = encoding.tag(&head);
+        if tag.group() == 0 || tag.group() == 0xFFFE {
+            return false;
+        }
+        if !encoding.explicit {
+            return self.follows(at + 8, encoding.u32(&head[4..]), tag, end, encoding);
+        }
+        match VR::from_binary([head[4], head[5]]) {
+            None => false,
+            Some(vr) if is_long(vr) => {
+                let Ok(length) = self.get(at + 8, 4).map(|bytes| encoding.u32(bytes)) else { return false };
+                self.follows(at + 12, length, tag, end, encoding)
+            }
+            Some(_) => self.follows(at + 8, encoding.u16(&head[6..]).into(), tag, end, encoding),
+        }
+    }
+
+    /// Whether an element follows a value of this length, or the end does.
+    fn follows(&mut self, value: u64, length: u32, tag: Tag, end: u64, encoding: Encoding) -> bool {
+        let next = if length == UNDEFINED { value } else { value + u64::from(length) };
+        if length == UNDEFINED {
+            return self.get(next, 4).is_ok_and(|bytes| {
+                [Encoding::IMPLICIT, Encoding::BIG_ENDIAN].iter().any(|encoding| [ITEM, SEQUENCE_END].contains(&encoding.tag(bytes)))
+            });
+        }
+        if next == end {
+            return true;
+        }
+        if next + 8 > end || next - self.start > MAX_HEADER || u64::from(length) > FAR {
+            return false;
+        }
+        self.get(next, 4).is_ok_and(|bytes| {
+            let following = encoding.tag(bytes);
+            [ITEM_END, SEQUENCE_END].contains(&following) || following > tag
+        })
+    }
+
+    fn head(&mut self, at: u64, span: Span) -> Result<Head, DicomError> {
+        let Span { end, encoding, .. } = span;
+        let head: [u8; 8] = self.get(at, 8)?.try_into().expect("8 bytes");
+        let tag = encoding.tag(&head);
+        if tag.group() == 0xFFFE || !encoding.explicit {
+            return Ok(Head { tag, vr: None, length: encoding.u32(&head[4..]), value: at + 8 });
+        }
+        let vr = VR::from_binary([head[4], head[5]]);
+        let short = Head { tag, vr, length: encoding.u16(&head[6..]).into(), value: at + 8 };
+        if vr.is_some_and(|vr| !is_long(vr)) {
+            return Ok(short);
+        }
+        let long = |reader: &mut Self| {
+            let length = encoding.u32(reader.get(at + 8, 4)?);
+            Ok::<Head, DicomError>(Head { tag, vr, length, value: at + 12 })
+        };
+        if vr.is_some() && head[6..] == [0, 0] {
+            return long(self);
+        }
+        // A VR that is none, or a length of two bytes where four belong: the way to read it behind which another element lies.
+        let implicit = Head { tag, vr: None, length: encoding.u32(&head[4..]), value: at + 8 };
+        for head in [Ok(implicit), long(self), Ok(short)].into_iter().flatten() {
+            if self.follows(head.value, head.length, tag, end, encoding) {
+                return Ok(head);
+            }
+        }
+        let letters = String::from_utf8_lossy(&head[4..6]).escape_debug().to_string();
+        Err(odd(format!("{} has the VR {letters:?}, which is none", error::name(tag))))
+    }
+
+    /// Reads elements into `object`; returns where they end, and where the pixels are if they end by them.
+    fn elements(
+        &mut self,
+        object: &mut InMemDicomObject,
+        mut at: u64,
+        span: Span,
+        sets: &CharacterSets,
+    ) -> Result<(u64, Option<Place>), DicomError> {
+        let mut sets = sets.clone();
+        loop {
+            if at - self.start > MAX_HEADER {
+                return Err(too_large(at - self.start));
+            }
+            if at + 8 > span.end && !span.delimited {
+                // What is left is no element: zeros that fill a block.
+                let rest = self.get(at, span.end - at)?;
+                let filled = rest.iter().all(|&byte| byte == 0);
+                return if filled { Ok((span.end, None)) } else { Err(self.cut(at + 8)) };
+            }
+            if at + 8 > span.end && span.end < self.end {
+                return Err(odd("an item is not closed"));
+            }
+            let head = self.head(at, span)?;
+            let Head { tag, vr, length, value } = head;
+            if tag == ITEM_END && span.delimited {
+                return Ok((value, None));
+            }
+            if tag == SEQUENCE_END && span.delimited {
+                // The item's own delimiter is missing.
+                return Ok((at, None));
+            }
+            if [ITEM_END, SEQUENCE_END].contains(&tag) && length == 0 {
+                at = value;
+                continue;
+            }
+            if tag == Tag(0, 0) && length == 0 && span.depth == 0 {
+                return Ok((span.end, None));
+            }
+            if tag.group() == 0xFFFE {
+                return Err(odd("items and sequences are not closed in order"));
+            }
+            let known = StandardDataDictionary.by_tag(tag).map(|entry| entry.vr().relaxed());
+            if tag == tags::PIXEL_DATA && span.depth == 0 {
+                let place = if length == UNDEFINED {
+                    Place::Encapsulated { at: value }
+                } else {
+                    Place::Native { at: value, length: length.into() }
+                };
+                return Ok((value, Some(place)));
+            }
+            if length == UNDEFINED {
+                let bytes = known != Some(VR::SQ) && vr.is_some_and(|vr| ![VR::SQ, VR::UN].contains(&vr));
+                if tag == tags::PIXEL_DATA || bytes {
+                    at = self.skip_fragments(value, span)?;
+                    continue;
+                }
+                // The items of an element of unknown VR are implicit little endian (PS3.5, 6.2.2, note 2).
+                let claimed = if vr == Some(VR::UN) { Encoding::IMPLICIT } else { span.encoding };
+                let (items, after) = self.sequence(value, None, Span { encoding: claimed, ..span }, &sets)?;
+                self.put_items(object, tag, known, items);
+                at = after;
+                continue;
+            }
+            let after = value + u64::from(length);
+            if after > span.end {
+                return Err(self.beyond(&head, known, span));
+            }
+            at = after;
+            match known {
+                Some(VR::SQ) => self.known_sequence(object, &head, span, &sets)?,
+                _ if vr == Some(VR::SQ) => self.known_sequence(object, &head, span, &sets)?,
+                Some(known) if tag.group() % 2 == 0 && tag.element() != 0 => {
+                    let bytes = self.get(value, length.into())?.to_vec();
+                    if tag == tags::SPECIFIC_CHARACTER_SET {
+                        sets = CharacterSets::of(&String::from_utf8_lossy(&bytes));
+                    }
+                    if let Some(value) = self.value(tag, &bytes, vr, known, span, &sets) {
+                        self.put(object, DataElement::new(tag, known, value));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// An attribute; where it is there twice, the later one counts, as for pydicom and dcm2niix.
+    fn put(&mut self, object: &mut InMemDicomObject, element: DataElement<InMemDicomObject>) {
+        let tag = element.tag();
+        if object.get(tag).is_some_and(|earlier| *earlier != element) {
+            self.notes.insert(format!("the attribute {} is there twice with different values; the last is used", error::name(tag)));
+        }
+        object.put(element);
+    }
+
+    fn put_items(&mut self, object: &mut InMemDicomObject, tag: Tag, known: Option<VR>, items: Vec<InMemDicomObject>) {
+        if known.is_some() {
+            self.put(object, DataElement::new(tag, VR::SQ, DataSetSequence::from(items)));
+        }
+    }
+
+    /// A sequence of a known length, or a value that the dictionary calls one. One that holds no items is passed over: an image can do without, or the attribute is missed later.
+    fn known_sequence(
+        &mut self,
+        object: &mut InMemDicomObject,
+        head: &Head,
+        span: Span,
+        sets: &CharacterSets,
+    ) -> Result<(), DicomError> {
+        let end = head.value + u64::from(head.length);
+        let claimed = if head.vr == Some(VR::UN) { Encoding::IMPLICIT } else { span.encoding };
+        let known = StandardDataDictionary.by_tag(head.tag).map(|entry| entry.vr().relaxed());
+        match self.sequence(head.value, Some(end), Span { encoding: claimed, end, ..span }, sets) {
+            Ok((items, _)) => self.put_items(object, head.tag, known, items),
+            Err(error @ (DicomError::TooLarge { .. } | DicomError::Read(_))) => return Err(error),
+            Err(_) if known.is_some() => {
+                self.notes.insert(format!("the sequence {} is damaged, and is not read", error::name(head.tag)));
+            }
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The items of a sequence, to `end` or to their delimiter, and where they end.
+    fn sequence(
+        &mut self,
+        mut at: u64,
+        end: Option<u64>,
+        span: Span,
+        sets: &CharacterSets,
+    ) -> Result<(Vec<InMemDicomObject>, u64), DicomError> {
+        if span.depth == DEEPEST {
+            return Err(odd("sequences are nested too deep"));
+        }
+        let mut items = Vec::new();
+        while Some(at) != end {
+            let (tag, length) = self.item(at, span)?;
+            at += 8;
+            match tag {
+                SEQUENCE_END => break,
+                // A delimiter behind an item of known length.
+                ITEM_END if length == 0 => continue,
+                ITEM => {}
+                _ => return Err(odd("items and sequences are not closed in order")),
+            }
+            self.items += 1;
+            if self.items > MAX_ITEMS {
+                return Err(DicomError::TooLarge { what: "items of sequences", found: self.items, most: MAX_ITEMS });
+            }
+            let delimited = length == UNDEFINED;
+            let last = if delimited { span.end } else { at + u64::from(length) };
+            if last > span.end {
+                return Err(if span.end == self.end { self.cut(last) } else { odd("an item is longer than its sequence") });
+            }
+            let encoding = if at == last { None } else { self.encoding(at, last, span.encoding) };
+            let inside = Span { end: last, delimited, encoding: encoding.unwrap_or(span.encoding), depth: span.depth + 1 };
+            let mut object = InMemDicomObject::new_empty();
+            (at, _) = self.elements(&mut object, at, inside, sets)?;
+            items.push(object);
+        }
+        Ok((items, at))
+    }
+
+    /// Tag and length of an item or a delimiter, in the byte order that it has.
+    fn item(&mut self, at: u64, span: Span) -> Result<(Tag, u32), DicomError> {
+        if at + 8 > span.end {
+            return Err(if span.end == self.end { self.cut(at + 8) } else { odd("a sequence ends within an item") });
+        }
+        let head = self.get(at, 8)?;
+        let encoding = if head[..2] == [0xFF, 0xFE] { Encoding::BIG_ENDIAN } else { Encoding::IMPLICIT };
+        Ok((encoding.tag(head), encoding.u32(&head[4..])))
+    }
+
+    /// Passes over compressed pixels that are not the image's, such as those of an icon.
+    fn skip_fragments(&mut self, mut at: u64, span: Span) -> Result<u64, DicomError> {
+        loop {
+            let (tag, length) = self.item(at, span)?;
+            at += 8;
+            match tag {
+                SEQUENCE_END => return Ok(at),
+                ITEM if length != UNDEFINED => at += u64::from(length),
+                _ => return Err(odd("compressed pixels are not in items")),
+            }
+            if at - self.start > MAX_HEADER {
+                return Err(too_large(at - self.start));
+            }
+        }
+    }
+
+    /// The error of a value that reaches beyond its item or the file: where a value of that kind cannot be so long, it is the length that is wrong.
+    fn beyond(&self, head: &Head, known: Option<VR>, span: Span) -> DicomError {
+        let longest = match known.or(head.vr) {
+            Some(VR::US | VR::SS | VR::UL | VR::SL | VR::FL | VR::FD | VR::AT | VR::SV | VR::UV) => 1 << 12,
+            Some(VR::AE | VR::AS | VR::CS | VR::DA | VR::DS | VR::DT | VR::IS | VR::LO | VR::PN | VR::SH | VR::TM | VR::UI) => {
+                1 << 12
+            }
+            Some(VR::LT | VR::ST) => 1 << 16,
+            _ => MAX_HEADER,
+        };
+        let name = error::name(head.tag);
+        if u64::from(head.length) > longest || span.end < self.end {
+            return odd(format!("the length of {name}, {} bytes, cannot be", head.length));
+        }
+        self.cut(head.value + u64::from(head.length))
+    }
+
+    /// A value by the VR of the dictionary, whatever the file's is; `None` where it is not kept.
+    fn value(
+        &mut self,
+        tag: Tag,
+        bytes: &[u8],
+        given: Option<VR>,
+        known: VR,
+        span: Span,
+        sets: &CharacterSets,
+    ) -> Option<PrimitiveValue> {
+        let big_endian = span.encoding.big_endian;
+        let given_size = given.and_then(size);
+        let known_size = size(known);
+        if known_size.is_none() && !is_text(known) {
+            return None;
+        }
+        if bytes.is_empty() {
+            return Some(PrimitiveValue::Empty);
+        }
+        if let Some(known_size) = known_size {
+            // Digits, where the file says that it is a text.
+            if given.is_some_and(is_text) && is_number(bytes) {
+                return Some(texts(&String::from_utf8_lossy(bytes), known));
+            }
+            // The numbers of another size that the file says they are.
+            let vr = given.filter(|&given| given_size.is_some_and(|size| bytes.len() % size == 0) && is_float(given) != is_float(known));
+            let vr = vr.or(given.filter(|_| given_size.is_some_and(|size| size != known_size && bytes.len() % size == 0)));
+            return Some(numbers(bytes, vr.unwrap_or(known), big_endian));
+        }
+        let readable = match known {
+            VR::DS | VR::IS => is_number(bytes),
+            _ => bytes.iter().all(|&byte| byte >= b' ' || byte == 0x1B) || bytes.iter().all(|&byte| byte == 0),
+        };
+        if let (Some(given), Some(size), false) = (given, given_size, readable)
+            && bytes.len() % size == 0
+        {
+            return Some(texts(&numbers(bytes, given, big_endian).to_str(), known));
+        }
+        let has_charset = matches!(known, VR::LO | VR::LT | VR::PN | VR::SH | VR::ST | VR::UC | VR::UT);
+        let text = if has_charset {
+            let decoded = sets.decode(bytes, if known == VR::PN { NAME_DELIMITERS } else { DELIMITERS });
+            if !decoded.as_declared && span.depth == 0 && HANDED_ON.contains(&tag) {
+                self.notes.insert(format!(
+                    "{} is no text of the character set that the file names, and was read as UTF-8 or Latin-1",
+                    error::name(tag)
+                ));
+            }
+            decoded.text
+        } else {
+            String::from_utf8_lossy(bytes).into_owned()
+        };
+        if known == VR::DS
+            && let Some(points) = attributes::with_points(&text)
+        {
+            self.notes.insert(format!("{} is written with decimal commas", error::name(tag)));
+            return Some(texts(&points, known));
+        }
+        Some(texts(&text, known))
+    }
+}
+
+/// Whether an element of this VR has a length of four bytes (PS3.5, 7.1.2).
+fn is_long(vr: VR) -> bool {
+    use VR::{OB, OD, OF, OL, OV, OW, SQ, SV, UC, UN, UR, UT, UV};
+    matches!(vr, OB | OD | OF | OL | OV | OW | SQ | SV | UC | UN | UR | UT | UV)
+}
+
+fn is_text(vr: VR) -> bool {
+    use VR::{AE, AS, CS, DA, DS, DT, IS, LO, LT, PN, SH, ST, TM, UC, UI, UR, UT};
+    matches!(vr, AE | AS | CS | DA | DS | DT | IS | LO | LT | PN | SH | ST | TM | UC | UI | UR | UT)
+}
+
+fn is_float(vr: VR) -> bool {
+    matches!(vr, VR::FL | VR::FD)
+}
+
+/// Bytes of one number of this VR; `None` for other VRs.
+fn size(vr: VR) -> Option<usize> {
+    match vr {
+        VR::US | VR::SS => Some(2),
+        VR::UL | VR::SL | VR::FL => Some(4),
+        VR::UV | VR::SV | VR::FD => Some(8),
+        _ => None,
+    }
+}
+
+/// Whether bytes are numbers as a text has them.
+fn is_number(bytes: &[u8]) -> bool {
+    bytes.iter().any(u8::is_ascii_digit)
+        && bytes.iter().all(|byte| byte.is_ascii_digit() || b"+-.,eE\\ \0".contains(byte))
+        && !bytes.starts_with(b"\0")
+}
+
+fn numbers(bytes: &[u8], vr: VR, big_endian: bool) -> PrimitiveValue {
+    fn each<const N: usize, T>(bytes: &[u8], big_endian: bool, number: fn([u8; N]) -> T) -> Vec<T> {
+        let ordered = |chunk: &[u8]| {
+            let mut bytes = [0; N];
+            bytes.copy_from_slice(chunk);
+            if big_endian {
+                bytes.reverse();
+            }
+            number(bytes)
+        };
+        bytes.chunks_exact(N).map(ordered).collect()
+    }
+    match vr {
+        VR::SS => PrimitiveValue::I16(each(bytes, big_endian, i16::from_le_bytes).into()),
+        VR::UL => PrimitiveValue::U32(each(bytes, big_endian, u32::from_le_bytes).into()),
+        VR::SL => PrimitiveValue::I32(each(bytes, big_endian, i32::from_le_bytes).into()),
+        VR::FL => PrimitiveValue::F32(each(bytes, big_endian, f32::from_le_bytes).into()),
+        VR::FD => PrimitiveValue::F64(each(bytes, big_endian, f64::from_le_bytes).into()),
+        VR::UV => PrimitiveValue::U64(each(bytes, big_endian, u64::from_le_bytes).into()),
+        VR::SV => PrimitiveValue::I64(each(bytes, big_endian, i64::from_le_bytes).into()),
+        _ => PrimitiveValue::U16(each(bytes, big_endian, u16::from_le_bytes).into()),
+    }
+}
+
+/// A text as one value, or as several for the VRs that have several.
+fn texts(text: &str, vr: VR) -> PrimitiveValue {
+    match vr {
+        VR::LT | VR::ST | VR::UT | VR::UR => PrimitiveValue::from(text),
+        _ => PrimitiveValue::Strs(text.split('\\').map(String::from).collect()),
+    }
+}
+
+fn too_large(found: u64) -> DicomError {
+    DicomError::TooLarge { what: "bytes of attributes", found, most: MAX_HEADER }
+}
+
+fn odd(what: impl Into<String>) -> DicomError {
+    DicomError::Parse(what.into())
+}

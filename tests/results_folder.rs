@@ -1,0 +1,455 @@
+//! A folder of results: whose they are, that nothing stale stands beside them, and the one table and page of all that was done into it.
+
+mod support;
+
+use dicom_core::VR;
+use dicom_dictionary_std::tags;
+use ichor::phantom::ellipsoids as phantom;
+use ichor::pipeline::template;
+use ichor::volume::{Affine, Grid, resample};
+use ichor::weights::Weights;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+use support::raw_dicom::{RawSeries, field_of};
+use support::raw_nifti::{self, Codes};
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A folder with scans, and what makes a run take a second: hand-set weights and a coarse template.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        let place = Place { folder: tempfile::tempdir().unwrap() };
+        Weights::hand_set().write(place.path("weights.safetensors")).unwrap();
+        let fine = template::built_in();
+        let affine = fine.grid().affine.after(&Affine::new([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]], [0.5; 3]));
+        let coarse = Grid { shape: fine.grid().shape.map(|side| side / 2), affine };
+        let coarse = resample::linear(&fine, &coarse, &Affine::IDENTITY, 0.0).unwrap();
+        raw_nifti::write(&place.path("template.nii"), &coarse, Codes::Both);
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn out(&self, name: &str) -> PathBuf {
+        self.path("out").join(name)
+    }
+
+    /// A head with a bleed; those with other numbers have other HU.
+    fn scan(&self, name: &str, number: i32) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let affine = Affine::new([[-4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 5.0]], [126.0, -126.0, -100.0]);
+        let mut head = phantom::head_on(Grid { shape: [64, 64, 40], affine }).scan;
+        head.voxels_mut()[0] += number as f32;
+        raw_nifti::write(&path, &head, Codes::Both);
+        path
+    }
+
+    /// A head as a DICOM series of a patient, in a folder.
+    fn series(&self, name: &str, patient: &str, study: &str, series: &str) -> PathBuf {
+        let path = self.path(name);
+        let affine = Affine::new([[4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 4.0]], [-111.0; 3]);
+        let head = phantom::head_on(Grid { shape: [56, 64, 56], affine });
+        let heights: Vec<f64> = (0..37).map(|n| -105.0 + 6.0 * f64::from(n)).collect();
+        let positions = heights.iter().map(|&z| [-99.0, -110.0, z]).collect();
+        let raw = RawSeries { columns: 50, rows: 56, spacing: [4.0, 4.0], positions, ..RawSeries::axial(&heights) };
+        let raw = raw.with(tags::PATIENT_ID, VR::LO, patient).with(tags::STUDY_INSTANCE_UID, VR::UI, study);
+        raw.with(tags::SERIES_INSTANCE_UID, VR::UI, series).write(&path, &field_of(&head));
+        path
+    }
+
+    fn command(&self, input: &Path, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ichor"));
+        command.args(["segment", text(input), "-o", text(&self.path("out")), "--threads", "1"]);
+        command.args(["--weights", text(&self.path("weights.safetensors")), "--template", text(&self.path("template.nii"))]);
+        command.args(more);
+        command
+    }
+
+    fn run(&self, input: &Path, more: &[&str]) -> Output {
+        self.command(input, more).output().unwrap()
+    }
+
+    fn done(&self, input: &Path, more: &[&str]) -> Output {
+        let output = self.run(input, more);
+        assert!(output.status.success(), "{}", said(&output));
+        output
+    }
+
+    fn start(&self, input: &Path, more: &[&str]) -> Child {
+        self.command(input, more).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// The files of results, without the table and the page.
+    fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path("out")).into_iter().flatten();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| name != "ichor.csv" && name != "ichor.html");
+        names.sort();
+        names
+    }
+
+    /// Name and status of each row.
+    fn rows(&self) -> Vec<String> {
+        let table = fs::read_to_string(self.out("ichor.csv")).unwrap();
+        assert!(table.ends_with('\n') && table.starts_with("name,status,"), "{table}");
+        table.lines().skip(1).map(|line| line.split(',').take(2).collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    /// The bytes of every file of results.
+    fn bytes(&self) -> BTreeMap<String, Vec<u8>> {
+        self.files().into_iter().map(|name| (name.clone(), fs::read(self.out(&name)).unwrap())).collect()
+    }
+
+    fn report(&self, name: &str) -> serde_json::Value {
+        serde_json::from_slice(&fs::read(self.out(&format!("{name}_ich.json"))).unwrap()).unwrap()
+    }
+}
+
+#[test]
+fn another_scan_of_the_same_name_replaces_nothing() {
+    let place = Place::new();
+    let (a, b) = (place.scan("a/scan.nii", 1), place.scan("b/scan.nii", 2));
+    place.done(&a, &[]);
+    let before = place.bytes();
+    let table = fs::read(place.out("ichor.csv")).unwrap();
+    // Refused, with options or without: nothing has changed, and the sentence names both and the ways out.
+    for more in [&[][..], &["--threshold", "0.4", "--save", "brain"]] {
+        let refused = place.run(&b, more);
+        let sentence = said(&refused);
+        assert_eq!(refused.status.code(), Some(1), "{sentence}");
+        for part in [text(&a), text(&b), "--name", "--overwrite", "-o"] {
+            assert!(sentence.contains(part), "{part}: {sentence}");
+        }
+        assert!(printed(&refused).is_empty());
+        assert!(place.bytes() == before && fs::read(place.out("ichor.csv")).unwrap() == table);
+    }
+    // In a batch too, before its first scan is done.
+    place.scan("b/another.nii", 3);
+    assert_eq!(place.run(&place.path("b"), &[]).status.code(), Some(1));
+    assert!(place.bytes() == before && fs::read(place.out("ichor.csv")).unwrap() == table);
+    // A scan that fails takes nothing from another either.
+    fs::create_dir(place.path("c")).unwrap();
+    fs::write(place.path("c/scan.nii"), b"no image").unwrap();
+    for more in [&[][..], &["--overwrite"]] {
+        let failed = place.run(&place.path("c/scan.nii"), more);
+        assert_eq!(failed.status.code(), Some(1));
+        assert!(said(&failed).contains("c/scan.nii"), "{}", said(&failed));
+        assert!(place.bytes() == before && place.rows() == ["scan done"], "{}", said(&failed));
+    }
+
+    // The ways out.
+    place.done(&b, &["--name", "scan_b"]);
+    assert_eq!(place.rows(), ["scan done", "scan_b done"]);
+    assert_eq!(place.report("scan_b")["input"], text(&b));
+    assert!(place.bytes()["scan_ich.nii.gz"] == before["scan_ich.nii.gz"]);
+    let replaced = place.done(&b, &["--overwrite"]);
+    assert!(said(&replaced).contains("will be replaced"), "{}", said(&replaced));
+    assert_eq!(place.report("scan")["input"], text(&b));
+    // It is the other's now.
+    assert_eq!(place.run(&a, &[]).status.code(), Some(1));
+}
+
+#[test]
+fn a_scan_is_known_by_its_content() {
+    let place = Place::new();
+    let scan = place.scan("a/scan.nii", 1);
+    place.done(&scan, &[]);
+    // Moved, it is the same.
+    fs::rename(place.path("a"), place.path("moved")).unwrap();
+    let again = place.done(&place.path("moved/scan.nii"), &[]);
+    assert!(printed(&again).contains("there already"), "{}", said(&again));
+    // A file that was replaced by another scan at the same path is another one.
+    let before = place.bytes();
+    place.scan("moved/scan.nii", 2);
+    let refused = place.run(&place.path("moved/scan.nii"), &[]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert!(place.bytes() == before);
+    place.scan("moved/scan.nii", 1);
+    let touched = place.done(&place.path("moved/scan.nii"), &[]);
+    assert!(printed(&touched).contains("there already"), "the same bytes, written again: {}", said(&touched));
+}
+
+#[test]
+fn two_patients_whose_folders_have_one_name_are_not_mixed() {
+    let place = Place::new();
+    let first = place.series("p1/dicom", "p1", "2.25.21", "2.25.21.1");
+    let second = place.series("p2/dicom", "p2", "2.25.22", "2.25.22.1");
+    // Another patient under the very same UIDs, as careless tools give them.
+    let third = place.series("p3/dicom", "p3", "2.25.21", "2.25.21.1");
+    place.done(&first, &["--no-picture"]);
+    let before = place.bytes();
+    for other in [&second, &third] {
+        let refused = place.run(other, &["--no-picture"]);
+        let sentence = said(&refused);
+        assert_eq!(refused.status.code(), Some(1), "{sentence}");
+        assert!(sentence.contains(text(&first)) && sentence.contains(text(other)), "{sentence}");
+        assert!(place.bytes() == before);
+    }
+    place.done(&second, &["--no-picture", "--name", "p2"]);
+    assert_eq!(place.rows(), ["dicom done", "p2 done"]);
+    // The folder itself is a scan of another patient now.
+    fs::rename(&first, place.path("p1/old")).unwrap();
+    fs::rename(&third, place.path("p1/dicom")).unwrap();
+    assert_eq!(place.run(&first, &["--no-picture"]).status.code(), Some(1));
+    // The same series from elsewhere, under its name, is known.
+    fs::create_dir(place.path("archive")).unwrap();
+    fs::rename(place.path("p1/old"), place.path("archive/dicom")).unwrap();
+    let again = place.done(&place.path("archive/dicom"), &["--no-picture"]);
+    assert!(printed(&again).contains("there already"), "{}", said(&again));
+    assert!(place.bytes()["dicom_ich.dcm"] == before["dicom_ich.dcm"]);
+    // Reports name no patient.
+    let report = fs::read_to_string(place.out("dicom_ich.json")).unwrap();
+    assert!(report.contains("\"patient\"") && !report.contains("\"p1\"") && report.ends_with("}\n"), "{report}");
+}
+
+#[test]
+fn a_name_is_for_one_scan_and_is_a_name() {
+    let place = Place::new();
+    place.scan("scans/a.nii", 1);
+    place.scan("scans/b.nii", 2);
+    let several = place.run(&place.path("scans"), &["--name", "x"]);
+    assert_eq!(several.status.code(), Some(1));
+    assert!(said(&several).contains("--name is for a single scan, and there are 2"), "{}", said(&several));
+    for name in ["", "../x", "a/b", ".x", "a\nb"] {
+        assert_eq!(place.run(&place.path("scans/a.nii"), &["--name", name]).status.code(), Some(2), "{name:?}");
+    }
+    assert_eq!(place.run(&place.path("scans/a.nii"), &["--name", "a", "--shard", "1/2"]).status.code(), Some(2));
+    assert!(!place.path("out").exists());
+}
+
+#[test]
+fn nothing_of_other_options_stays_beside_a_result() {
+    let place = Place::new();
+    let series = place.series("head", "p1", "2.25.21", "2.25.21.1");
+    place.done(&series, &["--save", "brain,probability,template,transform", "--dicom-report"]);
+    let all = place.files();
+    assert_eq!(all.len(), 10, "{all:?}");
+    // What a kill has left.
+    fs::write(place.out(".head_probability.nii.gz.partial"), b"half").unwrap();
+    // With fewer outputs but otherwise the same, all of it belongs together, and stays.
+    place.done(&series, &["--no-picture"]);
+    assert_eq!(place.files().len(), 11);
+    place.done(&series, &["--no-picture", "--threshold", "0.4"]);
+    assert_eq!(place.files(), ["head_ich.dcm", "head_ich.json", "head_ich.nii.gz"]);
+    // A NIfTI file in its place by --overwrite: no DICOM stays.
+    let nifti = place.scan("head.nii", 1);
+    place.done(&nifti, &["--overwrite", "--save", "transform"]);
+    assert_eq!(place.files(), ["head_ich.json", "head_ich.nii.gz", "head_ich.png", "head_to_template.tfm"]);
+    // A run that fails leaves what the scan had.
+    let before = place.bytes();
+    fs::write(&nifti, b"no image").unwrap();
+    assert_eq!(place.run(&nifti, &["--threshold", "0.3"]).status.code(), Some(1));
+    assert!(place.bytes() == before);
+}
+
+/// `a --save template` writes a_template_ich.nii.gz, which is what the mask of a scan `a_template` is called.
+#[test]
+fn a_mask_in_template_space_is_not_mistaken_for_that_of_a_scan() {
+    let place = Place::new();
+    let (a, template) = (place.scan("scans/a.nii", 1), place.scan("scans/a_template.nii", 2));
+    let both = place.run(&place.path("scans"), &["--save", "template"]);
+    assert_eq!(both.status.code(), Some(1));
+    assert!(said(&both).contains("a_template.nii") && place.files().is_empty(), "{}", said(&both));
+    place.done(&template, &[]);
+    let mask = fs::read(place.out("a_template_ich.nii.gz")).unwrap();
+    assert_eq!(place.run(&a, &["--save", "template"]).status.code(), Some(1));
+    place.done(&a, &[]);
+    place.done(&a, &["--threshold", "0.4"]);
+    assert!(fs::read(place.out("a_template_ich.nii.gz")).unwrap() == mask, "it is no file of another run of a");
+    // The other way round.
+    fs::remove_dir_all(place.path("out")).unwrap();
+    place.done(&a, &["--save", "template"]);
+    assert_eq!(place.run(&template, &[]).status.code(), Some(1));
+}
+
+#[test]
+fn one_table_and_one_page_hold_what_every_call_has_done() {
+    let place = Place::new();
+    let b = place.scan("b.nii", 1);
+    place.done(&b, &[]);
+    assert!(!place.out("ichor.html").exists(), "a single scan needs no page");
+    fs::write(place.path("c.nii"), b"no image").unwrap();
+    assert_eq!(place.run(&place.path("c.nii"), &[]).status.code(), Some(1));
+    place.done(&place.scan("a.nii", 2), &[]);
+    assert_eq!(place.rows(), ["a done", "b done", "c failed"]);
+    let page = fs::read_to_string(place.out("ichor.html")).unwrap();
+    for name in ["a", "b", "c"] {
+        assert!(page.contains(&format!("{{\"name\":\"{name}\"")), "{name} is on the page");
+    }
+    // Made again from the reports.
+    let table = fs::read(place.out("ichor.csv")).unwrap();
+    let remake = || Command::new(env!("CARGO_BIN_EXE_ichor")).args(["table", text(&place.path("out"))]).output().unwrap();
+    let output = remake();
+    assert!(output.status.success() && printed(&output).contains("3 scans, 1 failed"), "{}", said(&output));
+    assert!(fs::read(place.out("ichor.csv")).unwrap() == table, "the same bytes");
+    fs::remove_file(place.out("ichor.html")).unwrap();
+    fs::remove_file(place.out("ichor.csv")).unwrap();
+    assert!(remake().status.success());
+    assert_eq!(place.rows(), ["a done", "b done"], "a failure is known to the table alone");
+    assert!(place.out("ichor.html").is_file());
+    fs::write(place.out("odd_ich.json"), b"{").unwrap();
+    let odd = remake();
+    assert_eq!(odd.status.code(), Some(1));
+    assert!(said(&odd).contains("odd_ich.json"), "{}", said(&odd));
+    // A table of somebody else is not replaced.
+    fs::write(place.out("ichor.csv"), "date,amount\n").unwrap();
+    let foreign = place.run(&b, &[]);
+    assert_eq!(foreign.status.code(), Some(1));
+    assert!(said(&foreign).contains("no table of ichor"), "{}", said(&foreign));
+    let missing = Command::new(env!("CARGO_BIN_EXE_ichor")).args(["table", text(&place.path("none"))]).output().unwrap();
+    assert!(missing.status.code() == Some(1) && said(&missing).contains("none"), "{}", said(&missing));
+}
+
+#[test]
+fn processes_that_write_one_folder_at_the_same_time_lose_nothing() {
+    let place = Place::new();
+    for number in 0..6 {
+        place.scan(&format!("scans/s{number}.nii"), number);
+    }
+    fs::write(place.path("scans/s6.nii"), b"no image").unwrap();
+    // Three parts, and twice all of it.
+    let scans = place.path("scans");
+    let parts = [&["--shard", "1/3"][..], &["--shard", "2/3"], &["--shard", "3/3"], &[], &[]];
+    let children: Vec<Child> = parts.iter().map(|part| place.start(&scans, part)).collect();
+    let outputs: Vec<Output> = children.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+    let status: Vec<Option<i32>> = outputs.iter().map(|output| output.status.code()).collect();
+    assert_eq!(status, [Some(1), Some(0), Some(0), Some(1), Some(1)], "s6 is in the first part: {}", said(&outputs[1]));
+    let expected: Vec<String> = (0..6).map(|n| format!("s{n} done")).chain(["s6 failed".to_string()]).collect();
+    assert_eq!(place.rows(), expected);
+    let page = fs::read_to_string(place.out("ichor.html")).unwrap();
+    assert_eq!(page.matches("{\"name\":\"s").count(), 7);
+    let files = place.files();
+    assert_eq!(files.len(), 18, "three files of each, and no lock is left: {files:?}");
+    // They are what one process makes.
+    let masks = |place: &Place| {
+        let bytes = place.bytes().into_iter();
+        bytes.filter(|(name, _)| name.ends_with(".nii.gz")).collect::<BTreeMap<_, _>>()
+    };
+    let together = masks(&place);
+    fs::remove_dir_all(place.path("out")).unwrap();
+    place.run(&scans, &[]);
+    assert!(masks(&place) == together);
+}
+
+#[test]
+fn two_scans_of_one_name_at_the_same_time_are_not_mixed() {
+    let place = Place::new();
+    let (a, b) = (place.scan("a/scan.nii", 1), place.scan("b/scan.nii", 2));
+    let children = [&a, &b].map(|scan| place.start(scan, &["--save", "brain,probability,template,transform"]));
+    let outputs = children.map(|child| child.wait_with_output().unwrap());
+    let mut status = outputs.each_ref().map(|output| output.status.code());
+    status.sort();
+    assert_eq!(status, [Some(0), Some(1)], "{} {}", said(&outputs[0]), said(&outputs[1]));
+    assert_eq!(place.rows(), ["scan done"]);
+    let winner = if outputs[0].status.success() { &a } else { &b };
+    assert_eq!(place.report("scan")["input"], text(winner));
+    assert!(printed(&place.done(winner, &[])).contains("there already"));
+}
+
+#[test]
+fn a_kill_leaves_a_whole_table_and_the_next_run_ends_it() {
+    let place = Place::new();
+    for number in 0..5 {
+        place.scan(&format!("scans/s{number}.nii"), number);
+    }
+    let scans = place.path("scans");
+    for wait in [150, 400, 700, 1000] {
+        let mut children = [&["--shard", "1/2"], &["--shard", "2/2"]].map(|part| place.start(&scans, part));
+        std::thread::sleep(Duration::from_millis(wait));
+        for child in &mut children {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        // Whole: each row has all columns, and each mask that is told of is there.
+        if place.out("ichor.csv").exists() {
+            for row in place.rows() {
+                let name = row.strip_suffix(" done").unwrap();
+                assert!(place.out(&format!("{name}_ich.nii.gz")).is_file(), "{row}");
+            }
+        }
+    }
+    place.done(&scans, &["--no-picture"]);
+    assert_eq!(place.rows().len(), 5);
+    let hidden: Vec<String> = place.files().into_iter().filter(|name| name.starts_with('.')).collect();
+    assert!(hidden.is_empty(), "{hidden:?}");
+}
+
+#[test]
+fn a_table_that_another_process_holds_is_not_waited_for_without_end() {
+    let place = Place::new();
+    let scan = place.scan("a.nii", 1);
+    fs::create_dir(place.path("out")).unwrap();
+    let lock = fs::File::create(place.out(".ichor.csv.lock")).unwrap();
+    lock.lock().unwrap();
+    let mut child = place.start(&scan, &[]);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(child.try_wait().unwrap().is_none(), "it waits");
+    drop(lock);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(place.rows(), ["a done"]);
+    // The file alone, as a kill leaves it, holds nobody up.
+    fs::write(place.out(".ichor.csv.lock"), b"").unwrap();
+    place.done(&scan, &[]);
+    assert!(!place.out(".ichor.csv.lock").exists());
+}
+
+#[test]
+fn doubtful_results_are_marked_and_a_batch_says_how_far_it_is() {
+    let place = Place::new();
+    place.scan("scans/a.nii", 1);
+    // Slices of 9 mm.
+    let affine = Affine::new([[-4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 9.0]], [126.0, -126.0, -100.0]);
+    let head = phantom::head_on(Grid { shape: [64, 64, 22], affine }).scan;
+    raw_nifti::write(&place.path("scans/thick.nii"), &head, Codes::Both);
+    let scans = place.path("scans");
+    let output = place.done(&scans, &[]);
+    let line = |output: &Output, name: &str| printed(output).lines().find(|line| line.starts_with(name)).unwrap().to_string();
+    assert!(line(&output, "a\t").ends_with(" voxels"), "{}", printed(&output));
+    assert!(line(&output, "thick\t").contains("(doubtful: warning"), "{}", printed(&output));
+    let messages = said(&output);
+    assert!(messages.contains("ichor: 1/2, about ") && messages.contains(" left\n"), "{messages}");
+    assert!(messages.contains("ichor: 2/2\n"), "{messages}");
+    let again = place.done(&scans, &["--quiet"]);
+    assert!(line(&again, "thick\t").contains("(there already; doubtful: warning"), "{}", printed(&again));
+    assert_eq!(said(&again), "");
+    let single = place.done(&scans.join("a.nii"), &["--overwrite"]);
+    assert!(!said(&single).contains("1/1"), "{}", said(&single));
+}
+
+/// Files that lead in a circle, and one file under two names.
+#[cfg(unix)]
+#[test]
+fn a_scan_that_links_lead_to_twice_is_done_once() {
+    let place = Place::new();
+    let series = place.series("scans/head", "p1", "2.25.21", "2.25.21.1");
+    let link = |target: &str, link: PathBuf| std::os::unix::fs::symlink(target, link).unwrap();
+    link("..", series.join("parent"));
+    link("head", place.path("scans/again"));
+    let file = fs::read_dir(&series).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_file()).unwrap();
+    link(file.file_name().unwrap().to_str().unwrap(), series.join("copy.dcm"));
+    let output = place.done(&place.path("scans"), &["--no-picture"]);
+    assert_eq!(place.rows(), ["head done"]);
+    let report = place.report("head");
+    assert_eq!((&report["dicom"]["Slices"], report["dicom"]["Doubts"].as_array().unwrap().len()), (&37.into(), 0), "{report}");
+    assert!(!said(&output).contains("left out"), "{}", said(&output));
+}
