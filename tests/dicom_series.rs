@@ -127,7 +127,7 @@ fn two_scans_of_one_series_are_not_mixed() {
             write_part(folder.path(), "a", &part(&heights(10, 5.0, 0.0)), 1, &own, &field);
             let mut texts = own.to_vec();
             texts.push((tag, vr, other));
-            write_part(folder.path(), "bb", &part(&heights(10, 5.0), "b"), 1, &texts, &other_field);
+            write_part(folder.path(), "bb", &part(&heights(10, 5.0, shift)), 1, &texts, &other_field);
             let scan = read(folder.path(), None).unwrap_or_else(|error| panic!("{keyword} {shift}: {error}"));
             assert!(is_whole(&scan, 10, &field), "{keyword} {shift}: {}", said(&scan));
             let said = said(&scan);
@@ -143,7 +143,7 @@ fn series_names_an_acquisition() {
         [("a", "4", 0.0, &field as &dyn Fn([f64; 3]) -> f64), ("bb", "7", 2.5, &other_field as &dyn Fn([f64; 3]) -> f64)]
     {
         let texts = [(tags::ACQUISITION_NUMBER, VR::IS, number)];
-        write_part(folder.path(), name, &part(&heights(10, 5.0), name), 1, &texts, hu);
+        write_part(folder.path(), name, &part(&heights(10, 5.0, shift)), 1, &texts, hu);
     }
     assert!(is_whole(&read(folder.path(), Some("2:4")).unwrap(), 10, &field));
     for wanted in ["2:7", "2.25.30:7"] {
@@ -158,7 +158,7 @@ fn scans_that_nothing_tells_apart_are_refused() {
     for (shift, word) in [(0.0, "lie where another one is"), (1.7, "are not those of one scan"), (2.5, "InstanceNumber")] {
         let folder = tempfile::tempdir().unwrap();
         write_part(folder.path(), "a", &part(&heights(10, 5.0, 0.0)), 1, &[], &field);
-        write_part(folder.path(), "bb", &part(&heights(10, 5.0), "b"), 1, &[], &other_field);
+        write_part(folder.path(), "bb", &part(&heights(10, 5.0, shift)), 1, &[], &other_field);
         let refused = read(folder.path(), None).unwrap_err();
         assert!(refused.contains(word) && refused.contains("two scans"), "{shift}: {refused}");
     }
