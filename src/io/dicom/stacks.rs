@@ -66,8 +66,11 @@ const LABELS: &[Label] = &[
     Label { keyword: "FrameOfReferenceUID", value: |at| text(at.identity.frame_of_reference_uid.clone()), ordered: false },
     Label { keyword: "AcquisitionTime", value: |at| text(at.slice.acquisition_time.clone()), ordered: true },
     Label { keyword: "InstanceNumber", value: |at| number(at.slice.instance_number), ordered: true },
-    Label { keyword: "the folder", value: |at| text(folder(at.slice)), ordered: false },
+    Label { keyword: FOLDER, value: |at| text(folder(at.slice)), ordered: false },
 ];
+
+/// No attribute: the folder of a slice's file.
+const FOLDER: &str = "the folder";
 
 fn folder(slice: &Slice) -> String {
     slice.path.parent().unwrap_or(Path::new("")).to_string_lossy().into_owned()
@@ -107,7 +110,7 @@ pub(super) fn differences(one: &[Placed], other: &[Placed]) -> Vec<String> {
         if mine.is_disjoint(&theirs) {
             match (theirs.iter().next(), mine.iter().next()) {
                 // Many values say little.
-                (Some(other), Some(own)) if theirs.len() == 1 && mine.len() == 1 && *keyword != "the folder" => {
+                (Some(other), Some(own)) if theirs.len() == 1 && mine.len() == 1 && *keyword != FOLDER => {
                     named.push((*ordered, format!("{keyword} ({} for {})", show(other), show(own))));
                 }
                 _ => named.push((true, keyword.to_string())),
@@ -156,7 +159,7 @@ fn without_copies<'a>(slices: &[(&'a Identity, &'a Slice)]) -> (Vec<(&'a Identit
                         .map(|(identity, slice)| Placed { identity, slice, height: 0.0 });
                     let other: Vec<&str> = LABELS
                         .iter()
-                        .filter(|label| label.keyword != "the folder" && (label.value)(&a) != (label.value)(&b))
+                        .filter(|label| label.keyword != FOLDER && (label.value)(&a) != (label.value)(&b))
                         .map(|label| label.keyword)
                         .collect();
                     if !other.is_empty() {
@@ -352,13 +355,20 @@ fn is_clean(slices: &[Placed]) -> bool {
 fn separate<'a>(slices: &[Placed<'a>], labels: &[Label]) -> Vec<Vec<Placed<'a>>> {
     for (n, label) in labels.iter().enumerate() {
         let groups = chains(slices, label);
-        if groups.len() < 2 || !overlap(&groups) {
+        // Where a file lies says nothing about slices that are one scan.
+        let idle = label.keyword == FOLDER && is_clean(slices);
+        if groups.len() < 2 || idle || !overlap(&groups) {
             continue;
         }
         let further = |group: Vec<Placed<'a>>| {
             if is_clean(&group) { vec![group] } else { separate(&group, &labels[n + 1..]) }
         };
         let scans: Vec<Vec<Placed>> = groups.into_iter().flat_map(further).collect();
+        // Each slice has its own number and time: of one or two slices they say nothing.
+        let each = ["AcquisitionTime", "InstanceNumber"].contains(&label.keyword);
+        if each && scans.iter().any(|scan| scan.len() < LEAST_SLICES) {
+            continue;
+        }
         if are_scans(&scans) {
             return scans;
         }
