@@ -197,11 +197,12 @@ pub struct Segment {
     /// Name of the outputs, NAME_ich.nii.gz and so on, of a single scan; from the file or the DICOM folder if not given
     #[arg(long, value_name = "NAME", value_parser = name, conflicts_with = "shard")]
     pub name: Option<String>,
-    /// Do part I of N of the scans, for job arrays: they may run at the same time into the same folder, and share its table and page
+    /// Do part I of N of the scans, for job arrays: they may run at the same time into the same folder, and share its
+    /// table and page
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
-    /// Segment scans again whose results are there already, of the same series, weights and options; replace results of another scan
-    /// that has the same name
+    /// Segment scans again whose results are there already, of the same series, weights and options; replace results of
+    /// another scan that has the same name
     #[arg(long)]
     pub overwrite: bool,
 }

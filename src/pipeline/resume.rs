@@ -116,8 +116,8 @@ enum Contents {
     Unreadable,
 }
 
-/// Whose report it is. A scan is known by its contents, wherever it lies; DICOM at the same place by patient and study too, for other series or slices of it may be used now.
-/// Where contents cannot be read, it is known by its place.
+/// Whose report it is. A scan is known by its contents, wherever it lies; DICOM at the same place by patient and study
+/// too, for other series or slices of it may be used now. Where contents cannot be read, it is known by its place.
 fn whose(report: &Report, job: &Job, settings: &Settings) -> Whose {
     let here = match &report.choices {
         Some(made) => made.input == from_root(&job.path),
@@ -207,7 +207,8 @@ mod tests {
 
         fn write(&self, choices: Option<Choices>) {
             let source = choices.as_ref().map(|_| Files::of(&self.job, None).unwrap().source().unwrap());
-            let report = Report { choices, source, ..Report::example("a") };
+            let input = self.job.path.to_string_lossy().into_owned();
+            let report = Report { input, choices, source, ..Report::example("a") };
             fs::write(self.path("a_ich.json"), serde_json::to_vec(&report).unwrap()).unwrap();
         }
 
