@@ -15,6 +15,9 @@ pub fn run(arguments: &Brain) -> Result<ExitCode> {
         let scan = inputs::read_one(&arguments.input, arguments.series.as_deref())?;
         let options = extraction::Options { method: arguments.brain_method.into() };
         let prepared = segment::prepare(scan.volume, &BrainSource::Extract(options), &arguments.input)?;
+        if !arguments.keep_doubtful {
+            prepared.check(&arguments.input)?;
+        }
         for warning in &prepared.warnings {
             log::warn!("{warning} (warning {})", warning.number());
         }

@@ -20,12 +20,18 @@ pub fn run(arguments: &Register) -> Result<ExitCode> {
             None => BrainSource::Extract(extraction::Options { method: arguments.brain.brain_method.into() }),
         };
         let mut prepared = segment::prepare(scan.volume, &source, &arguments.input)?;
+        if !arguments.keep_doubtful {
+            prepared.check(&arguments.input)?;
+        }
         let result = registration::register(&prepared.masked, &template.volume, &registration::Options::default())
             .map_err(Error::registration(&arguments.input))?;
         if result.is_poor() {
             prepared
                 .warnings
                 .push(Warning::PoorRegistration { overlap: result.overlap, mutual_information: result.mutual_information });
+        }
+        if !arguments.keep_doubtful {
+            prepared.check(&arguments.input)?;
         }
         for warning in &prepared.warnings {
             log::warn!("{warning} (warning {})", warning.number());

@@ -323,6 +323,7 @@ fn report(job: &Job, settings: &Settings, weights: &WeightsIdentity, inference: 
         picture: None,
         seconds: result.seconds.clone(),
         warnings: result.warnings.iter().map(Into::into).collect(),
+        doubtful: result.is_doubtful(),
         dicom: None,
         ichor_version: env!("CARGO_PKG_VERSION").into(),
         research_use_only: true,
