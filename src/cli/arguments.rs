@@ -177,6 +177,9 @@ pub struct Segment {
     pub threshold: Option<f32>,
     #[command(flatten)]
     pub brain: BrainSource,
+    /// Keep a result that cannot be right (no brain's volume, shape or bone, values that are no HU, a failed registration) instead of failing
+    #[arg(long)]
+    pub keep_doubtful: bool,
     /// Seek blood outside the brain mask too (dense network, as the released program does)
     #[arg(long)]
     pub outside_brain: bool,
@@ -255,6 +258,9 @@ pub struct Brain {
     /// How the brain is extracted
     #[arg(long, value_enum, default_value_t = BrainMethod::Skull, value_name = "METHOD")]
     pub brain_method: BrainMethod,
+    /// Keep a result that cannot be right (no brain's volume, shape or bone, values that are no HU, a failed registration) instead of failing
+    #[arg(long)]
+    pub keep_doubtful: bool,
     /// Threads; all cores if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
@@ -281,6 +287,9 @@ pub struct Register {
     /// The transform as ITK text (takes template points to scan points, LPS mm)
     #[arg(long, value_name = "FILE.tfm")]
     pub save_transform: Option<PathBuf>,
+    /// Keep a result that cannot be right (no brain's volume, shape or bone, values that are no HU, a failed registration) instead of failing
+    #[arg(long)]
+    pub keep_doubtful: bool,
     /// Threads; all cores if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,

@@ -460,6 +460,7 @@ fn report(
         picture: None,
         seconds: result.seconds.clone(),
         warnings: result.warnings.iter().map(Into::into).collect(),
+        doubtful: result.is_doubtful(),
         dicom: None,
         ichor_version: env!("CARGO_PKG_VERSION").into(),
         research_use_only: true,

@@ -157,6 +157,7 @@ fn differences(
         ("another brain mask or method", made.brain == now.brain),
         ("another --outside-brain", made.outside_brain == now.outside_brain),
         ("another interpolation", made.interpolation == now.interpolation),
+        ("--keep-doubtful", !report.doubtful || settings.options.keep_doubtful),
         ("another template", made.template_sha256 == now.template_sha256),
     ];
     same.into_iter().filter(|(_, same)| !same).map(|(what, _)| what).collect()

@@ -8,8 +8,8 @@ use super::attributes;
 use super::character_set::CharacterSets;
 use super::error::{self, DicomError};
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
-use dicom_core::value::DataSetSequence;
 use dicom_core::header::Header;
+use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
 use dicom_object::InMemDicomObject;
@@ -225,7 +225,9 @@ impl Reader<'_> {
         let next = if length == UNDEFINED { value } else { value + u64::from(length) };
         if length == UNDEFINED {
             return self.get(next, 4).is_ok_and(|bytes| {
-                [Encoding::IMPLICIT, Encoding::BIG_ENDIAN].iter().any(|encoding| [ITEM, SEQUENCE_END].contains(&encoding.tag(bytes)))
+                [Encoding::IMPLICIT, Encoding::BIG_ENDIAN]
+                    .iter()
+                    .any(|encoding| [ITEM, SEQUENCE_END].contains(&encoding.tag(bytes)))
             });
         }
         if next == end {
@@ -359,7 +361,8 @@ impl Reader<'_> {
     fn put(&mut self, object: &mut InMemDicomObject, element: DataElement<InMemDicomObject>) {
         let tag = element.tag();
         if object.get(tag).is_some_and(|earlier| *earlier != element) {
-            self.notes.insert(format!("the attribute {} is there twice with different values; the last is used", error::name(tag)));
+            self.notes
+                .insert(format!("the attribute {} is there twice with different values; the last is used", error::name(tag)));
         }
         object.put(element);
     }
@@ -500,7 +503,8 @@ impl Reader<'_> {
                 return Some(texts(&String::from_utf8_lossy(bytes), known));
             }
             // The numbers of another size that the file says they are.
-            let vr = given.filter(|&given| given_size.is_some_and(|size| bytes.len() % size == 0) && is_float(given) != is_float(known));
+            let vr = given
+                .filter(|&given| given_size.is_some_and(|size| bytes.len() % size == 0) && is_float(given) != is_float(known));
             let vr = vr.or(given.filter(|_| given_size.is_some_and(|size| size != known_size && bytes.len() % size == 0)));
             return Some(numbers(bytes, vr.unwrap_or(known), big_endian));
         }

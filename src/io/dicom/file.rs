@@ -190,8 +190,7 @@ impl<'a> File<'a> {
     /// # Errors
     /// [`DicomError::Read`].
     pub fn attributes(&mut self) -> Result<Attributes, DicomError> {
-        let DataSet { object, encoding, pixels, notes } =
-            data_set::read(&mut self.source, self.start, self.end, self.claimed);
+        let DataSet { object, encoding, pixels, notes } = data_set::read(&mut self.source, self.start, self.end, self.claimed);
         let mut all = self.notes.clone();
         if encoding != self.claimed && !(self.meta.syntax.is_empty() || self.is_private()) {
             all.push(format!("its transfer syntax says {}, and it is {}: read as that", self.said(), encoding.name()));
@@ -361,7 +360,9 @@ impl Attributes {
                     (Some(claimed), _) => return Ok((Stored::Encapsulated { at, compression: claimed }, None)),
                     (None, Some(found)) if is_native => found,
                     (None, None) if is_native => {
-                        let text = format!("by {named} they are not compressed; they are in items, and nothing tells how they are compressed");
+                        let text = format!(
+                            "by {named} they are not compressed; they are in items, and nothing tells how they are compressed"
+                        );
                         return Err(DicomError::Pixels(text));
                     }
                     _ => return Err(not_decoded()),

@@ -195,7 +195,10 @@ impl Series {
             (kernel, format!("{} kernel {}", ["", "unknown", "sharp"][kernel as usize], self.identity.kernel.join(" "))),
             (-(self.slices.len() as i64), format!("fewer slices ({})", self.slices.len())),
             (self.identity.series_number.unwrap_or(i64::MAX), "a higher series number".into()),
-            (self.slices.iter().filter_map(|slice| slice.acquisition_number).min().unwrap_or(i64::MAX), "a later acquisition".into()),
+            (
+                self.slices.iter().filter_map(|slice| slice.acquisition_number).min().unwrap_or(i64::MAX),
+                "a later acquisition".into(),
+            ),
         ]
     }
 
@@ -209,7 +212,9 @@ impl Series {
     /// The first rule by which `better` is preferred to this series, in a few words.
     pub fn loses_by(&self, better: &Series) -> String {
         let mine = self.rules().into_iter().zip(better.rules());
-        mine.into_iter().find(|((own, _), (other, _))| own > other).map_or_else(|| "a later UID or part".into(), |((_, why), _)| why)
+        mine.into_iter()
+            .find(|((own, _), (other, _))| own > other)
+            .map_or_else(|| "a later UID or part".into(), |((_, why), _)| why)
     }
 
     /// Whether `wanted` is the series's UID or its number, or one of these with a colon and the name of the part behind it.

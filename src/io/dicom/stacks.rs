@@ -155,8 +155,11 @@ fn without_copies<'a>(slices: &[(&'a Identity, &'a Slice)]) -> (Vec<(&'a Identit
             match own.iter().find(|(_, first)| same_place(first, slice) && stack::same_pixels(first, slice)) {
                 None => own.push((identity, slice)),
                 Some(&(first_identity, first)) => {
-                    let [a, b] = [(first_identity, first), (identity, slice)]
-                        .map(|(identity, slice)| Placed { identity, slice, height: 0.0 });
+                    let [a, b] = [(first_identity, first), (identity, slice)].map(|(identity, slice)| Placed {
+                        identity,
+                        slice,
+                        height: 0.0,
+                    });
                     let other: Vec<&str> = LABELS
                         .iter()
                         .filter(|label| label.keyword != FOLDER && (label.value)(&a) != (label.value)(&b))
@@ -164,7 +167,10 @@ fn without_copies<'a>(slices: &[(&'a Identity, &'a Slice)]) -> (Vec<(&'a Identit
                         .collect();
                     if !other.is_empty() {
                         let (first_name, name) = (name(first), name(slice));
-                        let text = format!("{name} is a copy of {first_name} (same SOPInstanceUID and pixels) with other values of {}; {first_name} is used", other.join(", "));
+                        let text = format!(
+                            "{name} is a copy of {first_name} (same SOPInstanceUID and pixels) with other values of {}; {first_name} is used",
+                            other.join(", ")
+                        );
                         doubts.push((first.path.as_path(), text));
                     }
                 }
@@ -693,7 +699,8 @@ fn varied(slices: &[Placed]) -> Vec<String> {
         }
     }
     let first = slices[0].slice;
-    let turned = |slice: &Slice| dot(first.along_row, slice.along_row).min(dot(first.along_column, slice.along_column)) < 1.0 - 1e-6;
+    let turned =
+        |slice: &Slice| dot(first.along_row, slice.along_row).min(dot(first.along_column, slice.along_column)) < 1.0 - 1e-6;
     let odd: Vec<&Slice> = slices.iter().map(|placed| placed.slice).filter(|slice| turned(slice)).collect();
     if !odd.is_empty() {
         let text = "slices are turned against the first by a fraction of a degree (ImageOrientationPatient)";

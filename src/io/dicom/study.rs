@@ -58,7 +58,9 @@ fn is_short(path: &Path) -> bool {
         Err(_) => false,
         Ok(0) => true,
         Ok(PREAMBLE) => bytes.iter().all(|&byte| byte == 0),
-        Ok(_) => !text() || path.extension().is_some_and(|ending| ["dcm", "ima"].iter().any(|own| ending.eq_ignore_ascii_case(own))),
+        Ok(_) => {
+            !text() || path.extension().is_some_and(|ending| ["dcm", "ima"].iter().any(|own| ending.eq_ignore_ascii_case(own)))
+        }
     }
 }
 
@@ -245,7 +247,10 @@ impl Study {
                 if wanted.is_none() {
                     return Err(unreadable.error.clone().of(path));
                 }
-                doubts.push(format!("a file beside the series cannot be read, and may be a slice of it: {}", unreadable.error.clone().of(path)));
+                doubts.push(format!(
+                    "a file beside the series cannot be read, and may be a slice of it: {}",
+                    unreadable.error.clone().of(path)
+                ));
             }
         }
         if let Some(fault) = &chosen.fault {
@@ -325,7 +330,8 @@ impl Study {
         let mut doubts = Vec::new();
         let uid = &chosen.identity.series_uid;
         // Other parts of the same series.
-        let parts: Vec<&Series> = all.iter().filter(|series| series.identity.series_uid == *uid && !same(series, chosen)).collect();
+        let parts: Vec<&Series> =
+            all.iter().filter(|series| series.identity.series_uid == *uid && !same(series, chosen)).collect();
         for part in parts.iter().take(MOST_LISTED) {
             let handle = if part.is_usable() { format!(" (--series {})", part.handle(all)) } else { String::new() };
             doubts.push(format!("{}{handle}", chosen.left_out(part)));
@@ -463,9 +469,7 @@ fn goes_on(series: &Series, other: &Series) -> bool {
     {
         return false;
     }
-    let both: Vec<(&Identity, &Slice)> = [series, other]
-        .into_iter()
-        .flat_map(|series| series.slices.iter().map(move |slice| (&series.identity, slice)))
-        .collect();
+    let both: Vec<(&Identity, &Slice)> =
+        [series, other].into_iter().flat_map(|series| series.slices.iter().map(move |slice| (&series.identity, slice))).collect();
     stacks::go_on(&both, series.slices.len())
 }
