@@ -175,7 +175,8 @@ fn known_attributes_are_read_whatever_their_vr_is() {
         if tag == tags::PIXEL_DATA {
             continue;
         }
-        let others: &[&[u8; 2]] = if &vr == b"US" { &[b"UN", b"OB", b"SS", b"LO", b"IS"] } else { &[b"UN", b"UT", b"LT", b"ST", b"LO", b"OB"] };
+        let others: &[&[u8; 2]] =
+            if &vr == b"US" { &[b"UN", b"OB", b"SS", b"LO", b"IS"] } else { &[b"UN", b"UT", b"LT", b"ST", b"LO", b"OB"] };
         for &other in others {
             let mut elements = sound.clone();
             elements[n].vr = *other;
@@ -208,8 +209,12 @@ fn numbers_of_another_kind_are_read_as_what_the_file_says() {
 
 #[test]
 fn values_with_fill_and_commas_are_numbers() {
-    for (spacing, note) in [("2.0 \\ 2.0", ""), ("2.0\\2.0\0\0", ""), (" 2\\2.", ""), ("2,0\\2,00", "PixelSpacing (0028,0030) is written with decimal commas")]
-    {
+    for (spacing, note) in [
+        ("2.0 \\ 2.0", ""),
+        ("2.0\\2.0\0\0", ""),
+        (" 2\\2.", ""),
+        ("2,0\\2,00", "PixelSpacing (0028,0030) is written with decimal commas"),
+    ] {
         let mut elements = slice(&[]);
         edit(&mut elements, tags::PIXEL_SPACING, |value| value.value = spacing.into());
         let length = elements.iter().find(|element| element.tag == tags::PIXEL_SPACING).unwrap().value.len();
@@ -234,7 +239,11 @@ fn a_transfer_syntax_that_contradicts_the_data_set_is_noted() {
     check("implicit as big", &file(BIG_ENDIAN, &[], &implicit), said);
     check("not deflated", &file(uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, &[], &little), said);
     check("not compressed", &file(uids::JPEG_LOSSLESS_SV1, &[], &little), "the pixels are compressed, and they are not");
-    check("not compressed, and implicit", &file(uids::RLE_LOSSLESS, &[], &implicit), "the pixels are compressed, and they are not");
+    check(
+        "not compressed, and implicit",
+        &file(uids::RLE_LOSSLESS, &[], &implicit),
+        "the pixels are compressed, and they are not",
+    );
     // Syntaxes of makers.
     check("Philips", &file(PHILIPS, &[], &little), "is not known");
     check("Philips, implicit", &file(PHILIPS, &[], &implicit), "is not known");
@@ -304,7 +313,9 @@ fn sequences_in_other_encodings_are_passed_over_or_read() {
     let inside = [raw(Tag(0x0008, 0x0100), b"SH", "CODE"), raw(Tag(0x0008, 0x0104), b"LO", "a meaning of some length")];
     let private = Tag(0x5001, 0x1010);
     for (name, item) in [("implicit", implicit(&inside)), ("explicit", explicit(&inside, false))] {
-        for (tag, vr) in [(private, b"UN"), (private, b"SQ"), (tags::ICON_IMAGE_SEQUENCE, b"UN"), (tags::ICON_IMAGE_SEQUENCE, b"SQ")] {
+        for (tag, vr) in
+            [(private, b"UN"), (private, b"SQ"), (tags::ICON_IMAGE_SEQUENCE, b"UN"), (tags::ICON_IMAGE_SEQUENCE, b"SQ")]
+        {
             check(&format!("{name} in {tag}"), &with(&undefined(tag, vr, &item)), "");
         }
     }

@@ -73,7 +73,16 @@ impl Stack {
         }
         let (distance, moved) = place(slices);
         let affine = first.affine().after(&stored_rows(rows));
-        Ok(Stack { side: [columns, rows], spacing: [first.spacing[1], first.spacing[0]], distance, moved, hu, padding, notes, affine })
+        Ok(Stack {
+            side: [columns, rows],
+            spacing: [first.spacing[1], first.spacing[0]],
+            distance,
+            moved,
+            hu,
+            padding,
+            notes,
+            affine,
+        })
     }
 
     /// A stack of the same slices with other values, such as a mask as 0 and 1 in DICOM's order of rows, slice by slice; for masks that were drawn on the slices.
