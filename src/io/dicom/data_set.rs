@@ -513,9 +513,11 @@ impl Reader<'_> {
                 return Some(texts(&String::from_utf8_lossy(bytes), known));
             }
             // The numbers of another size that the file says they are.
-            let vr = given
-                .filter(|&given| given_size.is_some_and(|size| bytes.len() % size == 0) && is_float(given) != is_float(known));
-            let vr = vr.or(given.filter(|_| given_size.is_some_and(|size| size != known_size && bytes.len() % size == 0)));
+            let vr = given.filter(|&given| {
+                given_size.is_some_and(|size| bytes.len().is_multiple_of(size)) && is_float(given) != is_float(known)
+            });
+            let vr =
+                vr.or(given.filter(|_| given_size.is_some_and(|size| size != known_size && bytes.len().is_multiple_of(size))));
             return Some(numbers(bytes, vr.unwrap_or(known), big_endian));
         }
         let readable = match known {
@@ -523,7 +525,7 @@ impl Reader<'_> {
             _ => bytes.iter().all(|&byte| byte >= b' ' || byte == 0x1B) || bytes.iter().all(|&byte| byte == 0),
         };
         if let (Some(given), Some(size), false) = (given, given_size, readable)
-            && bytes.len() % size == 0
+            && bytes.len().is_multiple_of(size)
         {
             return Some(texts(&numbers(bytes, given, big_endian).to_str(), known));
         }
