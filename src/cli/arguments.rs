@@ -53,6 +53,8 @@ pub enum Command {
     Compare(Compare),
     /// Make a NIfTI file of a DICOM series: sorted, in HU, gantry tilt and unequal spacing corrected
     Convert(Convert),
+    /// What lies in a folder of DICOM files: its series, which one would be used, and why
+    Inspect(Inspect),
     /// The network alone, on a volume that is in its space already
     Network(Network),
     /// Look at, check, export or import a weights file
@@ -161,8 +163,8 @@ pub struct Segment {
     /// Folder for the results: NAME_ich.nii.gz, NAME_ich.png, NAME_ich.json and a row in ichor.csv for each scan
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
-    /// UID or number of the DICOM series to use; the axial, original, soft-kernel one of most slices if not given
-    #[arg(long, value_name = "UID|NUMBER")]
+    /// UID or number of the DICOM series to use, a part of it behind a colon; by the rules that `ichor inspect` shows if not given
+    #[arg(long, value_name = "UID|NUMBER[:PART]")]
     pub series: Option<String>,
     /// Weights file (safetensors); the built-in weights if not given
     #[arg(long, value_name = "FILE")]
@@ -237,12 +239,24 @@ pub struct Convert {
     /// The volume (.nii or .nii.gz), int16 where HU are whole numbers; what was done goes into a .json file beside it
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
-    /// UID or number of the DICOM series to use; the axial, original, soft-kernel one of most slices if not given
-    #[arg(long, value_name = "UID|NUMBER")]
+    /// UID or number of the DICOM series to use, a part of it behind a colon; by the rules that `ichor inspect` shows if not given
+    #[arg(long, value_name = "UID|NUMBER[:PART]")]
     pub series: Option<String>,
     /// Threads; all cores if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+}
+
+#[derive(Args)]
+pub struct Inspect {
+    /// Folder of DICOM files, or a file of a series
+    pub input: PathBuf,
+    /// UID or number of the DICOM series to use, a part of it behind a colon; as for the commands that read a scan
+    #[arg(long, value_name = "UID|NUMBER[:PART]")]
+    pub series: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]
@@ -252,8 +266,8 @@ pub struct Brain {
     /// The mask: NIfTI, uint8, on the scan's grid
     #[arg(short, long, value_name = "MASK")]
     pub output: PathBuf,
-    /// UID or number of the DICOM series to use; the axial, original, soft-kernel one of most slices if not given
-    #[arg(long, value_name = "UID|NUMBER")]
+    /// UID or number of the DICOM series to use, a part of it behind a colon; by the rules that `ichor inspect` shows if not given
+    #[arg(long, value_name = "UID|NUMBER[:PART]")]
     pub series: Option<String>,
     /// How the brain is extracted
     #[arg(long, value_enum, default_value_t = BrainMethod::Skull, value_name = "METHOD")]
@@ -273,8 +287,8 @@ pub struct Register {
     /// The brain in template space: the network's input
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
-    /// UID or number of the DICOM series to use; the axial, original, soft-kernel one of most slices if not given
-    #[arg(long, value_name = "UID|NUMBER")]
+    /// UID or number of the DICOM series to use, a part of it behind a colon; by the rules that `ichor inspect` shows if not given
+    #[arg(long, value_name = "UID|NUMBER[:PART]")]
     pub series: Option<String>,
     /// Template (NIfTI, brain alone, HU); ichor's own if not given
     #[arg(long, value_name = "FILE")]
@@ -543,6 +557,7 @@ impl Command {
             | Command::Table(_)
             | Command::Compare(_)
             | Command::Convert(_)
+            | Command::Inspect(_)
             | Command::Register(_)
             | Command::Weights { .. }
             | Command::Phantom(_)

@@ -8,6 +8,7 @@ mod convert;
 mod demo;
 mod devices;
 mod evaluate;
+mod inspect;
 pub mod memory;
 mod network;
 mod phantom;
@@ -48,6 +49,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Table(arguments) => table::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Network(arguments) => network::run(&arguments),
         Command::Weights { command } => weights::run(&command),
         Command::Train(arguments) => train::run(&arguments),

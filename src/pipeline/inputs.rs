@@ -111,6 +111,38 @@ pub fn find(inputs: &[PathBuf]) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
+/// What lies in a folder, or beside a file.
+#[derive(Debug)]
+pub struct Found {
+    /// The DICOM studies.
+    pub studies: Vec<Study>,
+    /// Number of NIfTI files.
+    pub nifti: usize,
+    /// Number of files that are neither.
+    pub foreign: usize,
+}
+
+/// Looks at the files of a folder and of the folders below it; at a file's series where `input` is a file.
+///
+/// # Errors
+/// [`Error::Read`].
+pub fn look(input: &Path) -> Result<Found> {
+    if !input.is_dir() {
+        dicom::is_dicom(input).map_err(|source| Error::Dicom { path: input.to_path_buf(), source })?;
+        return Ok(Found { studies: vec![dicom::study::of_file(input)], nifti: 0, foreign: 0 });
+    }
+    let Search { jobs, rest, .. } = Search::of(input)?;
+    let studies = dicom::study::find(&rest);
+    let mut known: BTreeSet<&Path> = BTreeSet::new();
+    for study in &studies {
+        known.extend(study.images.iter().flat_map(|image| &image.slices).map(|slice| slice.path.as_path()));
+        known.extend(study.broken.iter().chain(&study.others).map(|(path, _)| path.as_path()));
+        known.extend(study.short.iter().map(PathBuf::as_path));
+    }
+    let foreign = rest.iter().filter(|path| !known.contains(path.as_path())).count();
+    Ok(Found { studies, nifti: jobs.len(), foreign })
+}
+
 /// What no two scans have in common: the file; of a study the first of its files and their number, for a file stands
 /// for one series of those that its study may have.
 fn place(job: &Job) -> (PathBuf, usize) {

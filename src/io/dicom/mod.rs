@@ -11,6 +11,7 @@ mod derived;
 mod elements;
 mod error;
 mod file;
+pub mod inspection;
 mod jpegls;
 mod pixels;
 mod rle;

@@ -417,13 +417,9 @@ impl Study {
     }
 
     /// Why there is no series, in short.
-    pub(super) fn reasons(&self) -> String {
+    fn reasons(&self) -> String {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for (_, other) in &self.others {
-            let what = match &other.error {
-                DicomError::NotCt(what) => what.clone(),
-                _ => "a localizer".into(),
-            };
+        for what in self.kinds() {
             *counts.entry(what).or_default() += 1;
         }
         counts
@@ -431,6 +427,14 @@ impl Study {
             .map(|(what, count)| format!("{count} file{} {what}", if count == 1 { " is" } else { "s are" }))
             .collect::<Vec<_>>()
             .join(", ")
+    }
+
+    /// What each of the files is that are no CT images of a series.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = String> {
+        self.others.iter().map(|(_, other)| match &other.error {
+            DicomError::NotCt(what) => what.clone(),
+            _ => "a localizer".into(),
+        })
     }
 }
 
