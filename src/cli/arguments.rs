@@ -105,7 +105,7 @@ pub struct Run {
     #[arg(long, value_enum, default_value_t = Grade::Exact, value_name = "GRADE")]
     pub grade: Grade,
     /// Threads on the CPU; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -225,7 +225,7 @@ pub struct Convert {
     #[arg(long, value_name = "UID|NUMBER")]
     pub series: Option<String>,
     /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -243,7 +243,7 @@ pub struct Brain {
     #[arg(long, value_enum, default_value_t = BrainMethod::Skull, value_name = "METHOD")]
     pub brain_method: BrainMethod,
     /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -269,7 +269,7 @@ pub struct Register {
     #[arg(long, value_name = "FILE.tfm")]
     pub save_transform: Option<PathBuf>,
     /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -359,7 +359,7 @@ pub struct Train {
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
     /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -438,7 +438,7 @@ pub struct Phantom {
     #[arg(long, conflicts_with_all = ["into", "matrix", "voxel", "tilt"])]
     pub network: bool,
     /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -475,7 +475,7 @@ pub struct Evaluate {
     #[arg(long, default_value_t = ichor::evaluation::lesions::IOU, value_name = "SHARE", value_parser = overlap)]
     pub lesion_iou: f64,
     /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 

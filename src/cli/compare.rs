@@ -8,7 +8,9 @@ use ichor::pipeline::compare::{EXPANSION_ML, EXPANSION_PERCENT, TimePoint, compa
 use std::process::ExitCode;
 
 pub fn run(arguments: &Compare) -> Result<ExitCode> {
-    let found = timed("reading and comparison", || -> Result<_> { Ok(compare(TimePoint::read(&arguments.earlier)?, TimePoint::read(&arguments.later)?)) })?;
+    let found = timed("reading and comparison", || -> Result<_> {
+        Ok(compare(TimePoint::read(&arguments.earlier)?, TimePoint::read(&arguments.later)?))
+    })?;
     for warning in &found.warnings {
         log::warn!("{warning}");
     }

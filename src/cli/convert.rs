@@ -12,7 +12,8 @@ use std::process::ExitCode;
 
 pub fn run(arguments: &Convert) -> Result<ExitCode> {
     with_threads(arguments.threads, |_| {
-        let inputs::Scan { volume, header, warnings, series } = timed("reading", || inputs::read_one(&arguments.input, arguments.series.as_deref()))?;
+        let inputs::Scan { volume, header, warnings, series } =
+            timed("reading", || inputs::read_one(&arguments.input, arguments.series.as_deref()))?;
         tell_grid("scan", volume.grid());
         let Some(converted) = series else {
             let problem = "this is no DICOM series, there is nothing to convert".into();

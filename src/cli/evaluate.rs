@@ -15,16 +15,20 @@ use std::process::ExitCode;
 pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
     let found = find(arguments)?;
     let settings = Settings { tolerance_mm: arguments.tolerance, lesion_iou: arguments.lesion_iou };
-    log::debug!("{} pairs, surface tolerance {} mm, lesions from an overlap of {}", found.pairs.len(), arguments.tolerance, arguments.lesion_iou);
+    log::debug!(
+        "{} pairs, surface tolerance {} mm, lesions from an overlap of {}",
+        found.pairs.len(),
+        arguments.tolerance,
+        arguments.lesion_iou
+    );
     let bar = talk::progress(found.pairs.len());
     let compare = |pair: &Pair| {
         let case = evaluation::read(pair).map(|masks| evaluation::evaluate(pair, &masks, &settings));
         bar.inc(1);
         case
     };
-    let outcomes: Vec<Result<Case>> = timed("comparison of the masks", || {
-        with_threads(arguments.threads, |_| found.pairs.par_iter().map(compare).collect())
-    })?;
+    let outcomes: Vec<Result<Case>> =
+        timed("comparison of the masks", || with_threads(arguments.threads, |_| found.pairs.par_iter().map(compare).collect()))?;
     bar.finish_and_clear();
     let (mut compared, mut cases, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for (pair, outcome) in found.pairs.iter().zip(outcomes) {

@@ -112,7 +112,13 @@ fn load_weights(file: Option<&Path>) -> Result<Weights> {
         Some(file) => Weights::open(file),
         None => Ok(Weights::built_in()),
     })?;
-    log::debug!("weights {}: {} parameters, {:?}, SHA-256 {}", weights.name(), weights.description().parameters(), weights.metadata().input, weights.sha256());
+    log::debug!(
+        "weights {}: {} parameters, {:?}, SHA-256 {}",
+        weights.name(),
+        weights.description().parameters(),
+        weights.metadata().input,
+        weights.sha256()
+    );
     Ok(weights)
 }
 

@@ -23,8 +23,10 @@ pub fn run(arguments: &Register) -> Result<ExitCode> {
         };
         let mut prepared = segment::prepare(scan.volume, &source, &arguments.input)?;
         tell_stages("scan", &prepared.seconds);
-        let result = timed("registration", || registration::register(&prepared.masked, &template.volume, &registration::Options::default()))
-            .map_err(Error::registration(&arguments.input))?;
+        let result = timed("registration", || {
+            registration::register(&prepared.masked, &template.volume, &registration::Options::default())
+        })
+        .map_err(Error::registration(&arguments.input))?;
         if result.is_poor() {
             prepared
                 .warnings

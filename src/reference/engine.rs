@@ -21,7 +21,8 @@ impl<'w> Engine<'w> {
     pub fn new(weights: &'w Weights, shape: [usize; 3]) -> Result<Self> {
         let plan = Plan::new(weights.description(), shape)?;
         // A step reads one buffer and makes another; the largest is that of the last block.
-        let largest = plan.buffers.iter().map(|buffer| 4 * buffer.channels as u64 * buffer.shape.iter().product::<usize>() as u64).max();
+        let largest =
+            plan.buffers.iter().map(|buffer| 4 * buffer.channels as u64 * buffer.shape.iter().product::<usize>() as u64).max();
         memory::check(2 * largest.unwrap_or(0), || format!("the reference engine on a grid of {shape:?}"))?;
         Ok(Engine { weights, plan, blocks: BTreeMap::new() })
     }

@@ -321,9 +321,15 @@ impl Config {
             "data.thickness_mm must have a value, each from 0.05 to 50",
         )?;
         let [least, most] = self.data.volume_ml;
-        need(0.1 <= least && least <= most && most <= 150.0, "data.volume_ml must be two volumes from 0.1 to 150, the smaller first")?;
         need(
-            s.hu_range[0] < s.hu_range[1] && s.hu_range[0] <= 0.0 && s.hu_range[1] > 0.0 && s.hu_range.iter().all(|hu| hu.is_finite()),
+            0.1 <= least && least <= most && most <= 150.0,
+            "data.volume_ml must be two volumes from 0.1 to 150, the smaller first",
+        )?;
+        need(
+            s.hu_range[0] < s.hu_range[1]
+                && s.hu_range[0] <= 0.0
+                && s.hu_range[1] > 0.0
+                && s.hu_range.iter().all(|hu| hu.is_finite()),
             "samples.hu_range must begin at or below 0 and end above it",
         )?;
         let shares = [

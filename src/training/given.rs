@@ -233,7 +233,13 @@ mod tests {
         let from = weights(folder.path(), patches());
         let text = "[network]\nwidths = [4, 3]\nshared = false\n[samples]\nhu_range = [-20.0, 120.0]";
         let said = load(text, Some(&from), folder.path()).unwrap_err().to_string();
-        for part in ["config.toml", &from, "network.widths is [4, 3], but [2, 3]", "network.shared is false, but true", "samples.hu_range is"] {
+        for part in [
+            "config.toml",
+            &from,
+            "network.widths is [4, 3], but [2, 3]",
+            "network.shared is false, but true",
+            "samples.hu_range is",
+        ] {
             assert!(said.contains(part), "{part}: {said}");
         }
         assert!(!said.contains("convs"), "{said}");
@@ -245,12 +251,9 @@ mod tests {
     #[test]
     fn a_part_of_a_network_is_completed_by_the_defaults() {
         let folder = tempfile::tempdir().unwrap();
-        let config = load("[network]\nactivation = \"relu\"\nwidths = [8, 8, 16, 32, 64]", None, folder.path()).unwrap();
+        let config = load("[network]\nactivation = \"relu\"\nwidths = [4, 4, 16, 32, 64]", None, folder.path()).unwrap();
         let defaults = Config::default().network;
-        assert_eq!(
-            config.network,
-            Description { activation: Activation::Relu, widths: vec![8, 8, 16, 32, 64], ..defaults }
-        );
+        assert_eq!(config.network, Description { activation: Activation::Relu, widths: vec![4, 4, 16, 32, 64], ..defaults });
         let said = load("[network]\nwidths = [4, 8]", None, folder.path()).unwrap_err().to_string();
         assert!(said.contains(TOGETHER) && said.contains("the default options"), "{said}");
         let said = load("[network]\nwidht = [4, 8]", None, folder.path()).unwrap_err().to_string();

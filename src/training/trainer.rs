@@ -122,7 +122,9 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
     let losses = |history: &[Epoch]| -> Vec<f64> { history.iter().map(|epoch| epoch.held_out_loss).collect() };
     match history.len() {
         done if done == 0 || config.schedule.stops(&losses(&history)) => {}
-        done if done < config.schedule.epochs => log::info!("the training goes on after {done} of {} epochs", config.schedule.epochs),
+        done if done < config.schedule.epochs => {
+            log::info!("the training goes on after {done} of {} epochs", config.schedule.epochs)
+        }
         done => log::info!("all {done} epochs are done: with more schedule.epochs the training goes on"),
     }
     let mut early = false;

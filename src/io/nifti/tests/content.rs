@@ -132,7 +132,11 @@ fn what_follows_the_compressed_image_is_told_and_changes_nothing() {
         ("two members", parts(&[0, 100, end], gzip), &[Several]),
         ("many, some empty", parts(&[0, 0, 1, 2, 2, 347, 348, 352, 353, middle, end, end], gzip), &[Several]),
         ("two and text", [&parts(&[0, 100, end], gzip)[..], b"text"].concat(), &[Several, Behind]),
-        ("two with zeros between and behind", [&gzip(&bytes[..100])[..], &[0; 512], &gzip(&bytes[100..]), &[0; 3]].concat(), &[Several, Behind]),
+        (
+            "two with zeros between and behind",
+            [&gzip(&bytes[..100])[..], &[0; 512], &gzip(&bytes[100..]), &[0; 3]].concat(),
+            &[Several, Behind],
+        ),
         ("blocks", parts(&[0, 60, 61, middle, end], block), &[]),
         ("blocks with the empty one that ends them", parts(&[0, 60, middle, end, end], block), &[]),
         ("blocks and text", [&parts(&[0, 60, end, end], block)[..], b"text"].concat(), &[]),
