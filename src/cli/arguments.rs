@@ -23,10 +23,10 @@ For research use only, not for diagnosis.";
 /// How much is said on standard error.
 #[derive(Args)]
 pub struct Talk {
-    /// Say nothing but errors
+    /// Say nothing but errors on standard error
     #[arg(short, long, global = true, conflicts_with = "log_level")]
     pub quiet: bool,
-    /// What is said on standard error
+    /// What is said on standard error: each level and those before it; debug has sizes, choices and the seconds of each stage
     #[arg(long, global = true, value_enum, default_value_t = LogLevel::Info, value_name = "LEVEL")]
     pub log_level: LogLevel,
 }
