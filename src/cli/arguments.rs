@@ -23,10 +23,10 @@ For research use only, not for diagnosis.";
 /// How much is said on standard error.
 #[derive(Args)]
 pub struct Talk {
-    /// Say nothing but errors
+    /// Say nothing but errors on standard error
     #[arg(short, long, global = true, conflicts_with = "log_level")]
     pub quiet: bool,
-    /// What is said on standard error
+    /// What is said on standard error: each level and those before it; debug has sizes, choices and the seconds of each stage
     #[arg(long, global = true, value_enum, default_value_t = LogLevel::Info, value_name = "LEVEL")]
     pub log_level: LogLevel,
 }
@@ -109,7 +109,7 @@ pub struct Run {
     #[arg(long, value_enum, default_value_t = Grade::Exact, value_name = "GRADE")]
     pub grade: Grade,
     /// Threads on the CPU; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -243,7 +243,7 @@ pub struct Convert {
     #[arg(long, value_name = "UID|NUMBER[:PART]")]
     pub series: Option<String>,
     /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -276,7 +276,7 @@ pub struct Brain {
     #[arg(long)]
     pub keep_doubtful: bool,
     /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -305,7 +305,7 @@ pub struct Register {
     #[arg(long)]
     pub keep_doubtful: bool,
     /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -395,7 +395,7 @@ pub struct Train {
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
     /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -477,7 +477,7 @@ pub struct Phantom {
     #[arg(long, conflicts_with_all = ["into", "matrix", "voxel", "tilt"])]
     pub network: bool,
     /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -514,7 +514,7 @@ pub struct Evaluate {
     #[arg(long, default_value_t = ichor::evaluation::lesions::IOU, value_name = "SHARE", value_parser = overlap)]
     pub lesion_iou: f64,
     /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
