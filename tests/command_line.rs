@@ -354,7 +354,7 @@ fn a_scan_given_as_a_brain_mask_is_refused() {
         &["segment", text(&scan), "-o", text(&out), "--brain-mask"],
         &["register", text(&scan), "-o", text(&out), "--brain-mask"],
         &["phantom", "--into", text(&scan), "-o", text(&out), "--brain-mask"],
-        &["bench", "--size", "64,70,48", "--mask"],
+        &["bench", "--size", "64,80,48", "--mask"],
     ];
     for command in commands {
         let output = ichor(&[command, &[text(&path("ct.nii"))]].concat());
@@ -631,7 +631,7 @@ fn phantoms_are_added_to_a_folder_and_replaced_only_if_asked_for() {
         files.iter().map(|file| std::fs::read(file).unwrap()).collect::<Vec<_>>()
     };
     let before = all();
-    let refused = make_phantoms(&out, &["--seed", "4", "--count", "2", "--volume", "30,30"]);
+    let refused = make_phantoms(&out, &["--seed", "4", "--count", "2", "--hard"]);
     assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));
     let expected =
         "phantom_000005 would be replaced: give another --seed (from 9 on none is taken), another folder, or --overwrite";
