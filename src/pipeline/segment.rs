@@ -23,7 +23,8 @@ use std::time::Instant;
 /// Slices of the 2D network have this many voxels along both sides (Sharrock et al. 2020).
 const SLICE_SIDE: usize = 512;
 
-/// A brain mask's corner voxels are no further from the scan's than this share of its smallest spacing: headers are in single precision.
+/// A brain mask's corner voxels are no further from the scan's than this share of its smallest spacing: headers are in
+/// single precision.
 const SAME_PLACE: f64 = 0.01;
 
 /// How the brain of a scan is found.
