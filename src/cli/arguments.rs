@@ -79,7 +79,8 @@ pub enum Command {
 /// How the brain is found.
 #[derive(Args)]
 pub struct BrainSource {
-    /// Brain mask of the scan (NIfTI on the scan's points, above 0 inside; values from 0 to 1 are cut at one half) instead of brain extraction
+    /// Brain mask of the scan (NIfTI on the scan's points, above 0 inside; values from 0 to 1 are cut at one half)
+    /// instead of brain extraction
     #[arg(long, value_name = "FILE", conflicts_with = "skull_stripped")]
     pub brain_mask: Option<PathBuf>,
     /// The scan holds the brain alone already, 0 elsewhere
@@ -431,7 +432,8 @@ pub struct Demo {
 
 #[derive(Args)]
 pub struct Phantom {
-    /// Folder for the phantoms: NAME.nii.gz, NAME_label.nii.gz and a row for each bleed in phantoms.csv, to which further calls add theirs
+    /// Folder for the phantoms: NAME.nii.gz, NAME_label.nii.gz and a row for each bleed in phantoms.csv, to which
+    /// further calls add theirs
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
     /// How many

@@ -26,7 +26,8 @@ const SLICE_SIDE: usize = 512;
 /// Bytes for each voxel of a scan that brain extraction has at once beside it, at least: the scan in another order, its brain alone, and a mask.
 const WORKING_BYTES: u64 = 9;
 
-/// A brain mask's corner voxels are no further from the scan's than this share of its smallest spacing: headers are in single precision.
+/// A brain mask's corner voxels are no further from the scan's than this share of its smallest spacing: headers are in
+/// single precision.
 const SAME_PLACE: f64 = 0.01;
 
 /// How the brain of a scan is found.
