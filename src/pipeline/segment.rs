@@ -1,6 +1,7 @@
 //! One scan from HU to a hemorrhage mask in its own space.
 
 use crate::inference::Inference;
+use crate::pipeline::brain::Missing;
 use crate::pipeline::components::{self, Component};
 use crate::pipeline::hu::{self, Values};
 use crate::pipeline::postprocess::Postprocessing;
@@ -8,7 +9,6 @@ use crate::pipeline::registration::{self, Registration};
 use crate::pipeline::report::RegistrationQuality;
 use crate::pipeline::skull_margin::SkullMargin;
 use crate::pipeline::warnings::{self, Warning};
-use crate::pipeline::brain::Missing;
 use crate::pipeline::{brain, inverse, space};
 use crate::reference::sigmoid;
 use crate::volume::orientation::{self, Orientation};

@@ -155,9 +155,7 @@ impl Warning {
             Warning::LittleBone { .. } => {
                 "give --skull-stripped where the scan holds the brain alone, a mask with --brain-mask where it is a head; --keep-doubtful writes what there is"
             }
-            _ if given => {
-                "look at the brain mask and at the voxel size in the header; --keep-doubtful writes what there is"
-            }
+            _ if given => "look at the brain mask and at the voxel size in the header; --keep-doubtful writes what there is",
             _ => {
                 "look whether it is a head CT and at the voxel size in its header, or give a mask with --brain-mask; --keep-doubtful writes what there is"
             }
@@ -199,7 +197,10 @@ impl fmt::Display for Warning {
                     Some(fill) => format!("values outside {least:.0} to {most:.0} HU were replaced by {fill:.0}"),
                     None => format!("values were cut at {least:.0} and {most:.0} HU"),
                 };
-                write!(f, "{how}, so air or bone is missing: the brain was found without it, and blood outside that range cannot be")
+                write!(
+                    f,
+                    "{how}, so air or bone is missing: the brain was found without it, and blood outside that range cannot be"
+                )
             }
             Warning::BrainShape { reason } => write!(f, "what was taken for the brain has not the shape of one: {reason}"),
             Warning::LittleBone { share } => write!(
