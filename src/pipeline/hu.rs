@@ -145,10 +145,10 @@ fn offset(voxels: &[f32]) -> Option<f64> {
     let apart = (960.0 / BIN) as usize..=(1088.0 / BIN) as usize;
     // The peak of air that a peak of soft tissue has below it.
     let air_below = |soft: usize| {
-        apart.clone().filter_map(|apart| soft.checked_sub(apart).map(|air| (air, apart))).find_map(|(air, apart)| {
-            let valley = near[air + apart / 2].max(near[air + apart / 4]);
-            (peak(air) && f64::from(valley) < 0.3 * f64::from(near[air].min(near[soft]))).then_some(air)
-        })
+        let below = apart.clone().filter_map(|apart| soft.checked_sub(apart).map(|air| (air, apart)));
+        let (air, apart) = below.max_by_key(|(air, _)| near[*air])?;
+        let valley = near[air + apart / 2].max(near[air + apart / 4]);
+        (peak(air) && f64::from(valley) < 0.3 * f64::from(near[air].min(near[soft]))).then_some(air)
     };
     // Bone 1000 above sound soft tissue can be a peak too, but a low one: of 0.07 of it in a generated head, where soft tissue above
     // air above padding has 0.38 or more of the air.
