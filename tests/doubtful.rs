@@ -254,8 +254,7 @@ fn sound_scans_of_every_kind_do_not_fail() {
         let numbers = verdict(scan, &Options::default());
         numbers.unwrap_or_else(|said| panic!("{name}: {said}"))
     };
-    let people: Vec<Volume<f32>> =
-        [(1, false), (2, true)].map(|(seed, hard)| person(seed, hard)).into_iter().collect();
+    let people: Vec<Volume<f32>> = [(1, false), (2, true)].map(|(seed, hard)| person(seed, hard)).into_iter().collect();
     for (n, scan) in people.iter().chain([&head().scan]).enumerate() {
         assert!(sound(format!("head {n}"), scan.clone()).is_empty());
         // An adult of 800 mL, children, a newborn of some 300 mL.
