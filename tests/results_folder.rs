@@ -184,6 +184,7 @@ fn a_scan_is_known_by_its_content() {
     place.scan("moved/scan.nii", 2);
     let refused = place.run(&place.path("moved/scan.nii"), &[]);
     assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert!(said(&refused).contains("scan.nii") && said(&refused).contains("--overwrite"), "{}", said(&refused));
     assert!(place.bytes() == before);
     place.scan("moved/scan.nii", 1);
     let touched = place.done(&place.path("moved/scan.nii"), &[]);

@@ -10,7 +10,7 @@ use crate::pipeline::inputs::{self, Job, Scan};
 use crate::pipeline::report::{self, MOST_COMPONENTS, RESEARCH_USE_ONLY, Report, Row, WeightsIdentity};
 use crate::pipeline::resume::{self, Choices, Earlier};
 use crate::pipeline::segment::{self, BrainSource, Options, Ready, Segmentation};
-use crate::pipeline::source::{Files, Source};
+use crate::pipeline::source::{Files, Source, from_root};
 use crate::pipeline::table::{self, Table};
 use crate::pipeline::warnings::Warning;
 use crate::pipeline::{page, picture};
@@ -142,13 +142,16 @@ impl Settings {
         }
     }
 
-    /// The error of a scan whose name that of another one is.
-    fn taken(&self, job: &Job, by: &str) -> Error {
+    /// The error of a scan whose name is that of the results of another one, which was read from `other`.
+    fn taken(&self, job: &Job, other: &str) -> Error {
+        let (name, folder) = (&job.name, self.output.display());
+        let what = if other == from_root(&job.path) {
+            format!("it holds another image than when the results called {name} in {folder} were made of it")
+        } else {
+            format!("its results would be called {name}, as those in {folder} are that were made of {other}")
+        };
         let problem = format!(
-            "its results would be called {}, as those in {} are that were made of {by}: give another folder (-o) or, for a single scan, another name (--name), \
-             or --overwrite to replace them",
-            job.name,
-            self.output.display()
+            "{what}: give another folder (-o) or, for a single scan, another name (--name), or --overwrite to replace them"
         );
         Error::Scan { path: job.path.clone(), problem }
     }
