@@ -31,8 +31,9 @@ pub(super) fn told(path: &Path, bytes: &[u8]) -> Option<String> {
             return Some(checkpoint("a TensorFlow SavedModel, whose weights are in its folder `variables`", &prefix));
         }
         () if is_onnx(bytes) || (name.ends_with(".onnx") && starts(&[0x08])) => {
+            let named = if name.ends_with(".onnx") { "" } else { ", once its name ends in .onnx" };
             return Some(format!(
-                "an ONNX file; one that `ichor weights export` made is imported with `ichor weights import {} -o OUT.safetensors`",
+                "an ONNX file; one that `ichor weights export` made is imported with `ichor weights import {} -o OUT.safetensors`{named}",
                 path.display()
             ));
         }
@@ -170,6 +171,9 @@ mod tests {
             assert!(said.contains(name), "{said}");
             parts.iter().for_each(|part| assert!(said.contains(part), "{name}, {part}: {said}"));
         }
+        // Given to be imported, too.
+        let import = Weights::import_tensorflow(folder.path().join("net.h5"), super::super::tensorflow::Options::default());
+        assert!(import.unwrap_err().to_string().contains("HDF5"));
         // The prefix of a checkpoint, and a folder.
         let said = |name: &str| Weights::open(folder.path().join(name)).unwrap_err().to_string();
         assert!(said("tf").contains("prefix of a TensorFlow checkpoint"), "{}", said("tf"));
