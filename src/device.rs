@@ -81,8 +81,8 @@ impl Device {
         }
     }
 
-    /// Whether the device is there and this build can use it; nothing is loaded. For a command to ask before it reads its first scan, so that it fails once
-    /// and not for each of them.
+    /// Whether the device is there and this build can use it; nothing is loaded. For a command to ask before it reads
+    /// its first scan, so that it fails once and not for each of them.
     ///
     /// # Errors
     /// [`crate::Error::Device`] with the reason and what can be given instead.

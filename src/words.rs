@@ -2,7 +2,8 @@
 
 use std::fmt::Display;
 
-/// A number with what it counts: `1 case`, `2 cases`, `1 pass`, `0 passes`. `one` is the word for a single one, whose plural ends in s or, after an s, in es.
+/// A number with what it counts: `1 case`, `2 cases`, `1 pass`, `0 passes`. `one` is the word for a single one, whose
+/// plural ends in s or, after an s, in es.
 pub fn counted(number: impl Display, one: &str) -> String {
     let number = number.to_string();
     let ending = match (number.as_str(), one.ends_with('s')) {

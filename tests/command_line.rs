@@ -43,6 +43,9 @@ fn wrong_use_is_status_2() {
         &["bench", "--size", "1,2"],
         &["demo", "--grade", "fast"],
         &["segment", "a.nii", "-o", "b", "--shard", "3/2"],
+        &["bench", "--threads", "65535"],
+        &["brain", "a.nii", "-o", "b", "--threads", "0"],
+        &["devices", "-q", "--log-level", "debug"],
         &["segment", "a.nii", "-o", "b", "--smooth=0"],
         &["phantom", "-o", "a", "--without-bleed", "2"],
         &["phantom", "-o", "a", "--volume", "5,1"],
@@ -127,7 +130,8 @@ fn what_cannot_be_done_is_one_sentence_with_the_file() {
         assert!(!said.contains("panicked"), "{said}");
     }
     let written = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    assert_eq!(written.filter(|name| name != "ichor.csv").count(), 0, "nothing but the table is left");
+    let written = written.filter(|name| name != "ichor.csv" && name != "ichor.html");
+    assert_eq!(written.count(), 0, "nothing but the table and the page of the failures is left");
 }
 
 #[test]
@@ -351,7 +355,7 @@ fn a_scan_given_as_a_brain_mask_is_refused() {
         &["segment", text(&scan), "-o", text(&out), "--brain-mask"],
         &["register", text(&scan), "-o", text(&out), "--brain-mask"],
         &["phantom", "--into", text(&scan), "-o", text(&out), "--brain-mask"],
-        &["bench", "--size", "64,70,48", "--mask"],
+        &["bench", "--size", "64,80,48", "--mask"],
     ];
     for command in commands {
         let output = ichor(&[command, &[text(&path("ct.nii"))]].concat());
@@ -459,6 +463,51 @@ fn the_stages_alone_give_the_same_network_input() {
     assert!(probability.voxels().iter().zip(mask.voxels()).all(|(p, m)| *m == 0.0 || *p > 0.5));
 }
 
+/// `-q` leaves errors alone on standard error, `--log-level` more by each step; what is printed on standard output stays the same.
+#[test]
+fn what_is_said_follows_the_level() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    write_scan(&path("scan.nii"));
+    // A gzip file with bytes behind it: warned of, not refused.
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &std::fs::read(path("scan.nii")).unwrap()).unwrap();
+    std::fs::write(path("odd.nii.gz"), [&gzip.finish().unwrap()[..], b"text"].concat()).unwrap();
+    write_mask(&path("mask.nii"), |[i, _, _]| i < 9);
+    std::fs::write(path("pairs.csv"), "name,automated,manual\na,mask.nii,mask.nii\n").unwrap();
+    let (odd, network, out) = (path("odd.nii.gz"), path("network.nii"), path("out"));
+    raw_nifti::write(&network, &Volume::new(Grid { shape: [16; 3], affine: Affine::IDENTITY }, vec![40.0; 4096]), Codes::Both);
+    let (mask, pairs, evaluation, phantoms) = (path("mask.nii"), path("pairs.csv"), path("evaluation"), path("phantoms"));
+    let (onnx, brain, registered, probability) = (path("w.onnx"), path("brain.nii"), path("registered.nii"), path("p.nii"));
+    let phantom = ["phantom", "-o", text(&phantoms), "--matrix", "50,60,24", "--voxel", "4,4,7"];
+    let commands: [&[&str]; 9] = [
+        &["segment", text(&odd), "-o", text(&out), "--overwrite"],
+        &["brain", text(&odd), "-o", text(&brain)],
+        &["register", text(&odd), "-o", text(&registered)],
+        &["network", text(&network), "-o", text(&probability)],
+        &["bench", "--size", "16,16,16", "--repeat", "1"],
+        &phantom,
+        &["compare", text(&mask), text(&mask)],
+        &["evaluate", "--pairs", text(&pairs), "-o", text(&evaluation)],
+        &["weights", "export", "-o", text(&onnx)],
+    ];
+    for command in commands {
+        let at = |level: &[&str]| {
+            let output = ichor(&[command, level].concat());
+            assert!(output.status.success(), "{command:?} {level:?}: {}", said(&output));
+            said(&output)
+        };
+        assert_eq!((at(&["-q"]), at(&["--log-level", "error"])), (String::new(), String::new()), "{command:?}");
+        let (warn, debug) = (at(&["--log-level", "warn"]), at(&["--log-level", "debug"]));
+        assert!(warn.lines().all(|line| line.starts_with("ichor: warning: ")), "{command:?}: {warn}");
+        assert!(debug.contains(" s in all") && debug.lines().count() >= 3, "{command:?}: {debug}");
+    }
+    // Errors are said at each of them.
+    let missing = ichor(&["brain", text(&path("missing.nii")), "-o", text(&brain), "-q"]);
+    assert!(missing.status.code() == Some(1) && said(&missing).contains("missing.nii"), "{}", said(&missing));
+    assert!(said(&ichor(commands[0])).contains("further bytes behind its compressed content: they were ignored (warning 9)"));
+}
+
 #[test]
 fn a_network_is_trained_on_pairs_of_scan_and_label_and_segments() {
     let folder = tempfile::tempdir().unwrap();
@@ -501,7 +550,21 @@ fn a_network_is_trained_on_pairs_of_scan_and_label_and_segments() {
     assert!(train().status.success());
     assert_eq!(std::fs::read(&weights).unwrap(), bytes);
     std::fs::write(&config, options.replace("batch = 1", "batch = 2")).unwrap();
-    assert!(said(&train()).contains("another config"));
+    assert!(said(&train()).contains("schedule.batch is 2 now and was 1 there"));
+
+    // From those weights, with a config that says nothing of the network; and one that contradicts them.
+    std::fs::write(&config, "[data]\nheld_out = 1\n[samples]\ncrop = 16\n[schedule]\nepochs = 1\ncrop_epochs = 0\nupdates = 1\n")
+        .unwrap();
+    let further = path("further");
+    let from = |options: &[&str]| {
+        let basic = ["train", "--from", text(&weights), "--config", text(&config), "--data", text(&data), "-o", text(&further)];
+        ichor(&[&basic[..], options].concat())
+    };
+    let begun = from(&["-q"]);
+    assert!(begun.status.success() && begun.stderr.is_empty(), "{}", said(&begun));
+    std::fs::write(&config, "[network]\nwidths = [2, 4]\n").unwrap();
+    let refused = said(&from(&[]));
+    assert!(refused.contains("network.widths is [2, 4], but [2, 3] in those weights"), "{refused}");
 
     let mask = path("mask");
     let segment = ichor(&["segment", text(&data.join("a.nii")), "-o", text(&mask), "--weights", text(&weights)]);
@@ -569,7 +632,7 @@ fn phantoms_are_added_to_a_folder_and_replaced_only_if_asked_for() {
         files.iter().map(|file| std::fs::read(file).unwrap()).collect::<Vec<_>>()
     };
     let before = all();
-    let refused = make_phantoms(&out, &["--seed", "4", "--count", "2", "--volume", "30,30"]);
+    let refused = make_phantoms(&out, &["--seed", "4", "--count", "2", "--hard"]);
     assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0));
     let expected =
         "phantom_000005 would be replaced: give another --seed (from 9 on none is taken), another folder, or --overwrite";

@@ -1,4 +1,5 @@
-//! A folder of results: whose they are, that nothing stale stands beside them, and the one table and page of all that was done into it.
+//! A folder of results: whose they are, that nothing stale stands beside them, and the one table and page of all that
+//! was done into it.
 
 mod support;
 
@@ -183,6 +184,7 @@ fn a_scan_is_known_by_its_content() {
     place.scan("moved/scan.nii", 2);
     let refused = place.run(&place.path("moved/scan.nii"), &[]);
     assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert!(said(&refused).contains("scan.nii") && said(&refused).contains("--overwrite"), "{}", said(&refused));
     assert!(place.bytes() == before);
     place.scan("moved/scan.nii", 1);
     let touched = place.done(&place.path("moved/scan.nii"), &[]);
@@ -452,4 +454,11 @@ fn a_scan_that_links_lead_to_twice_is_done_once() {
     let report = place.report("head");
     assert_eq!((&report["dicom"]["Slices"], report["dicom"]["Doubts"].as_array().unwrap().len()), (&37.into(), 0), "{report}");
     assert!(!said(&output).contains("left out"), "{}", said(&output));
+    // Two files of it, and its folder, are one scan as well.
+    fs::remove_file(series.join("copy.dcm")).unwrap();
+    let mut files: Vec<PathBuf> = fs::read_dir(&series).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.is_file());
+    let again = place.done(&files[0], &[text(&files[1]), text(&series), "--no-picture"]);
+    assert_eq!(printed(&again).matches("there already").count(), 1, "{}", printed(&again));
+    assert_eq!(place.rows(), ["head done"]);
 }

@@ -23,10 +23,10 @@ For research use only, not for diagnosis.";
 /// How much is said on standard error.
 #[derive(Args)]
 pub struct Talk {
-    /// Say nothing but errors
+    /// Say nothing but errors on standard error
     #[arg(short, long, global = true, conflicts_with = "log_level")]
     pub quiet: bool,
-    /// What is said on standard error
+    /// What is said on standard error: each level and those before it; debug has sizes, choices and the seconds of each stage
     #[arg(long, global = true, value_enum, default_value_t = LogLevel::Info, value_name = "LEVEL")]
     pub log_level: LogLevel,
 }
@@ -79,7 +79,8 @@ pub enum Command {
 /// How the brain is found.
 #[derive(Args)]
 pub struct BrainSource {
-    /// Brain mask of the scan (NIfTI on the scan's points, above 0 inside; values from 0 to 1 are cut at one half) instead of brain extraction
+    /// Brain mask of the scan (NIfTI on the scan's points, above 0 inside; values from 0 to 1 are cut at one half)
+    /// instead of brain extraction
     #[arg(long, value_name = "FILE", conflicts_with = "skull_stripped")]
     pub brain_mask: Option<PathBuf>,
     /// The scan holds the brain alone already, 0 elsewhere
@@ -109,7 +110,7 @@ pub struct Run {
     #[arg(long, value_enum, default_value_t = Grade::Exact, value_name = "GRADE")]
     pub grade: Grade,
     /// Threads on the CPU; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -179,6 +180,9 @@ pub struct Segment {
     pub threshold: Option<f32>,
     #[command(flatten)]
     pub brain: BrainSource,
+    /// Keep a result that cannot be right (no brain's volume, shape or bone, values that are no HU, a failed registration) instead of failing
+    #[arg(long)]
+    pub keep_doubtful: bool,
     /// Seek blood outside the brain mask too (dense network, as the released program does)
     #[arg(long)]
     pub outside_brain: bool,
@@ -199,11 +203,12 @@ pub struct Segment {
     /// Name of the outputs, NAME_ich.nii.gz and so on, of a single scan; from the file or the DICOM folder if not given
     #[arg(long, value_name = "NAME", value_parser = name, conflicts_with = "shard")]
     pub name: Option<String>,
-    /// Do part I of N of the scans, for job arrays: they may run at the same time into the same folder, and share its table and page
+    /// Do part I of N of the scans, for job arrays: they may run at the same time into the same folder, and share its
+    /// table and page
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
-    /// Segment scans again whose results are there already, of the same series, weights and options; replace results of another scan
-    /// that has the same name
+    /// Segment scans again whose results are there already, of the same series, weights and options; replace results of
+    /// another scan that has the same name
     #[arg(long)]
     pub overwrite: bool,
 }
@@ -239,7 +244,7 @@ pub struct Convert {
     #[arg(long, value_name = "UID|NUMBER[:PART]")]
     pub series: Option<String>,
     /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -268,8 +273,11 @@ pub struct Brain {
     /// How the brain is extracted
     #[arg(long, value_enum, default_value_t = BrainMethod::Skull, value_name = "METHOD")]
     pub brain_method: BrainMethod,
+    /// Keep a result that cannot be right (no brain's volume, shape or bone, values that are no HU, a failed registration) instead of failing
+    #[arg(long)]
+    pub keep_doubtful: bool,
     /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -294,8 +302,11 @@ pub struct Register {
     /// The transform as ITK text (takes template points to scan points, LPS mm)
     #[arg(long, value_name = "FILE.tfm")]
     pub save_transform: Option<PathBuf>,
+    /// Keep a result that cannot be right (no brain's volume, shape or bone, values that are no HU, a failed registration) instead of failing
+    #[arg(long)]
+    pub keep_doubtful: bool,
     /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -385,7 +396,7 @@ pub struct Train {
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
     /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -421,7 +432,8 @@ pub struct Demo {
 
 #[derive(Args)]
 pub struct Phantom {
-    /// Folder for the phantoms: NAME.nii.gz, NAME_label.nii.gz and a row for each bleed in phantoms.csv, to which further calls add theirs
+    /// Folder for the phantoms: NAME.nii.gz, NAME_label.nii.gz and a row for each bleed in phantoms.csv, to which
+    /// further calls add theirs
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
     /// How many
@@ -467,7 +479,7 @@ pub struct Phantom {
     #[arg(long, conflicts_with_all = ["into", "matrix", "voxel", "tilt"])]
     pub network: bool,
     /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 
@@ -504,7 +516,7 @@ pub struct Evaluate {
     #[arg(long, default_value_t = ichor::evaluation::lesions::IOU, value_name = "SHARE", value_parser = overlap)]
     pub lesion_iou: f64,
     /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
 }
 

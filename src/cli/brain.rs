@@ -17,6 +17,9 @@ pub fn run(arguments: &Brain) -> Result<ExitCode> {
         let options = extraction::Options { method: arguments.brain_method.into() };
         let prepared = segment::prepare(scan.volume, &BrainSource::Extract(options), &arguments.input)?;
         tell_stages("scan", &prepared.seconds);
+        if !arguments.keep_doubtful {
+            prepared.check(&arguments.input)?;
+        }
         for warning in &prepared.warnings {
             log::warn!("{warning} (warning {})", warning.number());
         }

@@ -217,8 +217,9 @@ struct Table {
 }
 
 impl Table {
-    /// Opens the table of `folder` for the phantoms of `wanted` (seeds and names), with its header where it is new. Rows of other calls stay; without `overwrite`, nothing of the
-    /// names that are wanted may be there, neither a row nor a file.
+    /// Opens the table of `folder` for the phantoms of `wanted` (seeds and names), with its header where it is new.
+    /// Rows of other calls stay; without `overwrite`, nothing of the names that are wanted may be there, neither a row
+    /// nor a file.
     fn open(folder: &Path, wanted: &[(u64, String)], overwrite: bool) -> Result<Table> {
         let path = folder.join("phantoms.csv");
         let there = |name: &str| ["", "_label"].iter().any(|ending| folder.join(format!("{name}{ending}.nii.gz")).exists());

@@ -51,7 +51,8 @@ impl Progress {
     }
 }
 
-/// As `12/400, about 35 min left`. The scans that are left are taken to need as long as those that were worked on; without one, nobody knows.
+/// As `12/400, about 35 min left`. The scans that are left are taken to need as long as those that were worked on;
+/// without one, nobody knows.
 fn line(done: usize, total: usize, worked: usize, elapsed: Duration) -> String {
     let left = total - done;
     if left == 0 || worked == 0 {

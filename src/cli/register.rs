@@ -23,6 +23,9 @@ pub fn run(arguments: &Register) -> Result<ExitCode> {
         };
         let mut prepared = segment::prepare(scan.volume, &source, &arguments.input)?;
         tell_stages("scan", &prepared.seconds);
+        if !arguments.keep_doubtful {
+            prepared.check(&arguments.input)?;
+        }
         let result = timed("registration", || {
             registration::register(&prepared.masked, &template.volume, &registration::Options::default())
         })
@@ -31,6 +34,9 @@ pub fn run(arguments: &Register) -> Result<ExitCode> {
             prepared
                 .warnings
                 .push(Warning::PoorRegistration { overlap: result.overlap, mutual_information: result.mutual_information });
+        }
+        if !arguments.keep_doubtful {
+            prepared.check(&arguments.input)?;
         }
         for warning in &prepared.warnings {
             log::warn!("{warning} (warning {})", warning.number());

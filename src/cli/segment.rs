@@ -48,6 +48,7 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
                 fill_holes: arguments.postprocessing.fill_holes,
                 min_component_ml: arguments.postprocessing.min_component,
             },
+            keep_doubtful: arguments.keep_doubtful,
         },
         brain_mask: arguments.brain.brain_mask.clone(),
         template: Template::load(arguments.template.as_deref())?,

@@ -24,6 +24,9 @@ pub fn run(command: &Command) -> Result<ExitCode> {
             };
             atomic::write(output, |file| file.write_all(&bytes))?;
             say!("{}: {} bytes", output.display(), bytes.len());
+            if to_onnx {
+                say!("{}", onnx::AXES);
+            }
         }
         Command::Import { prefix, output, .. } if prefix.extension().is_some_and(|extension| extension == "onnx") => {
             written(&onnx::import(prefix)?, output)?;

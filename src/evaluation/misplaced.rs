@@ -1,15 +1,18 @@
-//! Masks that hardly overlap and would if one of them were mirrored or moved: mostly a header that says the wrong orientation.
+//! Masks that hardly overlap and would if one of them were mirrored or moved: mostly a header that says the wrong
+//! orientation.
 
 use crate::volume::{Grid, Orientation, Volume};
 
 /// Masks whose Dice is lower are looked at.
 const HARDLY: f64 = 0.1;
-/// A mirrored mask whose Dice is above this is told of. Blood on the other side of the head that was found by mistake has hardly ever the same place and shape.
+/// A mirrored mask whose Dice is above this is told of. Blood on the other side of the head that was found by mistake
+/// has hardly ever the same place and shape.
 const MIRRORED: f64 = 0.5;
 /// The same of a moved one, which fits better, for its place says nothing.
 const MOVED: f64 = 0.9;
 
-/// A sentence about masks that would overlap otherwise; `None` for masks that overlap, of which one is empty, or that are not alike.
+/// A sentence about masks that would overlap otherwise; `None` for masks that overlap, of which one is empty, or that
+/// are not alike.
 pub fn remark([automated, manual]: &[Volume<bool>; 2], dice: f64) -> Option<String> {
     let grid = manual.grid();
     let (found, real) = (places(automated), places(manual));

@@ -92,7 +92,8 @@ pub struct Case {
     pub automated: String,
     /// The manual mask.
     pub manual: String,
-    /// What should be known of its masks: several labels, no overlap where a mirrored mask would have one; empty for nothing.
+    /// What should be known of its masks: several labels, no overlap where a mirrored mask would have one; empty for
+    /// nothing.
     pub remark: String,
 }
 
@@ -188,7 +189,8 @@ fn evaluate(pair: &Pair, [automated, manual]: &[Volume<bool>; 2], settings: &Set
 /// Headers may place the same corner voxel so far apart, in steps of the smallest spacing: more than rounding, less than any other voxel.
 const SAME_PLACE: f64 = 0.1;
 
-/// A volume in the order and direction of axes of another file's grid, which must have the same points: nothing is resampled.
+/// A volume in the order and direction of axes of another file's grid, which must have the same points: nothing is
+/// resampled.
 fn onto<T: Copy + Send + Sync>(path: &Path, volume: &Volume<T>, other: &Path, grid: &Grid) -> Result<Volume<T>> {
     orientation::onto_same_points(volume, grid, SAME_PLACE).ok_or_else(|| {
         let own = volume.grid();

@@ -220,8 +220,8 @@ fn agreement(cases: &[&Case]) -> Option<Agreement> {
 const SUMMARY: &str = "summary.json";
 const PAGE: &str = "evaluation.html";
 
-/// Removes what an earlier evaluation has left in `folder`, by the names that evaluations give: a figure that is not drawn this time must not stay beside tables of other
-/// cases. Anything else stays.
+/// Removes what an earlier evaluation has left in `folder`, by the names that evaluations give: a figure that is not
+/// drawn this time must not stay beside tables of other cases. Anything else stays.
 fn remove_earlier(folder: &Path) -> Result<()> {
     let figures = figures::NAMES.iter().flat_map(|name| ["svg", "png"].map(|ending| format!("{name}.{ending}")));
     for name in figures.chain([SUMMARY, PAGE].into_iter().chain(csv_files::NAMES).map(String::from)) {

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 /// How often the patients are drawn for an interval.
 pub const RESAMPLES: usize = 2000;
 
-/// Of fewer values no spread, interval or correlation is told: it would say nothing, or, as a correlation of two, always the same.
+/// Of fewer values no spread, interval or correlation is told: it would say nothing, or, as a correlation of two,
+/// always the same.
 pub const FEWEST: usize = 3;
 
 /// The same intervals for the same values.
@@ -123,7 +124,8 @@ fn sd(values: &[f64]) -> Option<f64> {
 }
 
 /// 95% interval of the mean: percentiles 2.5 and 97.5 of the means of [`RESAMPLES`] draws of as many patients as there are, each
-/// with all their values (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). `None` for fewer than [`FEWEST`] patients.
+/// with all their values (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). `None` for fewer
+/// than [`FEWEST`] patients.
 fn interval(values: &[(&str, f64)]) -> Option<[f64; 2]> {
     let mut patients: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for (patient, value) in values {

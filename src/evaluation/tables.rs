@@ -92,7 +92,8 @@ pub fn remarks(results: &Results) -> Vec<String> {
 /// So many cases are named.
 const NAMED: usize = 10;
 
-/// What makes it doubtful that the right masks were compared: pairs that do not overlap, and what is remarked of single cases.
+/// What makes it doubtful that the right masks were compared: pairs that do not overlap, and what is remarked of single
+/// cases.
 pub fn doubts(results: &Results) -> Vec<String> {
     let mut doubts = Vec::new();
     let (apart, both) = (&results.no_overlap, results.both_with_blood);

@@ -14,8 +14,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Time between two tries.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The right to write a file: an advisory lock of the operating system on the hidden sibling `.NAME.lock`, which is removed when it is given back. The end of a
-/// process, by a kill too, gives back what it held.
+/// The right to write a file: an advisory lock of the operating system on the hidden sibling `.NAME.lock`, which is
+/// removed when it is given back. The end of a process, by a kill too, gives back what it held.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
@@ -29,7 +29,8 @@ impl Lock {
     /// On a file system without locks nobody can be kept away: a message says so once, and the work goes on.
     ///
     /// # Errors
-    /// [`Error::Write`], naming `path`, where another process holds the lock for longer than `patience`, or where the folder cannot be written.
+    /// [`Error::Write`], naming `path`, where another process holds the lock for longer than `patience`, or where the
+    /// folder cannot be written.
     pub fn of(path: &Path, patience: Duration) -> Result<Lock> {
         let name = path.file_name().unwrap_or_default();
         let mut hidden = OsString::from(".");
@@ -113,7 +114,8 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
-    /// Each reads a number, waits and writes the next: without the lock numbers would be lost. The file of the lock comes and goes meanwhile.
+    /// Each reads a number, waits and writes the next: without the lock numbers would be lost. The file of the lock
+    /// comes and goes meanwhile.
     #[test]
     fn many_take_turns() {
         let folder = tempfile::tempdir().unwrap();

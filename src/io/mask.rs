@@ -20,18 +20,20 @@ pub struct Mask {
 const ROUNDING: f32 = 1e-3;
 /// So many different values above 0 are those of labels, wherever they lie.
 const FEW_VALUES: usize = 16;
-/// Where there are more, regions of one value are labels: at least so large a share of neighbours are equal. In a CT hardly any are.
+/// Where there are more, regions of one value are labels: at least so large a share of neighbours are equal. In a CT
+/// hardly any are.
 const EQUAL_NEIGHBOURS: f64 = 0.5;
-/// A soft mask is decided nearly everywhere: of its voxels above the first value, at least so large a share is above the second.
+/// A soft mask is decided nearly everywhere: of its voxels above the first value, at least so large a share is above
+/// the second.
 const SOFT: ([f32; 2], f64) = ([0.1, 0.75], 0.5);
 /// Different values are counted up to so many.
 const MOST_COUNTED: usize = 1000;
 
 /// Reads a mask: 0 outside and above it inside, of one value (1, 255, ..) or of whole numbers that are labels.
 ///
-/// # Errors
-/// As [`nifti::read`]; [`Error::Scan`] for values that no mask has: below 0, not a number, so many that they are those of a scan, or those of a probability, which must be
-/// cut first. The sentence names the values and what to give.
+/// # Errors As [`nifti::read`]; [`Error::Scan`] for values that no mask has: below 0, not a number, so many that they
+/// are those of a scan, or those of a probability, which must be cut first. The sentence names the values and what to
+/// give.
 pub fn read(path: &Path) -> Result<Mask> {
     let volume = nifti::read(path)?.volume;
     match Values::of(&volume) {
@@ -68,7 +70,8 @@ struct Values {
     greatest: f32,
     /// Whether 0 is among them.
     nothing: bool,
-    /// Different finite values other than 0, ascending, whole where they are within a rounding; at most [`MOST_COUNTED`] of them.
+    /// Different finite values other than 0, ascending, whole where they are within a rounding; at most
+    /// [`MOST_COUNTED`] of them.
     different: Vec<f32>,
 }
 
@@ -162,8 +165,8 @@ impl Values {
     }
 }
 
-/// Share of the pairs of neighbours along i, both above 0, that are equal; 1 where there is none. Pairs of the most frequent value are left out: the air of an image
-/// may be all one value too.
+/// Share of the pairs of neighbours along i, both above 0, that are equal; 1 where there is none. Pairs of the most
+/// frequent value are left out: the air of an image may be all one value too.
 fn equal_neighbours(volume: &Volume<f32>) -> f64 {
     let mut counts: HashMap<u32, usize> = HashMap::new();
     volume.voxels().iter().filter(|&&value| value > 0.0).for_each(|value| *counts.entry(value.to_bits()).or_default() += 1);

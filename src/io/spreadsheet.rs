@@ -1,11 +1,13 @@
-//! Tables as spreadsheets save them: separated by semicolons with decimal commas where a comma is the decimal point, with a byte order mark, in other encodings.
+//! Tables as spreadsheets save them: separated by semicolons with decimal commas where a comma is the decimal point,
+//! with a byte order mark, in other encodings.
 
 use std::borrow::Cow;
 
 /// The text of a table as plain CSV: UTF-8, commas between cells, points in numbers, no byte order mark.
 ///
-/// Cells may be separated by commas, semicolons or tabs: by whichever the first line has most of, or by what a first line `sep=;` says. Between semicolons or tabs, a cell
-/// that is a number with a decimal comma (`12,5`, `1.234,5`) gets a point. Text that is neither UTF-8 nor UTF-16 with a byte order mark is taken for Latin-1.
+/// Cells may be separated by commas, semicolons or tabs: by whichever the first line has most of, or by what a first
+/// line `sep=;` says. Between semicolons or tabs, a cell that is a number with a decimal comma (`12,5`, `1.234,5`) gets
+/// a point. Text that is neither UTF-8 nor UTF-16 with a byte order mark is taken for Latin-1.
 pub fn as_csv(bytes: &[u8]) -> Cow<'_, [u8]> {
     let text = decoded(bytes);
     let (separator, rest) = separator(&text);

@@ -375,6 +375,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_slab_of_a_head_shows_of_a_bleed_is_told() {
+        let (scan, brain) = head();
+        // Twelve slices from the middle: the brain goes on above and below.
+        let [ni, nj, _] = scan.grid().shape;
+        let affine = scan.grid().affine.after(&Affine::new(Affine::IDENTITY.matrix(), [0.0, 0.0, 26.0]));
+        let grid = Grid { shape: [ni, nj, 12], affine };
+        let part = 26 * ni * nj..38 * ni * nj;
+        let slab = Volume::new(grid.clone(), scan.voxels()[part.clone()].to_vec());
+        let brain = Volume::new(grid, brain.voxels()[part].to_vec());
+        let mut cut = 0;
+        for seed in 0..6 {
+            let large = Settings { calcifications: 0, volume_ml: [20.0, 30.0], ..settings(Kind::Lobar) };
+            let put = insert(seed, &slab, &brain, &large).unwrap();
+            let shown: f64 = put.bleeds.iter().map(|bleed| bleed.volume_ml * bleed.in_view).sum();
+            assert!((volume_ml(&put.label) / shown - 1.0).abs() < 0.1, "seed {seed}: {} mL for {shown}", volume_ml(&put.label));
+            cut += usize::from(put.bleeds.iter().any(|bleed| bleed.in_view < 0.95));
+        }
+        assert!(cut > 0);
+    }
+
+    #[test]
     fn without_a_bleed_only_calcifications_are_put_in() {
         let (scan, brain) = head();
         let put =

@@ -151,7 +151,8 @@ pub struct Truth {
     pub hu: f32,
     /// Its centre of mass in the scan's world, RAS mm.
     pub centre: [f64; 3],
-    /// Share of its volume that the field of view shows, 0 to 1: what lies inside the grid's voxels, and inside the reconstructed circle where there is one.
+    /// Share of its volume that the field of view shows, 0 to 1: what lies inside the grid's voxels, and inside the
+    /// reconstructed circle where there is one.
     pub in_view: f64,
 }
 

@@ -10,7 +10,7 @@ use crate::pipeline::inputs::{self, Job, Scan};
 use crate::pipeline::report::{self, MOST_COMPONENTS, RESEARCH_USE_ONLY, Report, Row, WeightsIdentity};
 use crate::pipeline::resume::{self, Choices, Earlier};
 use crate::pipeline::segment::{self, BrainSource, Options, Ready, Segmentation};
-use crate::pipeline::source::{Files, Source};
+use crate::pipeline::source::{Files, Source, from_root};
 use crate::pipeline::table::{self, Table};
 use crate::pipeline::warnings::Warning;
 use crate::pipeline::{page, picture};
@@ -59,7 +59,8 @@ pub struct Settings {
     pub dicom_report: bool,
     /// UID or number of the DICOM series to use, in place of the one that the rules choose.
     pub series: Option<String>,
-    /// Whether scans are done again whose outputs are there and would come out the same, and outputs of other scans of the same name replaced.
+    /// Whether scans are done again whose outputs are there and would come out the same, and outputs of other scans of
+    /// the same name replaced.
     pub overwrite: bool,
 }
 
@@ -141,19 +142,22 @@ impl Settings {
         }
     }
 
-    /// The error of a scan whose name that of another one is.
-    fn taken(&self, job: &Job, by: &str) -> Error {
+    /// The error of a scan whose name is that of the results of another one, which was read from `other`.
+    fn taken(&self, job: &Job, other: &str) -> Error {
+        let (name, folder) = (&job.name, self.output.display());
+        let what = if other == from_root(&job.path) {
+            format!("it holds another image than when the results called {name} in {folder} were made of it")
+        } else {
+            format!("its results would be called {name}, as those in {folder} are that were made of {other}")
+        };
         let problem = format!(
-            "its results would be called {}, as those in {} are that were made of {by}: give another folder (-o) or, for a single scan, another name (--name), \
-             or --overwrite to replace them",
-            job.name,
-            self.output.display()
+            "{what}: give another folder (-o) or, for a single scan, another name (--name), or --overwrite to replace them"
         );
         Error::Scan { path: job.path.clone(), problem }
     }
 
-    /// The scan whose mask has the name that the mask in template space of another has: what `--save template` writes for `a` is called like the mask of
-    /// a scan `a_template`. `others` are the names of this run.
+    /// The scan whose mask has the name that the mask in template space of another has: what `--save template` writes
+    /// for `a` is called like the mask of a scan `a_template`. `others` are the names of this run.
     fn mistaken(&self, job: &Job, others: &BTreeSet<&str>) -> Option<Error> {
         let saves = |extras: &[Extra]| extras.contains(&Extra::Template);
         let base = job.name.strip_suffix("_template").map(str::to_string);
@@ -178,11 +182,13 @@ impl Settings {
 /// scans are in memory at most, however many there are, and the network never waits while one is ready. All threads that compute are
 /// those of `pool`; it must not be the caller's own pool, which would wait for itself. What is computed does not depend on them.
 ///
-/// Several processes may do so in one folder at the same time: the table holds the rows of all, and nobody replaces what another has just made.
+/// Several processes may do so in one folder at the same time: the table holds the rows of all, and nobody replaces
+/// what another has just made.
 ///
 /// # Errors
-/// Before anything is done: [`Error::Scan`] where outputs of another scan are there under a job's name and may not be overwritten. [`Error::Write`] where the output
-/// folder or the table cannot be written, [`Error::Table`] where it is none. What is wrong with one scan is its outcome, and its row of the table.
+/// Before anything is done: [`Error::Scan`] where outputs of another scan are there under a job's name and may not be
+/// overwritten. [`Error::Write`] where the output folder or the table cannot be written, [`Error::Table`] where it is
+/// none. What is wrong with one scan is its outcome, and its row of the table.
 pub fn run(
     jobs: &[Job],
     settings: &Settings,
@@ -194,7 +200,8 @@ pub fn run(
     let weights = inference.weights();
     let identity = WeightsIdentity::of(weights);
     let mut table = Table::of(&settings.table());
-    // A kill between a report and its row has left the row out, or a later run that failed has put its own in its place.
+    // A kill between a report and its row has left the row out, or a later run that failed has put its own in its
+    // place.
     look_before(jobs, settings, weights)?.into_iter().for_each(|row| table.put(row));
     table.write(PATIENCE)?;
     // Nothing waits between the two threads: a scan that is ready stays with the one that made it so.
@@ -236,7 +243,8 @@ pub fn run(
             }
             table.write_if_due()?;
             done(job, &outcome);
-            // Written whenever the number of scans has doubled, so that a run that is killed has one. Another process may just be at it.
+            // Written whenever the number of scans has doubled, so that a run that is killed has one. Another process
+            // may just be at it.
             if jobs.len() > 1 && number + 1 == page_due {
                 page_due *= 2;
                 match page::refresh(&settings.output, Duration::ZERO) {
@@ -404,8 +412,9 @@ fn write_outputs(
     Ok(report)
 }
 
-/// Removes what an earlier run has left of a scan: its report, then all other files that a run may write, whatever options it had. After a kill nothing
-/// stands beside outputs that were made otherwise, and no report tells of what has gone.
+/// Removes what an earlier run has left of a scan: its report, then all other files that a run may write, whatever
+/// options it had. After a kill nothing stands beside outputs that were made otherwise, and no report tells of what has
+/// gone.
 fn clear(job: &Job, settings: &Settings) -> Result<()> {
     // What is called like a mask in template space may be the mask of another scan.
     let below = format!("{}_template", job.name);
@@ -454,6 +463,7 @@ fn report(
         picture: None,
         seconds: result.seconds.clone(),
         warnings: result.warnings.iter().map(Into::into).collect(),
+        doubtful: result.is_doubtful(),
         dicom: None,
         ichor_version: env!("CARGO_PKG_VERSION").into(),
         research_use_only: true,

@@ -69,7 +69,8 @@ const DEEPEST: usize = 64;
 /// folders below it; DICOM is told from the content. A file that is named itself is a scan whatever its name is, so that its failure is told; a DICOM file stands
 /// for its series.
 ///
-/// Links are followed, but not into a folder that is searched anyway, nor into one that holds the input folder; a scan that is reached in several ways is one.
+/// Links are followed, but not into a folder that is searched anyway, nor into one that holds the input folder; a scan
+/// that is reached in several ways is one.
 ///
 /// Names come from file names, those of DICOM studies from the folder that holds all their files; those in folders below an input folder begin with the folders'
 /// names, joined by `_`.
@@ -142,7 +143,8 @@ pub fn look(input: &Path) -> Result<Found> {
     Ok(Found { studies, nifti: jobs.len(), foreign })
 }
 
-/// What no two scans have in common: the file; of a study the first of its files and their number, for a file stands for one series of those that its study may have.
+/// What no two scans have in common: the file; of a study the first of its files and their number, for a file stands
+/// for one series of those that its study may have.
 fn place(job: &Job) -> (PathBuf, usize) {
     let Some(study) = &job.study else { return (absolute(&job.path), 1) };
     let images = study.images.iter().flat_map(|image| &image.slices).map(|slice| &slice.path);
@@ -255,7 +257,8 @@ struct Search {
     rest: Vec<PathBuf>,
     /// Folders and files that were found, as they are named without links.
     visited: BTreeSet<PathBuf>,
-    /// Links to folders, with the beginning of the names of what is in them: followed when all that lies in the folder itself is found.
+    /// Links to folders, with the beginning of the names of what is in them: followed when all that lies in the folder
+    /// itself is found.
     links: VecDeque<(PathBuf, String)>,
 }
 

@@ -56,10 +56,12 @@ struct Entry<'a> {
     picture: String,
 }
 
-/// Writes the page of a folder of results from the table and the reports that are there now. A folder with a single scan gets none, unless it has one.
+/// Writes the page of a folder of results from the table and the reports that are there now. A folder with a single
+/// scan gets none, unless it has one.
 ///
 /// # Errors
-/// As [`Table::read`]; [`Error::Write`] for the page, also where another process has been writing it for longer than `patience`.
+/// As [`Table::read`]; [`Error::Write`] for the page, also where another process has been writing it for longer than
+/// `patience`.
 pub fn refresh(folder: &Path, patience: Duration) -> Result<()> {
     let path = folder.join(NAME);
     let table = folder.join(table::NAME);

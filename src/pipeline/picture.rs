@@ -241,7 +241,8 @@ fn warnings(report: &Report, columns: usize) -> Vec<String> {
     lines
 }
 
-/// A text in lines of at most `columns` letters, broken between words where that can be, the second and later ones indented by two.
+/// A text in lines of at most `columns` letters, broken between words where that can be, the second and later ones
+/// indented by two.
 fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -367,8 +368,8 @@ mod tests {
     fn warnings_are_written_out_above_the_panels_which_are_the_same() {
         let steps = [3.0, 3.0, 4.0];
         let (width, plain, layout) = picture(steps);
-        let text = "the brain has 300 mL, outside of 800 to 2000 mL: look at the brain mask, and a few words more, so that it takes two lines";
-        let warning = |number| NumberedWarning { number, text: text.into() };
+        let text = "the brain has 300 mL, outside of 800 to 2000 mL: look at the brain mask; ".repeat(4);
+        let warning = |number| NumberedWarning { number, text: text.clone() };
         let (_, warned, moved) = picture_with(steps, vec![warning(1), warning(3)]);
         let more = 3 * LINE;
         assert_eq!(moved, Layout { top: layout.top + more, size: [width, layout.size[1] + more], ..layout.clone() });

@@ -109,6 +109,9 @@ pub struct Report {
     pub seconds: BTreeMap<String, f64>,
     /// What should be known before the result is trusted.
     pub warnings: Vec<NumberedWarning>,
+    /// Whether the result cannot be right and was kept by `--keep-doubtful` all the same; a warning says why.
+    #[serde(default)]
+    pub doubtful: bool,
     /// The DICOM series that was read, and what was corrected; absent for NIfTI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dicom: Option<Summary>,
@@ -144,6 +147,7 @@ impl Report {
             picture: None,
             seconds: BTreeMap::new(),
             warnings: vec![NumberedWarning { number: 4, text: "slices of 9.0 mm".into() }],
+            doubtful: false,
             dicom: None,
             ichor_version: env!("CARGO_PKG_VERSION").into(),
             research_use_only: true,

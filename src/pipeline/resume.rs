@@ -116,8 +116,8 @@ enum Contents {
     Unreadable,
 }
 
-/// Whose report it is. A scan is known by its contents, wherever it lies; DICOM at the same place by patient and study too, for other series or slices of it may be used now.
-/// Where contents cannot be read, it is known by its place.
+/// Whose report it is. A scan is known by its contents, wherever it lies; DICOM at the same place by patient and study
+/// too, for other series or slices of it may be used now. Where contents cannot be read, it is known by its place.
 fn whose(report: &Report, job: &Job, settings: &Settings) -> Whose {
     let here = match &report.choices {
         Some(made) => made.input == from_root(&job.path),
@@ -157,6 +157,7 @@ fn differences(
         ("another brain mask or method", made.brain == now.brain),
         ("another --outside-brain", made.outside_brain == now.outside_brain),
         ("another interpolation", made.interpolation == now.interpolation),
+        ("--keep-doubtful", !report.doubtful || settings.options.keep_doubtful),
         ("another template", made.template_sha256 == now.template_sha256),
     ];
     same.into_iter().filter(|(_, same)| !same).map(|(what, _)| what).collect()
@@ -207,7 +208,8 @@ mod tests {
 
         fn write(&self, choices: Option<Choices>) {
             let source = choices.as_ref().map(|_| Files::of(&self.job, None).unwrap().source().unwrap());
-            let report = Report { choices, source, ..Report::example("a") };
+            let input = self.job.path.to_string_lossy().into_owned();
+            let report = Report { input, choices, source, ..Report::example("a") };
             fs::write(self.path("a_ich.json"), serde_json::to_vec(&report).unwrap()).unwrap();
         }
 

@@ -1,6 +1,7 @@
 //! One scan from HU to a hemorrhage mask in its own space.
 
 use crate::inference::Inference;
+use crate::pipeline::brain::Missing;
 use crate::pipeline::components::{self, Component};
 use crate::pipeline::hu::{self, Values};
 use crate::pipeline::postprocess::Postprocessing;
@@ -25,7 +26,8 @@ const SLICE_SIDE: usize = 512;
 /// Bytes for each voxel of a scan that brain extraction has at once beside it, at least: the scan in another order, its brain alone, and a mask.
 const WORKING_BYTES: u64 = 9;
 
-/// A brain mask's corner voxels are no further from the scan's than this share of its smallest spacing: headers are in single precision.
+/// A brain mask's corner voxels are no further from the scan's than this share of its smallest spacing: headers are in
+/// single precision.
 const SAME_PLACE: f64 = 0.01;
 
 /// How the brain of a scan is found.
@@ -76,6 +78,8 @@ pub struct Options {
     pub threshold: Option<f32>,
     /// What is done to the mask on the scan's grid; nothing by default.
     pub postprocessing: Postprocessing,
+    /// Whether a result that cannot be right is kept, in place of an error.
+    pub keep_doubtful: bool,
 }
 
 impl Options {
@@ -93,6 +97,7 @@ impl Default for Options {
             interpolation: Interpolation::Linear,
             threshold: None,
             postprocessing: Postprocessing::default(),
+            keep_doubtful: false,
         }
     }
 }
@@ -108,10 +113,31 @@ pub struct Prepared {
     pub skull_margin: SkullMargin,
     /// The scan's own grid, with its own order of axes.
     pub own_grid: Grid,
+    /// Whether the brain was not sought but given: by a mask, or by a scan that holds nothing else.
+    pub given: bool,
     /// What should be known before the result is trusted.
     pub warnings: Vec<Warning>,
     /// Seconds of each stage.
     pub seconds: BTreeMap<String, f64>,
+}
+
+impl Prepared {
+    /// Fails where one of the warnings is a doubt, so that nothing that comes of the scan can be right. `path` is for the message.
+    ///
+    /// # Errors
+    /// [`Error::Scan`] with the doubt and the way out of it.
+    pub fn check(&self, path: &std::path::Path) -> Result<()> {
+        no_doubt(&self.warnings, self.given, path)
+    }
+}
+
+/// Fails where one of the warnings is a doubt. Of several the one of the values is told: the others follow from it.
+fn no_doubt(warnings: &[Warning], given: bool, path: &std::path::Path) -> Result<()> {
+    let doubts = || warnings.iter().filter(|warning| warning.is_doubt());
+    match doubts().find(|doubt| matches!(doubt, Warning::NotHu { .. })).or_else(|| doubts().next()) {
+        Some(doubt) => Err(Error::Scan { path: path.to_path_buf(), problem: format!("{doubt}; {}", doubt.way_out(given)) }),
+        None => Ok(()),
+    }
 }
 
 /// Network input, output and mask in the space where the network ran.
@@ -152,6 +178,11 @@ impl Segmentation {
     /// Number of voxels of the hemorrhage.
     pub fn voxels(&self) -> usize {
         count(&self.mask)
+    }
+
+    /// Whether the result cannot be right and was kept all the same ([`Options::keep_doubtful`]).
+    pub fn is_doubtful(&self) -> bool {
+        self.warnings.iter().any(Warning::is_doubt)
     }
 
     /// Volume of the hemorrhage in mL: voxels times the volume of a voxel, from the affine.
@@ -197,18 +228,21 @@ fn prepare_with_margin(scan: Volume<f32>, source: &BrainSource, margin_mm: f32, 
     let mut scan = to_ras(scan);
     let values: Values = hu::clamp(&mut scan);
     let skull_stripped = matches!(source, BrainSource::SkullStripped);
-    let mut warnings = values.warnings(skull_stripped);
+    let mut warnings = Vec::new();
     let thickest = scan.grid().spacing().into_iter().fold(0.0, f64::max);
     if thickest > warnings::THICKEST_SLICE_MM {
         warnings.push(Warning::ThickSlices { mm: thickest });
     }
 
+    let mut missing = None;
     let brain = match source {
         BrainSource::Extract(options) => {
-            let found = brain::extract(&scan, options).map_err(|error| problem(error.to_string()))?;
-            if found.bone_cover < warnings::BONE_COVER {
-                warnings.push(Warning::LittleBone { share: found.bone_cover });
-            }
+            let found = brain::extract(&scan, options).map_err(|error| {
+                // Where the values are no HU, that is why.
+                no_doubt(&values.warnings(true), false, path).err().unwrap_or_else(|| problem(error.to_string()))
+            })?;
+            warnings.extend(brain_doubts(&found));
+            missing = found.missing;
             found.mask
         }
         BrainSource::Mask(mask) => match orientation::onto_same_points(mask, &own_grid, SAME_PLACE) {
@@ -233,13 +267,75 @@ fn prepare_with_margin(scan: Volume<f32>, source: &BrainSource, margin_mm: f32, 
     if !skull_stripped {
         warnings.extend(cut_sides(&brain));
     }
+    warnings.extend(missing.map(|Missing { band, fill }| Warning::Missing { band, fill }));
+    let of_values = values.warnings(!skull_stripped && missing.is_none());
+    if !of_values.iter().any(Warning::is_doubt) {
+        warnings.extend(inside_doubt(&scan, &brain));
+    }
+    warnings.extend(of_values);
     warnings.extend(contrast_or_kernel(&scan, &brain));
 
     let skull_margin = SkullMargin::of(&scan, margin_mm);
     let mut masked = scan;
+    if let Some(fill) = missing.and_then(|missing| missing.fill) {
+        // What is missing inside the brain is not known: 0, as outside.
+        masked.voxels_mut().par_iter_mut().filter(|hu| **hu == fill).for_each(|hu| *hu = 0.0);
+    }
     masked.voxels_mut().par_iter_mut().zip(brain.voxels()).filter(|(_, inside)| !**inside).for_each(|(hu, _)| *hu = 0.0);
     seconds.insert("brain".into(), start.elapsed().as_secs_f64());
-    Ok(Prepared { masked, brain, skull_margin, own_grid, warnings, seconds })
+    let given = !matches!(source, BrainSource::Extract(_));
+    Ok(Prepared { masked, brain, skull_margin, own_grid, given, warnings, seconds })
+}
+
+/// Warnings for a brain that brain extraction found where there may be none: by the bone that covers it and by its shape.
+fn brain_doubts(found: &brain::Extraction) -> Vec<Warning> {
+    let mut doubts = Vec::new();
+    if found.bone_cover < warnings::BONE_COVER {
+        doubts.push(Warning::LittleBone { share: found.bone_cover });
+    }
+    let is_cut = found.cut_cm2.iter().flatten().any(|cm2| *cm2 > warnings::CUT_CM2);
+    if let Some(reason) = found.shape.as_ref().and_then(|shape| shape_doubt(shape, is_cut)) {
+        doubts.push(Warning::BrainShape { reason });
+    }
+    doubts
+}
+
+/// What of a shape no brain has.
+fn shape_doubt(shape: &brain::Shape, is_cut: bool) -> Option<String> {
+    let [longest, _, shortest] = shape.axes_mm;
+    if shape.solidity < warnings::SOLIDITY {
+        let (fills, least) = (100.0 * shape.solidity, 100.0 * warnings::SOLIDITY);
+        return Some(format!("it fills {fills:.0}% of an ellipsoid of its extent, where a brain fills {least:.0}% at least"));
+    }
+    if longest > warnings::LONGEST_MM {
+        return Some(format!("it is {longest:.0} mm long, where a brain has {:.0} mm at most", warnings::LONGEST_MM));
+    }
+    (!is_cut && shortest < warnings::FLATTEST * longest)
+        .then(|| format!("it is whole and {shortest:.0} mm thick, with a length of {longest:.0} mm"))
+}
+
+/// The doubt that the values inside the brain are HU: by their median, without voxels of 0, which may stand for what is missing, and by
+/// how many are as bright as bone.
+fn inside_doubt(scan: &Volume<f32>, brain: &Volume<bool>) -> Option<Warning> {
+    let inside = scan.voxels().par_iter().zip(brain.voxels()).filter(|(hu, inside)| **inside && **hu != 0.0);
+    let mut values: Vec<f32> = inside.map(|(hu, _)| *hu).collect();
+    if values.is_empty() {
+        return None;
+    }
+    let bright = values.par_iter().filter(|hu| **hu > warnings::BRIGHT_HU).count() as f64 / values.len() as f64;
+    let middle = values.len() / 2;
+    let median = *values.select_nth_unstable_by(middle, f32::total_cmp).1;
+    let [least, most] = warnings::BRAIN_HU;
+    let reason = if !(least..=most).contains(&median) {
+        format!(
+            "the median inside the brain is {median:.0}, where brains have 20 to 45 HU: grey values of a window, another scale or an offset"
+        )
+    } else if bright > warnings::BRIGHT_SHARE {
+        format!("{:.0}% of what was taken for the brain are above {:.0}", 100.0 * bright, warnings::BRIGHT_HU)
+    } else {
+        return None;
+    };
+    Some(Warning::NotHu { reason, sure: true })
 }
 
 /// A mask with its holes filled: voxels of 0 HU inside a brain are part of it.
@@ -303,8 +399,11 @@ pub fn make_ready(
 ) -> Result<Ready> {
     // With blood sought outside of the brain the network's answer stands there.
     let margin_mm = if options.outside_brain { 0.0 } else { weights.metadata().skull_margin_mm };
-    let Prepared { masked, brain, skull_margin, own_grid, mut warnings, mut seconds } =
+    let Prepared { masked, brain, skull_margin, own_grid, given, mut warnings, mut seconds } =
         prepare_with_margin(scan, &options.brain, margin_mm, path)?;
+    if !options.keep_doubtful {
+        no_doubt(&warnings, given, path)?;
+    }
     // The network's grid, and the rigid transform from its world to the scan's.
     let start = Instant::now();
     let registration = if weights.metadata().input == InputKind::NativeSlices {
@@ -320,6 +419,9 @@ pub fn make_ready(
                     overlap: registration.overlap,
                     mutual_information: registration.mutual_information,
                 });
+            }
+            if !options.keep_doubtful {
+                no_doubt(&warnings, given, path)?;
             }
             (template.grid().clone(), registration.template_to_scan)
         }

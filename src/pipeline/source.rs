@@ -14,11 +14,14 @@ use std::time::UNIX_EPOCH;
 /// What a result was read from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// SHA-256 of the paths, sizes and times of the last change of its files. While it is the same, contents are not read again.
+    /// SHA-256 of the paths, sizes and times of the last change of its files. While it is the same, contents are not
+    /// read again.
     pub state: String,
-    /// SHA-256 of its files' contents: of the only file, or of the sums of all, sorted. Where the files lie and what they are called does not count.
+    /// SHA-256 of its files' contents: of the only file, or of the sums of all, sorted. Where the files lie and what
+    /// they are called does not count.
     pub sha256: String,
-    /// For DICOM: the first eight digits of SHA-256 of StudyInstanceUID and PatientID, which tell patients apart and name nobody.
+    /// For DICOM: the first eight digits of SHA-256 of StudyInstanceUID and PatientID, which tell patients apart and
+    /// name nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patient: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! The table of a folder of results, ichor.csv: one row a scan, by name, whoever has done it.
 //!
-//! Any number of processes may write it at the same time: each puts its own rows into the table that is there, under a lock, and writes the whole of it beside and
-//! renames it. Whoever reads it, or kills a process, sees a whole table.
+//! Any number of processes may write it at the same time: each puts its own rows into the table that is there, under a
+//! lock, and writes the whole of it beside and renames it. Whoever reads it, or kills a process, sees a whole table.
 
 use crate::io::lock::Lock;
 use crate::io::{atomic, spreadsheet};
@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Its name.
 pub const NAME: &str = "ichor.csv";
-/// Where many scans are done in a second, rows wait until so many times as long as the last writing took has passed: a large table costs a twentieth of the time at most.
+/// Where many scans are done in a second, rows wait until so many times as long as the last writing took has passed: a
+/// large table costs a twentieth of the time at most.
 const RARELY: u32 = 20;
 /// A batch waits no longer than this for other processes between two scans; its rows are written with the next ones.
 const BETWEEN_SCANS: Duration = Duration::from_secs(5);
@@ -66,7 +67,8 @@ impl Table {
     /// Writes the changes into the table that is there now.
     ///
     /// # Errors
-    /// [`Error::Write`]; [`Error::Read`] and [`Error::Table`] as [`Table::read`]; [`Error::Write`] where another process has held the table for longer than `patience`.
+    /// [`Error::Write`]; [`Error::Read`] and [`Error::Table`] as [`Table::read`]; [`Error::Write`] where another
+    /// process has held the table for longer than `patience`.
     pub fn write(&mut self, patience: Duration) -> Result<()> {
         let _lock = Lock::of(&self.path, patience)?;
         let mut rows: BTreeMap<String, Row> = named(Table::read(&self.path)?);
@@ -81,11 +83,12 @@ impl Table {
         Ok(())
     }
 
-    /// The rows of the table at `path` by name, the last one of each; none where there is no table. A row that cannot be read is left out, with a message: a spreadsheet
-    /// program may have changed it.
+    /// The rows of the table at `path` by name, the last one of each; none where there is no table. A row that cannot
+    /// be read is left out, with a message: a spreadsheet program may have changed it.
     ///
     /// # Errors
-    /// [`Error::Read`] where the table is there and cannot be read; [`Error::Table`] where the file is no table of ichor.
+    /// [`Error::Read`] where the table is there and cannot be read; [`Error::Table`] where the file is no table of
+    /// ichor.
     pub fn read(path: &Path) -> Result<Vec<Row>> {
         let text = match fs::read(path) {
             Ok(text) => text,
@@ -123,7 +126,8 @@ pub struct Remade {
     pub gone: Vec<String>,
 }
 
-/// Makes the table of a folder again from the reports in it (NAME_ich.json). Rows of scans that failed stay where there is no report of their name.
+/// Makes the table of a folder again from the reports in it (NAME_ich.json). Rows of scans that failed stay where there
+/// is no report of their name.
 ///
 /// # Errors
 /// [`Error::Read`] for the folder; [`Error::Scan`] where it has neither a report nor a table; as [`Table::write`].

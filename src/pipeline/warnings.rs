@@ -1,5 +1,6 @@
 //! What a person should know before trusting a result. Each warning has a number that never changes.
 
+use crate::pipeline::registration::Registration;
 use crate::words::counted;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -17,8 +18,23 @@ pub const BONE_KERNEL_HU: f64 = 25.0;
 /// Volume in mL of bright voxels (110 to 400 HU) inside the brain above which contrast agent is suspected; calcifications are smaller.
 pub const CONTRAST_ML: f64 = 5.0;
 
-/// Share of the brain's surface that bone covers below which the scan is no whole head.
+/// Share of the brain's surface that bone covers below which the scan is no head; heads without half of their vault have 0.8.
 pub const BONE_COVER: f64 = 0.5;
+
+/// Brain volumes in mL outside of which nothing that comes of the scan can be right. A newborn's brain has 350 mL.
+pub const POSSIBLE_BRAIN_ML: [f64; 2] = [200.0, 3000.0];
+/// Volume of a brain by that of the ellipsoid with the same moments, at least; whole brains have 0.93, half ones 0.72 or more.
+pub const SOLIDITY: f64 = 0.55;
+/// Longest axis of that ellipsoid in mm, at most; brains have up to 200.
+pub const LONGEST_MM: f64 = 240.0;
+/// Shortest axis by longest, at least, of a brain that the field of view does not cut; brains have 0.6 or more.
+pub const FLATTEST: f64 = 0.4;
+/// Medians in HU inside the brain that are possible; brains have 20 to 45, one of which little but fluid is left less.
+pub const BRAIN_HU: [f32; 2] = [-5.0, 70.0];
+/// Above this in HU there is bone, metal or calcification.
+pub const BRIGHT_HU: f32 = 250.0;
+/// Share of the brain above [`BRIGHT_HU`], at most; brains with metal or much calcification have 1%.
+pub const BRIGHT_SHARE: f64 = 0.05;
 
 /// A warning of a scan's report.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +68,8 @@ pub enum Warning {
     NotHu {
         /// Why.
         reason: String,
+        /// Whether that is sure, so that nothing measured in the scan can be right.
+        sure: bool,
     },
     /// 6: the hemorrhage lies on the brain's edge.
     OnBrainEdge {
@@ -83,6 +101,18 @@ pub enum Warning {
         /// Which.
         reason: String,
     },
+    /// 12: values outside a band were taken out of the scan: its air, its bone or both are gone.
+    Missing {
+        /// The lowest and the highest HU that are left.
+        band: [f32; 2],
+        /// What stands for values outside the band; `None` where they were cut at its ends.
+        fill: Option<f32>,
+    },
+    /// 13: what was taken for the brain has not the shape of one.
+    BrainShape {
+        /// What of it.
+        reason: String,
+    },
 }
 
 impl Warning {
@@ -100,6 +130,36 @@ impl Warning {
             Warning::Header { .. } => 9,
             Warning::LittleBone { .. } => 10,
             Warning::Series { .. } => 11,
+            Warning::Missing { .. } => 12,
+            Warning::BrainShape { .. } => 13,
+        }
+    }
+}
+
+impl Warning {
+    /// Whether nothing that comes of the scan can be right, so that it fails unless doubtful results are kept. `docs/report.md` has the limits
+    /// and what good scans measure.
+    pub fn is_doubt(&self) -> bool {
+        match self {
+            Warning::BrainVolume { ml } => !(POSSIBLE_BRAIN_ML[0]..=POSSIBLE_BRAIN_ML[1]).contains(ml),
+            Warning::PoorRegistration { overlap, mutual_information } => Registration::has_failed(*overlap, *mutual_information),
+            Warning::NotHu { sure, .. } => *sure,
+            Warning::LittleBone { .. } | Warning::BrainShape { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// What to do about a doubt. `given`: the brain was not sought but given, by a mask or by a scan that holds nothing else.
+    pub fn way_out(&self, given: bool) -> &'static str {
+        match self {
+            Warning::NotHu { .. } => "bring the values to HU; --keep-doubtful writes what there is",
+            Warning::LittleBone { .. } => {
+                "give --skull-stripped where the scan holds the brain alone, a mask with --brain-mask where it is a head; --keep-doubtful writes what there is"
+            }
+            _ if given => "look at the brain mask and at the voxel size in the header; --keep-doubtful writes what there is",
+            _ => {
+                "look whether it is a head CT and at the voxel size in its header, or give a mask with --brain-mask; --keep-doubtful writes what there is"
+            }
         }
     }
 }
@@ -122,7 +182,7 @@ impl fmt::Display for Warning {
                 write!(f, "the brain is cut by the field of view: {cm2:.1} cm2 of it in the outermost layer on the {side} side")
             }
             Warning::ThickSlices { mm } => write!(f, "slices of {mm:.1} mm: the volume is less certain than with 5 mm or less"),
-            Warning::NotHu { reason } => write!(f, "the values cannot be HU: {reason}"),
+            Warning::NotHu { reason, .. } => write!(f, "the values cannot be HU: {reason}"),
             Warning::OnBrainEdge { share } => {
                 write!(
                     f,
@@ -136,9 +196,20 @@ impl fmt::Display for Warning {
                 write!(f, "{} {are} not a number or infinite and {were} taken for air", counted(voxels, "voxel"))
             }
             Warning::Header { reason } | Warning::Series { reason } => write!(f, "{reason}"),
+            Warning::Missing { band: [least, most], fill } => {
+                let how = match fill {
+                    Some(fill) => format!("values outside {least:.0} to {most:.0} HU were replaced by {fill:.0}"),
+                    None => format!("values were cut at {least:.0} and {most:.0} HU"),
+                };
+                write!(
+                    f,
+                    "{how}, so air or bone is missing: the brain was found without it, and blood outside that range cannot be"
+                )
+            }
+            Warning::BrainShape { reason } => write!(f, "what was taken for the brain has not the shape of one: {reason}"),
             Warning::LittleBone { share } => write!(
                 f,
-                "bone covers only {:.0}% of what was taken for the brain: not a whole head, or brain-extracted already (--skull-stripped)",
+                "bone covers only {:.0}% of what was taken for the brain: no head, or brain-extracted already",
                 100.0 * share
             ),
         }

@@ -251,9 +251,9 @@ mod tests {
     #[test]
     fn a_part_of_a_network_is_completed_by_the_defaults() {
         let folder = tempfile::tempdir().unwrap();
-        let config = load("[network]\nactivation = \"relu\"\nwidths = [8, 8, 16, 32, 64]", None, folder.path()).unwrap();
+        let config = load("[network]\nactivation = \"relu\"\nwidths = [4, 4, 16, 32, 64]", None, folder.path()).unwrap();
         let defaults = Config::default().network;
-        assert_eq!(config.network, Description { activation: Activation::Relu, widths: vec![8, 8, 16, 32, 64], ..defaults });
+        assert_eq!(config.network, Description { activation: Activation::Relu, widths: vec![4, 4, 16, 32, 64], ..defaults });
         let said = load("[network]\nwidths = [4, 8]", None, folder.path()).unwrap_err().to_string();
         assert!(said.contains(TOGETHER) && said.contains("the default options"), "{said}");
         let said = load("[network]\nwidht = [4, 8]", None, folder.path()).unwrap_err().to_string();

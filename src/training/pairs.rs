@@ -86,7 +86,8 @@ impl Source for Pairs {
     }
 }
 
-/// A label's corner voxels are no further from the scan's than this share of its smallest spacing: more than the rounding of headers, less than any other voxel.
+/// A label's corner voxels are no further from the scan's than this share of its smallest spacing: more than the
+/// rounding of headers, less than any other voxel.
 const SAME_PLACE: f64 = 0.1;
 
 /// The label on its scan's grid, whatever the rounding of its own header and the order of its axes.

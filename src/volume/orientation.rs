@@ -86,8 +86,9 @@ pub fn from_ras<T: Copy + Send + Sync>(volume: &Volume<T>, grid: &Grid) -> Volum
     gather(grid.clone(), volume.voxels(), first, step)
 }
 
-/// The volume on `grid`, where both have the same points: each voxel of the one lies where one of the other does, in whatever order and direction of axes. Nothing is
-/// resampled: every value keeps its place in the world. `None` where a point lies further than `tolerance` of the smallest spacing from that of the other grid.
+/// The volume on `grid`, where both have the same points: each voxel of the one lies where one of the other does, in
+/// whatever order and direction of axes. Nothing is resampled: every value keeps its place in the world. `None` where a
+/// point lies further than `tolerance` of the smallest spacing from that of the other grid.
 pub fn onto_same_points<T: Copy + Send + Sync>(volume: &Volume<T>, grid: &Grid, tolerance: f64) -> Option<Volume<T>> {
     let from = volume.grid();
     let (axis, flipped) = same_axes(from, grid)?;
@@ -106,8 +107,9 @@ pub fn onto_same_points<T: Copy + Send + Sync>(volume: &Volume<T>, grid: &Grid, 
     Some(gather(grid.clone(), volume.voxels(), first, step))
 }
 
-/// How far apart, in mm, the corners of two grids are at most when the axes of `from` are brought into the order and direction of those of `grid`; `None` where the
-/// numbers of voxels along them differ, or the affine of `grid` has no inverse.
+/// How far apart, in mm, the corners of two grids are at most when the axes of `from` are brought into the order and
+/// direction of those of `grid`; `None` where the numbers of voxels along them differ, or the affine of `grid` has no
+/// inverse.
 pub fn distance_of_points(from: &Grid, grid: &Grid) -> Option<f64> {
     let (axis, flipped) = same_axes(from, grid)?;
     if [0, 1, 2].map(|voxel| grid.shape[axis[voxel]]) != from.shape {
@@ -124,7 +126,8 @@ pub fn distance_of_points(from: &Grid, grid: &Grid) -> Option<f64> {
     Some(from.affine.farthest_corner(&grid.affine.after(&turned), from.shape))
 }
 
-/// For each axis of `from`, the axis of `grid` that it runs along, and whether it runs against it. `None` where the affine of `grid` has no inverse.
+/// For each axis of `from`, the axis of `grid` that it runs along, and whether it runs against it. `None` where the
+/// affine of `grid` has no inverse.
 fn same_axes(from: &Grid, grid: &Grid) -> Option<([usize; 3], [bool; 3])> {
     let Orientation { axis, flipped } = Orientation::of(&grid.affine.inverse()?.after(&from.affine));
     Some((axis, flipped))

@@ -60,6 +60,9 @@ pub enum WeightsError {
     /// Not a file that [`super::onnx::export`] made.
     #[error("is no ONNX file that `ichor weights export` made, or it is damaged")]
     NotOnnx,
+    /// A file of another program: what it is, and what can be done with it.
+    #[error("is no weights file but {0}")]
+    Foreign(String),
     /// No `network` entry.
     #[error("does not say what its network is: its metadata has no `network`")]
     NoNetwork,

@@ -9,6 +9,7 @@
 //! - [`tensorflow`]: import of TensorFlow 2 checkpoints.
 
 mod bytes;
+mod foreign;
 pub mod format;
 pub mod generate;
 pub mod hand_set;
@@ -49,9 +50,16 @@ impl Weights {
     /// [`Error::Read`] where the file cannot be read, [`Error::Weights`] where anything in it is wrong.
     pub fn open(path: impl AsRef<Path>) -> Result<Weights> {
         let path = path.as_ref();
-        let bytes = Bytes::map(path).map_err(Error::read(path))?;
+        let wrong = |source| Error::Weights { path: path.to_path_buf(), source };
+        let bytes = Bytes::map(path).map_err(|error| match foreign::told_by_name(path) {
+            Some(what) => wrong(WeightsError::Foreign(what)),
+            None => Error::read(path)(error),
+        })?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Weights::checked(name, bytes).map_err(|source| Error::Weights { path: path.to_path_buf(), source })
+        match format::parse(&bytes) {
+            Ok(layout) => Ok(Weights { name, bytes, layout, sha256: OnceLock::new() }),
+            Err(source) => Err(wrong(foreign::told(path, &bytes).map_or(source, WeightsError::Foreign))),
+        }
     }
 
     /// Weights from the bytes of a weights file, such as one embedded in the program.

@@ -18,6 +18,10 @@ const OPSET: u64 = 13;
 const IR_VERSION: u64 = 8;
 /// ONNX's number of f32 among its types of elements.
 const FLOAT: u64 = 1;
+/// The order of axes of input and logits, for the people who run an exported network: beside both, and among the model's metadata.
+pub const AXES: &str = "axes (1, 1, D, H, W): D, H, W (depth, height, width) are the axes i, j, k of the NIfTI grid in template space, W = k fastest in memory";
+/// The metadata's name for [`AXES`].
+const AXES_ENTRY: &str = "axes";
 
 /// A message as it is written.
 #[derive(Default)]
@@ -175,7 +179,7 @@ pub fn export(weights: &Weights) -> Result<Vec<u8>> {
                 shape.message(1, Message::default().text(2, axis))
             });
         let tensor = Message::default().number(1, FLOAT).message(2, shape);
-        Message::default().text(1, name).message(2, Message::default().message(1, tensor))
+        Message::default().text(1, name).message(2, Message::default().message(1, tensor)).text(3, AXES)
     };
     let message = graph.nodes.into_iter().fold(Message::default(), |m, node| m.message(1, node)).text(2, "V-Net");
     let message = graph.initialisers.into_iter().fold(message, |m, tensor| m.message(5, tensor));
@@ -184,6 +188,7 @@ pub fn export(weights: &Weights) -> Result<Vec<u8>> {
     let mut model = model.message(8, Message::default().text(1, "").number(2, OPSET));
     let mut entries = weights.metadata().entries();
     entries.insert("network".into(), serde_json::to_string(description).expect("a description has string keys"));
+    entries.entry(AXES_ENTRY.into()).or_insert_with(|| AXES.into());
     for (key, value) in entries {
         model = model.message(14, Message::default().text(1, &key).text(2, &value));
     }
@@ -258,6 +263,10 @@ fn parse(bytes: &[u8]) -> Option<std::result::Result<Parsed, Error>> {
     for entry in parts(bytes, 14)? {
         entries.insert(text(entry, 1)?, text(entry, 2)?);
     }
+    // What `export` says of the axes is no entry of the weights file.
+    if entries.get(AXES_ENTRY).is_some_and(|axes| axes == AXES) {
+        entries.remove(AXES_ENTRY);
+    }
     let description: Description = serde_json::from_str(&entries.remove("network")?).ok()?;
     let wrong = |source| Error::Weights { path: "ONNX".into(), source };
     if let Err(error) = description.validate() {
@@ -324,6 +333,13 @@ mod tests {
         let exported = weights();
         std::fs::write(&path, export(&exported).unwrap()).unwrap();
         assert_eq!(import(&path).unwrap().bytes(), exported.bytes());
+        // The order of axes stands beside input and logits (field 3 of a ValueInfoProto), and among the metadata.
+        let bytes = export(&exported).unwrap();
+        let graph = parts(&bytes, 7).unwrap()[0];
+        for field in [11, 12] {
+            assert_eq!(text(parts(graph, field).unwrap()[0], 3).unwrap(), AXES);
+        }
+        assert!(parts(&bytes, 14).unwrap().iter().any(|entry| text(entry, 2).unwrap() == AXES));
     }
 
     #[test]

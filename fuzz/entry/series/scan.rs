@@ -98,7 +98,9 @@ impl Scan {
         let join = |values: &[f64]| values.iter().map(|value| format!("{value:.6}")).collect::<Vec<_>>().join("\\");
         let orientation = [self.along_row, self.along_column].concat();
         let pixel = |n: usize| {
-            let hu = self.field(self.place(slice, n / self.columns, n % self.columns)).round() as i32;
+            // Air in a corner: where no padding is named, the least value of a tilted series counts as such, and is not interpolated.
+            let air = n == 0 && self.is_tilted();
+            let hu = if air { -1000 } else { self.field(self.place(slice, n / self.columns, n % self.columns)).round() as i32 };
             (hu - self.intercept) as u16
         };
         let bits = if self.signed { 16 } else { 12 };
@@ -149,10 +151,10 @@ impl Scan {
     pub fn check(&self, volume: &Volume<f32>, slices: &[usize]) -> Result<(), String> {
         let grid = volume.grid();
         let to_index = grid.affine.inverse().expect("a grid's affine is invertible");
-        // Shearing leaves padding beside the first and the last row.
+        // Shearing leaves padding beside the first and the last row, and there is air in a corner.
         let margin = usize::from(self.is_tilted());
         for &slice in slices {
-            for (row, column) in (margin..self.rows - margin).flat_map(|row| (0..self.columns).map(move |column| (row, column))) {
+            for (row, column) in (margin..self.rows - margin).flat_map(|row| (margin..self.columns).map(move |column| (row, column))) {
                 let [x, y, z] = self.place(slice, row, column);
                 let index = to_index.apply([-x, -y, z]);
                 let nearest = index.map(f64::round);

@@ -112,7 +112,7 @@ pub struct DataSet {
 pub fn read(source: &mut dyn ReadSeek, start: u64, end: u64, claimed: Encoding) -> DataSet {
     let mut reader = Reader { source, start, end, bytes: Vec::new(), items: 0, notes: BTreeSet::new() };
     let mut object = InMemDicomObject::new_empty();
-    let encoding = reader.encoding(start, end, claimed).unwrap_or(claimed);
+    let encoding = reader.encoding_of_all(start, end, claimed).unwrap_or(claimed);
     let whole = Span { end, delimited: false, encoding, depth: 0 };
     let pixels = match reader.elements(&mut object, start, whole, &CharacterSets::default()) {
         Ok((_, Some(place))) => Ok(place),
@@ -125,7 +125,7 @@ pub fn read(source: &mut dyn ReadSeek, start: u64, end: u64, claimed: Encoding) 
 /// Whether an explicit or implicit element begins at `start`, with another one behind it.
 pub fn begins(source: &mut dyn ReadSeek, start: u64, end: u64) -> bool {
     let mut reader = Reader { source, start, end, bytes: Vec::new(), items: 0, notes: BTreeSet::new() };
-    reader.encoding(start, end, Encoding::EXPLICIT).is_some()
+    reader.encoding_of_all(start, end, Encoding::EXPLICIT).is_some()
 }
 
 struct Reader<'a> {
@@ -189,15 +189,24 @@ impl Reader<'_> {
         DicomError::Cut { what: "data set".into(), needed: needed - self.start, found: self.end - self.start }
     }
 
-    /// The encoding of the elements from `at` on: that which was claimed, unless the first of them is none of it and one of another encoding.
-    fn encoding(&mut self, at: u64, end: u64, claimed: Encoding) -> Option<Encoding> {
+    /// The encoding of the data set from `at` on: that which was claimed, unless the first element is none of it and one of another encoding.
+    fn encoding_of_all(&mut self, at: u64, end: u64, claimed: Encoding) -> Option<Encoding> {
         let first = self.get(at, 8).ok()?;
         // Groups are small numbers, so that the wrong order gives the larger one.
         let (little, big) = (Encoding::IMPLICIT.u16(first), Encoding::BIG_ENDIAN.u16(first));
         let big_endian = if little == big { claimed.big_endian } else { big < little };
-        let likely = Encoding { big_endian, ..claimed };
-        let other = Encoding { explicit: !claimed.explicit, big_endian };
-        [likely, other].into_iter().find(|&encoding| self.begins(at, end, encoding))
+        self.encoding(at, end, Encoding { big_endian, ..claimed })
+    }
+
+    /// The encoding of the elements from `at` on, whose byte order is known: that which was claimed, or the other one, by the first element.
+    fn encoding(&mut self, at: u64, end: u64, claimed: Encoding) -> Option<Encoding> {
+        let other = Encoding { explicit: !claimed.explicit, ..claimed };
+        // The letters of a long VR and two zeros are a length of some 20 000 bytes too; that another element lies behind the length that follows is no chance.
+        let explicit = Encoding { explicit: true, ..claimed };
+        let long =
+            self.get(at, 8).is_ok_and(|head| VR::from_binary([head[4], head[5]]).is_some_and(is_long) && head[6..8] == [0, 0]);
+        let candidates = if long { [explicit, Encoding { explicit: false, ..claimed }] } else { [claimed, other] };
+        candidates.into_iter().find(|&encoding| self.begins(at, end, encoding))
     }
 
     /// Whether an element of this encoding begins here, with another one behind it.
@@ -408,7 +417,7 @@ impl Reader<'_> {
         }
         let mut items = Vec::new();
         while Some(at) != end {
-            let (tag, length) = self.item(at, span)?;
+            let (tag, length, big_endian) = self.item(at, span)?;
             at += 8;
             match tag {
                 SEQUENCE_END => break,
@@ -426,8 +435,9 @@ impl Reader<'_> {
             if last > span.end {
                 return Err(if span.end == self.end { self.cut(last) } else { odd("an item is longer than its sequence") });
             }
-            let encoding = if at == last { None } else { self.encoding(at, last, span.encoding) };
-            let inside = Span { end: last, delimited, encoding: encoding.unwrap_or(span.encoding), depth: span.depth + 1 };
+            let claimed = Encoding { big_endian, ..span.encoding };
+            let encoding = if at == last { None } else { self.encoding(at, last, claimed) };
+            let inside = Span { end: last, delimited, encoding: encoding.unwrap_or(claimed), depth: span.depth + 1 };
             let mut object = InMemDicomObject::new_empty();
             (at, _) = self.elements(&mut object, at, inside, sets)?;
             items.push(object);
@@ -435,20 +445,20 @@ impl Reader<'_> {
         Ok((items, at))
     }
 
-    /// Tag and length of an item or a delimiter, in the byte order that it has.
-    fn item(&mut self, at: u64, span: Span) -> Result<(Tag, u32), DicomError> {
+    /// Tag and length of an item or a delimiter, and whether it is big endian.
+    fn item(&mut self, at: u64, span: Span) -> Result<(Tag, u32, bool), DicomError> {
         if at + 8 > span.end {
             return Err(if span.end == self.end { self.cut(at + 8) } else { odd("a sequence ends within an item") });
         }
         let head = self.get(at, 8)?;
         let encoding = if head[..2] == [0xFF, 0xFE] { Encoding::BIG_ENDIAN } else { Encoding::IMPLICIT };
-        Ok((encoding.tag(head), encoding.u32(&head[4..])))
+        Ok((encoding.tag(head), encoding.u32(&head[4..]), encoding.big_endian))
     }
 
     /// Passes over compressed pixels that are not the image's, such as those of an icon.
     fn skip_fragments(&mut self, mut at: u64, span: Span) -> Result<u64, DicomError> {
         loop {
-            let (tag, length) = self.item(at, span)?;
+            let (tag, length, _) = self.item(at, span)?;
             at += 8;
             match tag {
                 SEQUENCE_END => return Ok(at),
@@ -498,14 +508,16 @@ impl Reader<'_> {
             return Some(PrimitiveValue::Empty);
         }
         if let Some(known_size) = known_size {
-            // Digits, where the file says that it is a text.
-            if given.is_some_and(is_text) && is_number(bytes) {
+            // Digits, where the file says that it is a text: a zero, which fills no number that is a text, is a part of one that is none.
+            if given.is_some_and(is_text) && is_number(bytes) && !bytes.contains(&0) {
                 return Some(texts(&String::from_utf8_lossy(bytes), known));
             }
             // The numbers of another size that the file says they are.
-            let vr = given
-                .filter(|&given| given_size.is_some_and(|size| bytes.len() % size == 0) && is_float(given) != is_float(known));
-            let vr = vr.or(given.filter(|_| given_size.is_some_and(|size| size != known_size && bytes.len() % size == 0)));
+            let vr = given.filter(|&given| {
+                given_size.is_some_and(|size| bytes.len().is_multiple_of(size)) && is_float(given) != is_float(known)
+            });
+            let vr =
+                vr.or(given.filter(|_| given_size.is_some_and(|size| size != known_size && bytes.len().is_multiple_of(size))));
             return Some(numbers(bytes, vr.unwrap_or(known), big_endian));
         }
         let readable = match known {
@@ -513,7 +525,7 @@ impl Reader<'_> {
             _ => bytes.iter().all(|&byte| byte >= b' ' || byte == 0x1B) || bytes.iter().all(|&byte| byte == 0),
         };
         if let (Some(given), Some(size), false) = (given, given_size, readable)
-            && bytes.len() % size == 0
+            && bytes.len().is_multiple_of(size)
         {
             return Some(texts(&numbers(bytes, given, big_endian).to_str(), known));
         }
@@ -596,9 +608,10 @@ fn numbers(bytes: &[u8], vr: VR, big_endian: bool) -> PrimitiveValue {
     }
 }
 
-/// A text as one value, or as several for the VRs that have several.
+/// A text as one value, or as several for the VRs that have several; one of more values than any attribute that is needed stays in one piece, which takes less memory.
 fn texts(text: &str, vr: VR) -> PrimitiveValue {
     match vr {
+        _ if text.len() > 1 << 10 => PrimitiveValue::from(text),
         VR::LT | VR::ST | VR::UT | VR::UR => PrimitiveValue::from(text),
         _ => PrimitiveValue::Strs(text.split('\\').map(String::from).collect()),
     }

@@ -314,9 +314,9 @@ impl Attributes {
         let is_native = uid.is_empty() || NATIVE.contains(&uid);
         match self.pixels.clone()? {
             Place::Native { at, length } => {
-                let expected = layout.rows as u64 * layout.columns as u64 * layout.bytes as u64 * layout.frames as u64;
+                let expected = (layout.len() as u64 * layout.bytes as u64).saturating_mul(layout.frames as u64);
                 // A value has an even number of bytes.
-                let exact = length == expected || length == expected.next_multiple_of(2);
+                let exact = length == expected || length == expected.saturating_add(expected % 2);
                 let there = self.end.saturating_sub(at);
                 let sizes = format!(
                     "{} x {} pixels of {} bytes{} need {expected}",
@@ -326,7 +326,7 @@ impl Attributes {
                     if layout.frames > 1 { format!(" in {} frames", layout.frames) } else { String::new() },
                 );
                 let big_endian = self.encoding.big_endian || uid == GE_BIG_ENDIAN_PIXELS;
-                let stored = Stored::Native { at, length: length.min(there), big_endian };
+                let stored = Stored::Native { at, length: length.min(expected), big_endian };
                 if !is_native && !exact {
                     return Err(match name {
                         None => not_decoded(),

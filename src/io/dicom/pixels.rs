@@ -128,11 +128,9 @@ impl Layout {
         if !(1..=allocated).contains(&bits) {
             return Err(DicomError::value(tags::BITS_STORED, bits));
         }
-        let high_bit = attributes.whole(tags::HIGH_BIT)?.unwrap_or(bits - 1);
-        if !(bits - 1..allocated).contains(&high_bit) {
-            return Err(DicomError::value(tags::HIGH_BIT, high_bit));
-        }
-        let frames = attributes.whole(tags::NUMBER_OF_FRAMES)?.unwrap_or(1);
+        // A HighBit that cannot be says nothing; pydicom and dcm2niix never ask for it. No frames are one frame.
+        let high_bit = attributes.whole(tags::HIGH_BIT)?.filter(|bit| (bits - 1..allocated).contains(bit)).unwrap_or(bits - 1);
+        let frames = attributes.whole(tags::NUMBER_OF_FRAMES)?.filter(|&frames| frames != 0).unwrap_or(1);
         let frames = side(tags::NUMBER_OF_FRAMES, frames)?;
         let signed = attributes.whole(tags::PIXEL_REPRESENTATION)?.unwrap_or(0) == 1;
         let (bits, high_bit) = (bits as u32, high_bit as u32);
@@ -157,7 +155,7 @@ impl Layout {
     }
 
     /// Samples of a frame.
-    fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.rows * self.columns
     }
 }
@@ -183,7 +181,7 @@ pub fn decode(pixels: &Pixels, layout: &Layout, frame: usize) -> Result<Samples,
 
 fn native(bytes: &[u8], layout: &Layout, frame: usize) -> Result<Samples, DicomError> {
     let size = layout.len() * layout.bytes;
-    let needed = size as u64 * layout.frames as u64;
+    let needed = (size as u64).saturating_mul(layout.frames as u64);
     let cut = || DicomError::Cut { what: "pixel data".into(), needed, found: bytes.len() as u64 };
     let bytes = bytes.get(frame * size..).and_then(|bytes| bytes.get(..size)).ok_or_else(cut)?;
     Ok(samples(bytes, layout))

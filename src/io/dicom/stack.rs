@@ -204,7 +204,7 @@ pub(super) fn read_slice(slice: &Slice, pixels: &Pixels, layout: &Layout, hu: &m
 /// Makes voxels of a slice [`OUTSIDE`] that are padding and hang together with its border.
 fn blank(hu: &mut [f32], columns: usize, is_padding: impl Fn(f32) -> bool) {
     let rows = hu.len() / columns;
-    let border = |n: usize| n / columns == 0 || n / columns == rows - 1 || n % columns == 0 || n % columns == columns - 1;
+    let border = |n: usize| [0, rows - 1].contains(&(n / columns)) || [0, columns - 1].contains(&(n % columns));
     let mut open: Vec<usize> = (0..hu.len()).filter(|&n| border(n)).collect();
     while let Some(n) = open.pop() {
         if !is_padding(hu[n]) {

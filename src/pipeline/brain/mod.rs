@@ -10,7 +10,9 @@ mod border;
 mod coarse;
 mod defect;
 mod icosphere;
+mod missing;
 mod rasterise;
+mod shape;
 mod skull;
 #[cfg(test)]
 mod synthetic;
@@ -18,6 +20,9 @@ mod synthetic;
 use crate::volume::{Grid, Volume};
 use coarse::Coarse;
 use std::fmt;
+
+pub use missing::Missing;
+pub use shape::Shape;
 
 /// How the brain is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,6 +63,10 @@ pub struct Extraction {
     /// Share (0 to 1) of the mask's surface that bone covers within 6 mm; the field of view's border is not counted. About 0.9 for
     /// a whole skull, 0 for a scan without bone.
     pub bone_cover: f64,
+    /// The mask's shape; `None` where it has no extent.
+    pub shape: Option<Shape>,
+    /// What had been taken out of the scan and was put back for the search; `None` where it was as a scanner makes it.
+    pub missing: Option<Missing>,
 }
 
 /// Why no brain was found.
@@ -66,12 +75,13 @@ pub enum BrainError {
     /// Nothing in the scan is like a brain.
     #[error(
         "no brain was found: the scan shows no soft tissue (0 to 100 HU) as wide as a brain; check that it is a head CT in \
-         Hounsfield units, or bring a brain mask"
+         Hounsfield units and the voxel size in its header, or give a brain mask (--brain-mask)"
     )]
     NoSoftTissue,
     /// What was found is too small to be a brain.
     #[error(
-        "no brain was found: the largest candidate has only {volume_ml:.1} mL; check that the scan is a head CT, or bring a brain mask"
+        "no brain was found: the largest candidate has only {volume_ml:.1} mL; check that the scan is a head CT and the voxel size in its header, \
+         or give a brain mask (--brain-mask)"
     )]
     TooSmall {
         /// Volume of what was found, in mL.
@@ -104,6 +114,11 @@ pub fn extract(scan: &Volume<f32>, options: &Options) -> Result<Extraction, Brai
     if grid.is_empty() {
         return Err(BrainError::NoSoftTissue);
     }
+    let restored = missing::put_back(scan);
+    let (scan, missing) = match &restored {
+        Some((restored, missing)) => (restored, Some(*missing)),
+        None => (scan, None),
+    };
     let whole = Coarse::of(scan);
     let (coarse, region) = match options.method {
         Method::Skull => {
@@ -125,7 +140,8 @@ pub fn extract(scan: &Volume<f32>, options: &Options) -> Result<Extraction, Brai
         return Err(BrainError::TooSmall { volume_ml });
     }
     let cut_cm2 = cut_areas(&mask);
-    Ok(Extraction { mask, volume_ml, cut_cm2, bone_cover })
+    let shape = Shape::of(&mask);
+    Ok(Extraction { mask, volume_ml, cut_cm2, bone_cover, shape, missing })
 }
 
 /// Area in cm² of a mask on the first and the last plane along each axis.

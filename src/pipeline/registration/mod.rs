@@ -60,6 +60,17 @@ impl Registration {
     /// The overlap below which a registration is to be looked at.
     pub const POOR_OVERLAP: f64 = 0.55;
 
+    /// The mutual information below which a registration has failed.
+    pub const FAILED_MUTUAL_INFORMATION: f64 = 0.01;
+    /// The overlap below which a registration has failed.
+    pub const FAILED_OVERLAP: f64 = 0.25;
+
+    /// Whether a registration with these figures has failed, so that nothing that comes of it can be right.
+    pub fn has_failed(overlap: f64, mutual_information: f64) -> bool {
+        // Not a number is a failure too.
+        !(overlap >= Self::FAILED_OVERLAP && mutual_information >= Self::FAILED_MUTUAL_INFORMATION)
+    }
+
     /// Whether a person should look at this registration before its result is used.
     pub fn is_poor(&self) -> bool {
         self.mutual_information < Self::POOR_MUTUAL_INFORMATION || self.overlap < Self::POOR_OVERLAP

@@ -17,7 +17,7 @@ mod table;
 mod tests;
 
 use super::bytes::Bytes;
-use super::{Metadata, Weights};
+use super::{Metadata, Weights, WeightsError, foreign};
 use crate::network::{Activation, Description};
 use crate::{Error, Result};
 use bundle::{Bundle, Entry};
@@ -166,7 +166,12 @@ impl Weights {
             PathBuf::from(path)
         };
         let open = |path: PathBuf| Bytes::map(&path).map_err(Error::read(&path)).map(|bytes| (path, bytes));
-        let index = open(sibling(".index"))?;
+        let index = open(sibling(".index")).map_err(|error| {
+            match Bytes::map(&prefix).ok().and_then(|file| foreign::told(&prefix, &file)) {
+                Some(what) => Error::Weights { path: prefix.clone(), source: WeightsError::Foreign(what) },
+                None => error,
+            }
+        })?;
         let bundle = open_index(&index.1).map_err(|source| Error::Checkpoint { path: index.0.clone(), source })?;
         let count = bundle.shards;
         let shards = (0..count).map(|i| open(sibling(&format!(".data-{i:05}-of-{count:05}")))).collect::<Result<Vec<_>>>()?;
