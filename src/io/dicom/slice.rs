@@ -44,6 +44,10 @@ pub struct Slice {
     pub columns: usize,
     /// Distance in mm between the centres of rows, and of columns (PixelSpacing).
     pub spacing: [f64; 2],
+    /// BitsStored.
+    pub bits: u32,
+    /// Whether stored values have a sign (PixelRepresentation).
+    pub signed: bool,
     /// SliceThickness in mm.
     pub thickness: Option<f64>,
     /// RescaleSlope and RescaleIntercept: HU = slope x stored + intercept.
@@ -339,6 +343,8 @@ impl<'a> Groups<'a> {
             rows: layout.rows,
             columns: layout.columns,
             spacing,
+            bits: layout.bits,
+            signed: layout.signed,
             thickness: self.numbers::<1>(tags::PIXEL_MEASURES_SEQUENCE, tags::SLICE_THICKNESS).unwrap_or(None).map(|[mm]| mm),
             rescale: [slope?, intercept?],
             padding: self.padding(layout),

@@ -119,10 +119,9 @@ pub(super) fn differences(one: &[Placed], other: &[Placed]) -> Vec<String> {
     }
     // Numbers and times that go on from slice to slice differ in any case.
     let certain: Vec<String> = named.iter().filter(|(_, text)| text.contains('(')).map(|(_, text)| text.clone()).collect();
-    match (certain.is_empty(), named.first()) {
-        (false, _) => certain,
-        (true, Some((_, first))) => vec![first.clone(), "ImagePositionPatient".into()],
-        (true, None) => vec!["ImagePositionPatient".into()],
+    match certain.is_empty() {
+        false => certain,
+        true => named.into_iter().map(|(_, text)| text).chain(["ImagePositionPatient".into()]).collect(),
     }
 }
 
@@ -286,7 +285,7 @@ fn beside(slices: &[Placed], way: [f64; 2]) -> Vec<[f64; 2]> {
         [x - way[0] * placed.height, y - way[1] * placed.height]
     };
     let [x, y] = place(&slices[0]);
-    slices.iter().map(|placed| place(placed)).map(|[a, b]| [a - x, b - y]).collect()
+    slices.iter().map(place).map(|[a, b]| [a - x, b - y]).collect()
 }
 
 /// The ways from slice to slice that are tried: straight up, along the table (the patient's axis, for a tilted gantry), from the first slice to the last, and the one that is
@@ -362,7 +361,9 @@ fn separate<'a>(slices: &[Placed<'a>], labels: &[Label]) -> Vec<Vec<Placed<'a>>>
     for (n, label) in labels.iter().enumerate() {
         let groups = chains(slices, label);
         // Where a file lies says nothing about slices that are one scan.
-        let idle = label.keyword == FOLDER && is_clean(slices);
+        let idle = label.keyword == FOLDER && is_clean(slices)
+            // Nor do numbers that some slices do not have.
+            || label.keyword == "InstanceNumber" && slices.iter().any(|placed| placed.slice.instance_number.is_none());
         if groups.len() < 2 || idle || !overlap(&groups) {
             continue;
         }
@@ -648,7 +649,8 @@ fn odd_gaps(slices: &[Placed]) -> Vec<String> {
                 let runs = a.1 - a.0 > 1 && b.1 - b.0 > 1;
                 let thickness = |n: usize| slices[n].slice.thickness;
                 let between = gaps[from] < gaps[a.0].max(gaps[b.0]) && thickness(from) != thickness(from + 1);
-                !(to - from == 1 && different && runs && between) && !told[a.0] && !told[b.0]
+                let usual = to - from == 1 && different && runs && between;
+                !(usual || told[a.0] || told[b.0])
             }
             [Some(a), None] | [None, Some(a)] => to - from == 1 && !told[a.0],
             [None, None] => false,
@@ -669,7 +671,7 @@ fn odd_gaps(slices: &[Placed]) -> Vec<String> {
 /// Sentences about attributes that slices of one volume should share and do not.
 fn varied(slices: &[Placed]) -> Vec<String> {
     type Show = fn(&Placed) -> String;
-    let attributes: [(&str, &str, Show); 9] = [
+    let attributes: [(&str, &str, Show); 11] = [
         ("kernels", "ConvolutionKernel", |at| at.identity.kernel.join(" ")),
         ("kinds of image", "ImageType", |at| at.identity.image_type.iter().take(2).cloned().collect::<Vec<_>>().join("\\")),
         ("contrast agents", "ContrastBolusAgent", |at| at.identity.contrast_agent.clone()),
@@ -677,6 +679,8 @@ fn varied(slices: &[Placed]) -> Vec<String> {
         ("slopes", "RescaleSlope", |at| at.slice.rescale[0].to_string()),
         ("intercepts", "RescaleIntercept", |at| at.slice.rescale[1].to_string()),
         ("ranges of padding", "PixelPaddingValue", |at| at.slice.padding.map_or(String::new(), |[a, b]| format!("{a} to {b}"))),
+        ("numbers of bits", "BitsStored", |at| at.slice.bits.to_string()),
+        ("signs", "PixelRepresentation", |at| if at.slice.signed { "signed" } else { "unsigned" }.into()),
         ("parts of the body", "BodyPartExamined", |at| at.identity.body_part.clone()),
         ("descriptions", "SeriesDescription", |at| at.identity.description.clone()),
     ];

@@ -30,7 +30,7 @@ pub struct Study {
 
 /// What a file turned out to be.
 enum Found {
-    Image(Image),
+    Image(Box<Image>),
     Unreadable(Unreadable),
     Short,
     Foreign,
@@ -39,7 +39,7 @@ enum Found {
 fn look(path: &Path) -> Found {
     match file::is_dicom(path) {
         Ok(true) => match slice::read(path) {
-            Ok(image) => Found::Image(image),
+            Ok(image) => Found::Image(image.into()),
             Err(unreadable) => Found::Unreadable(unreadable),
         },
         Ok(false) if is_short(path) => Found::Short,
@@ -75,7 +75,7 @@ pub fn find(paths: &[PathBuf]) -> Vec<Study> {
         match found {
             Found::Foreign => {}
             Found::Short => short.push(path.clone()),
-            Found::Image(image) => studies.entry(image.identity.study_uid.clone()).or_default().images.push(image),
+            Found::Image(image) => studies.entry(image.identity.study_uid.clone()).or_default().images.push(*image),
             Found::Unreadable(unreadable) => match &unreadable.error {
                 DicomError::Localizer { study } => {
                     studies.entry(study.clone()).or_default().others.push((path.clone(), unreadable));
