@@ -231,8 +231,18 @@ pub fn read_one(input: &Path, series: Option<&str>) -> Result<Scan> {
     if !jobs.iter().all(remnant) {
         jobs.retain(|job| !remnant(job));
     }
+    // Files that cannot be read, in folders of their own, are told of where a scan can be.
+    let unread = |job: &Job| job.study.as_deref().is_some_and(|study| study.images.is_empty());
+    let unread: Vec<Job> = if jobs.iter().all(unread) { Vec::new() } else { jobs.extract_if(.., |job| unread(job)).collect() };
     match &jobs[..] {
-        [job] => read(job, series),
+        [job] => {
+            let mut scan = read(job, series)?;
+            for (path, unreadable) in unread.iter().filter_map(|job| job.study.as_deref()).flat_map(|study| &study.broken) {
+                let reason = format!("a file beside the scan cannot be read: {}: {}", path.display(), unreadable.error);
+                scan.warnings.push(Warning::Series { reason });
+            }
+            Ok(scan)
+        }
         _ if jobs.iter().all(|job| job.study.is_some()) => {
             let studies = jobs.iter().filter_map(|job| job.study.as_ref());
             let labels = studies.flat_map(|study| study.series()).map(|series| series.label());
