@@ -154,7 +154,9 @@ impl Scan {
         // Shearing leaves padding beside the first and the last row, and there is air in a corner.
         let margin = usize::from(self.is_tilted());
         for &slice in slices {
-            for (row, column) in (margin..self.rows - margin).flat_map(|row| (margin..self.columns).map(move |column| (row, column))) {
+            for (row, column) in
+                (margin..self.rows - margin).flat_map(|row| (margin..self.columns).map(move |column| (row, column)))
+            {
                 let [x, y, z] = self.place(slice, row, column);
                 let index = to_index.apply([-x, -y, z]);
                 let nearest = index.map(f64::round);
