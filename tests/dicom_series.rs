@@ -123,7 +123,11 @@ fn two_scans_of_one_series_are_not_mixed() {
         // At the same places, half a gap apart, and less.
         for shift in [0.0, 2.5, 1.7] {
             let folder = tempfile::tempdir().unwrap();
-            let own = [(tags::ACQUISITION_NUMBER, VR::IS, "1"), (tags::CONVOLUTION_KERNEL, VR::SH, "STANDARD")];
+            let own = [
+                (tags::ACQUISITION_NUMBER, VR::IS, "1"),
+                (tags::CONVOLUTION_KERNEL, VR::SH, "STANDARD"),
+                (tags::ACQUISITION_TIME, VR::TM, "120000"),
+            ];
             write_part(folder.path(), "a", &part(&heights(10, 5.0, 0.0)), 1, &own, &field);
             let mut texts = own.to_vec();
             texts.push((tag, vr, other));

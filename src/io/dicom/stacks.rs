@@ -360,10 +360,10 @@ fn is_clean(slices: &[Placed]) -> bool {
 fn separate<'a>(slices: &[Placed<'a>], labels: &[Label]) -> Vec<Vec<Placed<'a>>> {
     for (n, label) in labels.iter().enumerate() {
         let groups = chains(slices, label);
-        // Where a file lies says nothing about slices that are one scan.
-        let idle = label.keyword == FOLDER && is_clean(slices)
-            // Nor do numbers that some slices do not have.
-            || label.keyword == "InstanceNumber" && slices.iter().any(|placed| placed.slice.instance_number.is_none());
+        // Where a file lies says nothing about slices that are one scan, nor do numbers and times that some slices do not have.
+        let each = ["AcquisitionTime", "InstanceNumber"].contains(&label.keyword);
+        let lacks = |placed: &Placed| [number(None), text(String::new())].contains(&(label.value)(placed));
+        let idle = label.keyword == FOLDER && is_clean(slices) || each && slices.iter().any(lacks);
         if groups.len() < 2 || idle || !overlap(&groups) {
             continue;
         }
@@ -372,7 +372,6 @@ fn separate<'a>(slices: &[Placed<'a>], labels: &[Label]) -> Vec<Vec<Placed<'a>>>
         };
         let scans: Vec<Vec<Placed>> = groups.into_iter().flat_map(further).collect();
         // Each slice has its own number and time: of one or two slices they say nothing.
-        let each = ["AcquisitionTime", "InstanceNumber"].contains(&label.keyword);
         if each && scans.iter().any(|scan| scan.len() < LEAST_SLICES) {
             continue;
         }
@@ -585,19 +584,23 @@ fn mixed(slices: &[Placed]) -> Option<String> {
             slices.len()
         ));
     }
-    // Two scans half a gap apart, each with its own numbers: neighbours have the same one.
+    let twice = numbered_alike(slices).len();
+    (twice >= LEAST_SLICES).then(|| {
+        format!(
+            "{twice} instance numbers (InstanceNumber) are those of two neighbours: slices of two scans, and no attribute tells certainly of which; {advice}"
+        )
+    })
+}
+
+/// Neighbours with one instance number that no third slice has: two scans half a gap apart, each with its own numbers, have these. The places of the first of each two.
+fn numbered_alike(slices: &[Placed]) -> Vec<usize> {
     let mut places: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
     for (n, placed) in slices.iter().enumerate() {
         if let Some(number) = placed.slice.instance_number {
             places.entry(number).or_default().push(n);
         }
     }
-    let twice = places.values().filter(|at| at.len() == 2 && at[1] - at[0] == 1).count();
-    (twice >= LEAST_SLICES).then(|| {
-        format!(
-            "{twice} instance numbers (InstanceNumber) are those of two neighbours: slices of two scans, and no attribute tells certainly of which; {advice}"
-        )
-    })
+    places.values().filter(|at| at.len() == 2 && at[1] - at[0] == 1).map(|at| at[0]).collect()
 }
 
 /// Sentences about gaps that are not like those beside them: slices are missing, or a position is wrong. Thin slices below and thick ones above are usual, and the gap
@@ -699,8 +702,13 @@ fn varied(slices: &[Placed]) -> Vec<String> {
                 let which = if slices.len() == 1 { name(slices[0]) } else { format!("{} slices", slices.len()) };
                 format!("{value} ({which})")
             });
-            sentences.push(format!("slices of different {what} ({keyword}): {}{more}", list.collect::<Vec<_>>().join(", ")));
+            let list = list.collect::<Vec<_>>().join(", ");
+            sentences.push(format!("slices of different {what} ({keyword}), perhaps of two scans: {list}{more}"));
         }
+    }
+    for n in numbered_alike(slices) {
+        let [one, other] = [n, n + 1].map(|n| name(slices[n].slice));
+        sentences.push(format!("neighbours have one number (InstanceNumber), perhaps slices of two scans: {one} and {other}"));
     }
     let first = slices[0].slice;
     let turned =

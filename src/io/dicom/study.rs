@@ -241,17 +241,26 @@ impl Study {
         }
         let mut doubts = Vec::new();
         let folders: BTreeSet<&Path> = chosen.slices.iter().filter_map(|slice| slice.path.parent()).collect();
+        let mut lost = Vec::new();
         for (path, unreadable) in &self.broken {
             let beside = path.parent().is_some_and(|folder| folders.contains(folder));
-            if unreadable.series_uid.is_empty() && beside {
-                if wanted.is_none() {
-                    return Err(unreadable.error.clone().of(path));
-                }
-                doubts.push(format!(
-                    "a file beside the series cannot be read, and may be a slice of it: {}",
-                    unreadable.error.clone().of(path)
-                ));
+            let error = || unreadable.error.clone().of(path);
+            let known = !unreadable.series_uid.is_empty();
+            if beside && !known && wanted.is_none() {
+                return Err(error());
             }
+            // One or two files of a series of their own may be slices of this one too; pages of text, which lack attributes, are not.
+            let files = self.broken.iter().filter(|(_, other)| other.series_uid == unreadable.series_uid).count();
+            let images = self.images.iter().any(|image| image.identity.series_uid == unreadable.series_uid);
+            let page = matches!(unreadable.error, DicomError::Missing(_));
+            if beside && (!known || files < LEAST_SLICES && !images && !page) {
+                lost.push(error());
+            }
+        }
+        if let Some(first) = lost.first() {
+            let (count, more) = (lost.len(), if lost.len() > 1 { ", ..." } else { "" });
+            doubts
+                .push(format!("{count} file{} beside the series cannot be read, and may be of it: {first}{more}", plural(count)));
         }
         if let Some(fault) = &chosen.fault {
             return Err(DicomError::Mixed { series: chosen.label(), fault: fault.clone() });
