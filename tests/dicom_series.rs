@@ -259,7 +259,8 @@ fn a_plain_head_is_used_and_not_what_lies_beside_it() {
     let (description, body, agent) = (tags::SERIES_DESCRIPTION, tags::BODY_PART_EXAMINED, tags::CONTRAST_BOLUS_AGENT);
     let (kernel, kind) = (tags::CONVOLUTION_KERNEL, tags::IMAGE_TYPE);
     let wide = RawSeries { spacing: [6.0, 6.0], ..thin() };
-    let beside: Vec<(&str, RawSeries, Vec<(Tag, &str)>)> = vec![
+    type Beside<'a> = (&'a str, RawSeries, Vec<(Tag, &'a str)>);
+    let beside: Vec<Beside> = vec![
         ("agent", thin(), vec![(agent, "Iomeron 400")]),
         ("angiography by its words", thin(), vec![(description, "CTA 1.5")]),
         ("venous", thin(), vec![(description, "Head venous")]),
