@@ -479,7 +479,7 @@ fn what_is_said_follows_the_level() {
     raw_nifti::write(&network, &Volume::new(Grid { shape: [16; 3], affine: Affine::IDENTITY }, vec![40.0; 4096]), Codes::Both);
     let (mask, pairs, evaluation, phantoms) = (path("mask.nii"), path("pairs.csv"), path("evaluation"), path("phantoms"));
     let (onnx, brain, registered, probability) = (path("w.onnx"), path("brain.nii"), path("registered.nii"), path("p.nii"));
-    let phantom = ["phantom", "-o", text(&phantoms), "--matrix", "50,60,24", "--voxel", "4,4,7"];
+    let phantom = ["phantom", "-o", text(&phantoms), "--matrix", "50,60,24", "--voxel", "4,4,7", "--overwrite"];
     let commands: [&[&str]; 9] = [
         &["segment", text(&odd), "-o", text(&out), "--overwrite"],
         &["brain", text(&odd), "-o", text(&brain)],

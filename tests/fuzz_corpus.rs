@@ -1,6 +1,8 @@
 //! What the fuzzers found and what they start from, on the stable toolchain: each file of fuzz/corpus/TARGET goes through
 //! that target's entry point, which must neither panic nor hang.
 
+#![allow(clippy::duplicate_mod)] // two entries read their choices from bytes
+
 #[path = "../fuzz/entry/checkpoint.rs"]
 mod checkpoint;
 #[path = "../fuzz/entry/network.rs"]

@@ -132,7 +132,12 @@ impl Layout {
         let high_bit = attributes.whole(tags::HIGH_BIT)?.filter(|bit| (bits - 1..allocated).contains(bit)).unwrap_or(bits - 1);
         let frames = attributes.whole(tags::NUMBER_OF_FRAMES)?.filter(|&frames| frames != 0).unwrap_or(1);
         let frames = side(tags::NUMBER_OF_FRAMES, frames)?;
-        let signed = attributes.whole(tags::PIXEL_REPRESENTATION)?.unwrap_or(0) == 1;
+        let tag = tags::PIXEL_REPRESENTATION;
+        let signed = match attributes.whole(tag)?.ok_or_else(|| DicomError::missing(tag))? {
+            0 => false,
+            1 => true,
+            other => return Err(DicomError::value(tag, other)),
+        };
         let (bits, high_bit) = (bits as u32, high_bit as u32);
         let overlay = |element: &InMemElement| {
             let Tag(group, position) = element.tag();

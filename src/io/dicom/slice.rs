@@ -97,6 +97,13 @@ pub struct Identity {
     pub gantry_tilt: Option<f64>,
 }
 
+/// A slope so near to 0 makes all values one; HU need about 1.
+const LEAST_SLOPE: f64 = 1e-6;
+/// No scanner's HU need a slope or an intercept above this.
+const MOST_RESCALE: f64 = 1e6;
+/// No patient lies farther than this from the scanner's origin, in mm.
+const FARTHEST_MM: f64 = 1e6;
+
 /// What a file has to give.
 #[derive(Clone, Debug)]
 pub struct Image {
@@ -310,15 +317,18 @@ impl<'a> Groups<'a> {
         let (along_row, along_column) =
             axes.ok_or_else(|| DicomError::value(tags::IMAGE_ORIENTATION_PATIENT, format!("{orientation:?}")))?;
         let position = self.numbers::<3>(tags::PLANE_POSITION_SEQUENCE, tags::IMAGE_POSITION_PATIENT)?;
+        if let Some(position) = position.filter(|position| position.iter().any(|mm| mm.abs() > FARTHEST_MM)) {
+            return Err(DicomError::value(tags::IMAGE_POSITION_PATIENT, format!("{position:?}")));
+        }
         let spacing = self.numbers::<2>(tags::PIXEL_MEASURES_SEQUENCE, tags::PIXEL_SPACING)?;
         let spacing = spacing.ok_or_else(|| DicomError::missing(tags::PIXEL_SPACING))?;
         if !spacing.iter().all(|mm| (0.01..=100.0).contains(mm)) {
             return Err(DicomError::value(tags::PIXEL_SPACING, format!("{spacing:?}")));
         }
-        let rescale = [tags::RESCALE_SLOPE, tags::RESCALE_INTERCEPT].map(|tag| {
+        let rescale = [(tags::RESCALE_SLOPE, LEAST_SLOPE), (tags::RESCALE_INTERCEPT, 0.0)].map(|(tag, least)| {
             let [value] =
                 self.numbers::<1>(tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, tag)?.ok_or_else(|| DicomError::missing(tag))?;
-            Ok(value)
+            if (least..=MOST_RESCALE).contains(&value.abs()) { Ok(value) } else { Err(DicomError::value(tag, value)) }
         });
         let [slope, intercept] = rescale;
         let content = self.find(tags::FRAME_CONTENT_SEQUENCE, tags::FRAME_ACQUISITION_NUMBER);

@@ -159,7 +159,7 @@ struct Source<'a> {
 
 enum Reader<'a> {
     Plain(Box<dyn BufRead + 'a>),
-    Gzip(Members<Box<dyn BufRead + 'a>>),
+    Gzip(Box<Members<Box<dyn BufRead + 'a>>>),
 }
 
 impl<'a> Source<'a> {
@@ -176,7 +176,7 @@ impl<'a> Source<'a> {
     fn new(mut reader: impl BufRead + 'a, stored: u64) -> Result<Source<'a>, NiftiError> {
         let compressed = reader.fill_buf().map_err(NiftiError::Read)?.starts_with(&gzip::MAGIC);
         let reader: Box<dyn BufRead + 'a> = Box::new(reader);
-        let reader = if compressed { Reader::Gzip(Members::new(reader)) } else { Reader::Plain(reader) };
+        let reader = if compressed { Reader::Gzip(Box::new(Members::new(reader))) } else { Reader::Plain(reader) };
         Ok(Source { reader, stored, position: 0 })
     }
 
@@ -266,7 +266,7 @@ mod tests {
 
     fn source(compressed: bool, errors: Vec<io::ErrorKind>) -> Source<'static> {
         let file: Box<dyn BufRead> = Box::new(BufReader::new(Failing { errors }));
-        let reader = if compressed { Reader::Gzip(Members::new(file)) } else { Reader::Plain(file) };
+        let reader = if compressed { Reader::Gzip(Box::new(Members::new(file))) } else { Reader::Plain(file) };
         Source { reader, stored: 100, position: 0 }
     }
 
