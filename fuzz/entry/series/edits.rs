@@ -16,6 +16,8 @@ pub struct Edit {
     pub words: &'static [&'static str],
     /// What must come of it.
     pub outcome: Outcome,
+    /// Slices whose files name another series or study.
+    pub moved: Vec<usize>,
 }
 
 /// What must come of an edit that is the only one.
@@ -197,6 +199,8 @@ const ATTRIBUTES: &[Attribute] = &[
 
 /// Words that tell of two scans where one was expected.
 const MIXED: &[&str] = &["acquisition", "scans", "series", "kernel", "twice", "copies", "interleav", "stack"];
+/// In the names of another scan's files.
+const OTHER: &str = "OTHER";
 const PIXELS: &[&str] = &["pixel"];
 const LOST: &[&str] = &["missing", "cut", "bytes", "read"];
 
@@ -229,6 +233,10 @@ fn attribute(choices: &mut Choices, files: &mut [File]) -> Option<Edit> {
     let way = choices.below(12);
     let other = attribute.others[choices.below(attribute.others.len())];
     let &Attribute { tag, vr, sense, words, .. } = attribute;
+    // Of two scans that nothing else tells apart.
+    if tag == tags::INSTANCE_NUMBER && is_mixed(files) {
+        return None;
+    }
     let value = |text: &str| match (vr, text.parse()) {
         (VR::US, Ok(number)) => Element::number(tag, number),
         _ => Element::text(tag, vr, text),
@@ -301,7 +309,14 @@ fn attribute(choices: &mut Choices, files: &mut [File]) -> Option<Edit> {
         }
     }
     let what = format!("{tag} {what} in {extent} ({which:?})");
-    Some(Edit { what, words, outcome: if harmless { Outcome::Read } else { Outcome::Any } })
+    let moves = tag == tags::SERIES_INSTANCE_UID || tag == tags::STUDY_INSTANCE_UID;
+    let moved = if moves { which.iter().filter_map(|&n| files[n].slice).collect() } else { Vec::new() };
+    Some(Edit { what, words, outcome: if harmless { Outcome::Read } else { Outcome::Any }, moved })
+}
+
+/// Whether there are slices of another scan.
+fn is_mixed(files: &[File]) -> bool {
+    files.iter().any(|file| file.name.contains(OTHER))
 }
 
 fn pixels_or_syntax(choices: &mut Choices, files: &mut [File]) -> Option<Edit> {
@@ -348,7 +363,7 @@ fn pixels_or_syntax(choices: &mut Choices, files: &mut [File]) -> Option<Edit> {
             }
         }
     }
-    Some(Edit { what: format!("{what} in {extent} ({which:?})"), words, outcome })
+    Some(Edit { what: format!("{what} in {extent} ({which:?})"), words, outcome, moved: Vec::new() })
 }
 
 fn file(choices: &mut Choices, files: &mut Vec<File>, links: &mut Vec<(PathBuf, PathBuf)>) -> Option<Edit> {
@@ -363,7 +378,10 @@ fn file(choices: &mut Choices, files: &mut Vec<File>, links: &mut Vec<(PathBuf, 
             "copied"
         }
         1 => {
-            which.iter().for_each(|&n| files[n].name = format!("{:03}", 999 - n));
+            for &n in &which {
+                let other = if files[n].name.contains(OTHER) { OTHER } else { "" };
+                files[n].name = format!("{:03}{other}", 999 - n);
+            }
             "renamed"
         }
         2 => {
@@ -385,16 +403,25 @@ fn file(choices: &mut Choices, files: &mut Vec<File>, links: &mut Vec<(PathBuf, 
             "cut"
         }
     };
-    Some(Edit { what: format!("{what}: {extent} ({which:?})"), words: LOST, outcome })
+    Some(Edit { what: format!("{what}: {extent} ({which:?})"), words: LOST, outcome, moved: Vec::new() })
 }
 
 fn stack(choices: &mut Choices, scan: &Scan, files: &mut Vec<File>) -> Option<Edit> {
+    // A third scan, or none that is whole, is more than can be told.
+    if is_mixed(files) {
+        return None;
+    }
     let inside = |choices: &mut Choices| 2 + choices.below(scan.heights.len() - 4);
     match choices.below(7) {
         0 => {
+            // Where thick slices begin, a gap is as wide as that of a slice that is gone.
             let gone = inside(choices);
+            let gaps = [gone - 1, gone, gone + 1, gone + 2].map(|n| scan.heights[n] - scan.heights[n - 1]);
+            if gaps.iter().any(|&gap| gap != gaps[0]) {
+                return None;
+            }
             files.retain(|file| file.slice != Some(gone));
-            Some(Edit { what: format!("slice {gone} is gone"), words: LOST, outcome: Outcome::Told })
+            Some(Edit { what: format!("slice {gone} is gone"), words: LOST, outcome: Outcome::Told, moved: Vec::new() })
         }
         1 => {
             // A page of text, as scanners store it: of class CT, without a place.
@@ -413,7 +440,12 @@ fn stack(choices: &mut Choices, scan: &Scan, files: &mut Vec<File>) -> Option<Ed
             page.put(Element::text(tags::SERIES_INSTANCE_UID, VR::UI, "2.25.32"));
             page.put(Element::text(tags::SOP_INSTANCE_UID, VR::UI, "2.25.32.1"));
             files.push(page);
-            Some(Edit { what: "a page of text beside it".into(), words: &["page", "missing"], outcome: Outcome::Read })
+            Some(Edit {
+                what: "a page of text beside it".into(),
+                words: &["page", "missing"],
+                outcome: Outcome::Read,
+                moved: Vec::new(),
+            })
         }
         2 => {
             let mut scout = File { name: "SCOUT".into(), slice: None, ..files[0].clone() };
@@ -421,7 +453,7 @@ fn stack(choices: &mut Choices, scan: &Scan, files: &mut Vec<File>) -> Option<Ed
             scout.put(Element::text(tags::SERIES_INSTANCE_UID, VR::UI, "2.25.33"));
             scout.put(Element::text(tags::SOP_INSTANCE_UID, VR::UI, "2.25.33.1"));
             files.push(scout);
-            Some(Edit { what: "a localizer beside it".into(), words: &["localizer"], outcome: Outcome::Read })
+            Some(Edit { what: "a localizer beside it".into(), words: &["localizer"], outcome: Outcome::Read, moved: Vec::new() })
         }
         way => {
             // Slices of another scan: between these, at their places, in place of some, or as a series of its own.
@@ -432,12 +464,18 @@ fn stack(choices: &mut Choices, scan: &Scan, files: &mut Vec<File>) -> Option<Ed
                 other.heights.iter_mut().for_each(|height| *height += half);
             }
             let mut second = other.files();
+            // What tells the scans apart where nothing else does.
+            for file in files.iter_mut() {
+                if let Some(slice) = file.slice {
+                    file.put(Element::text(tags::INSTANCE_NUMBER, VR::IS, slice + 1));
+                }
+            }
             let count = scan.heights.len();
             let differs = choices.below(8);
             let numbered = choices.below(2) == 0;
             for (n, file) in second.iter_mut().enumerate() {
                 file.slice = None;
-                file.name = format!("B{}", file.name);
+                file.name = format!("{OTHER}{}", file.name);
                 file.put(Element::text(tags::SOP_INSTANCE_UID, VR::UI, format!("2.25.34.{n}")));
                 if numbered {
                     file.put(Element::text(tags::INSTANCE_NUMBER, VR::IS, format!("{}", count + n + 1)));
@@ -470,7 +508,7 @@ fn stack(choices: &mut Choices, scan: &Scan, files: &mut Vec<File>) -> Option<Ed
                 }
             };
             files.extend(second);
-            Some(Edit { what: format!("{what} (difference {differs})"), words: MIXED, outcome: Outcome::Told })
+            Some(Edit { what: format!("{what} (difference {differs})"), words: MIXED, outcome: Outcome::Told, moved: Vec::new() })
         }
     }
 }

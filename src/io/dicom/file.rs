@@ -350,6 +350,7 @@ impl Attributes {
                     _ if length - expected >= (layout.columns * layout.bytes) as u64 => {
                         Some(format!("PixelData is {length} bytes, where {sizes}: what is behind these is not read"))
                     }
+                    _ if length > there => Some("the file is cut behind its last pixel".into()),
                     _ => None,
                 };
                 Ok((stored, note))

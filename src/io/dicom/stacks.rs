@@ -360,10 +360,11 @@ fn is_clean(slices: &[Placed]) -> bool {
 fn separate<'a>(slices: &[Placed<'a>], labels: &[Label]) -> Vec<Vec<Placed<'a>>> {
     for (n, label) in labels.iter().enumerate() {
         let groups = chains(slices, label);
-        // Where a file lies says nothing about slices that are one scan, nor do numbers and times that some slices do not have.
+        // Where a file lies says nothing about slices that lie apart, nor do numbers and times that some slices do not have.
         let each = ["AcquisitionTime", "InstanceNumber"].contains(&label.keyword);
         let lacks = |placed: &Placed| [number(None), text(String::new())].contains(&(label.value)(placed));
-        let idle = label.keyword == FOLDER && is_clean(slices) || each && slices.iter().any(lacks);
+        let apart = gaps(slices).iter().all(|&gap| gap >= SAME_MM);
+        let idle = label.keyword == FOLDER && apart || each && slices.iter().any(lacks);
         if groups.len() < 2 || idle || !overlap(&groups) {
             continue;
         }

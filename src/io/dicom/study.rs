@@ -5,6 +5,7 @@ use super::series::{self, LEAST_SLICES, Series};
 use super::slice::{Identity, Image, Slice, Unreadable};
 use super::stacks;
 use super::{file, slice};
+use crate::words::counted;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,7 +23,7 @@ pub struct Study {
     pub broken: Vec<(PathBuf, Unreadable)>,
     /// DICOM files that are no CT image, or a localizer, with the reason.
     pub others: Vec<(PathBuf, Unreadable)>,
-    /// Files in the same folders of which nothing or less than a DICOM file's beginning is there.
+    /// Files in the study's folder or below it of which nothing or less than a DICOM file's beginning is there.
     pub short: Vec<PathBuf>,
     /// Images in the same folders that name one of this study's series, and another study.
     pub astray: Vec<Slice>,
@@ -70,7 +71,7 @@ fn is_short(path: &Path) -> bool {
 pub fn find(paths: &[PathBuf]) -> Vec<Study> {
     let found: Vec<Found> = paths.par_iter().map(|path| look(path)).collect();
     let mut studies: BTreeMap<String, Study> = BTreeMap::new();
-    let (mut broken, mut others, mut short) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut unread, mut broken, mut others, mut short) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (path, found) in paths.iter().zip(found) {
         match found {
             Found::Foreign => {}
@@ -81,11 +82,22 @@ pub fn find(paths: &[PathBuf]) -> Vec<Study> {
                     studies.entry(study.clone()).or_default().others.push((path.clone(), unreadable));
                 }
                 DicomError::NotCt(_) => others.push((path.clone(), unreadable)),
-                _ if !unreadable.study_uid.is_empty() => {
-                    studies.entry(unreadable.study_uid.clone()).or_default().broken.push((path.clone(), unreadable));
-                }
-                _ => broken.push((path.clone(), unreadable)),
+                _ => unread.push((path.clone(), unreadable)),
             },
+        }
+    }
+    // A file beside images of its series belongs to their study, whatever study it names.
+    let beside = |image: &Image, path: &Path| image.slices.iter().any(|slice| slice.path.parent() == path.parent());
+    let home = |path: &Path, unreadable: &Unreadable| {
+        let mut images = studies.values().flat_map(|study| &study.images);
+        let own = |image: &&Image| image.identity.series_uid == unreadable.series_uid && beside(image, path);
+        images.find(own).map_or_else(|| unreadable.study_uid.clone(), |image| image.identity.study_uid.clone())
+    };
+    let homes: Vec<String> = unread.iter().map(|(path, unreadable)| home(path, unreadable)).collect();
+    for ((path, unreadable), home) in unread.into_iter().zip(homes) {
+        match home.as_str() {
+            "" => broken.push((path, unreadable)),
+            _ => studies.entry(home).or_default().broken.push((path, unreadable)),
         }
     }
     let mut studies: Vec<Study> = studies.into_values().collect();
@@ -100,17 +112,17 @@ pub fn find(paths: &[PathBuf]) -> Vec<Study> {
         };
         study.broken.extend(broken.extract_if(.., |(path, _)| beside(path)));
         study.others.extend(others.extract_if(.., |(path, unreadable)| beside(path) || own(unreadable)));
-        study.short = short.iter().filter(|path| beside(path)).cloned().collect();
         study.folder = common(&folders.iter().map(PathBuf::as_path).collect());
+        study.short = short.iter().filter(|path| path.starts_with(&study.folder)).cloned().collect();
     }
     stray(&mut studies);
-    let mut unread: BTreeMap<PathBuf, Study> = BTreeMap::new();
+    let mut unknown: BTreeMap<PathBuf, Study> = BTreeMap::new();
     for (path, error) in broken {
         let folder = path.parent().unwrap_or(&path).to_path_buf();
         let study = Study { folder: folder.clone(), ..Study::default() };
-        unread.entry(folder).or_insert(study).broken.push((path, error));
+        unknown.entry(folder).or_insert(study).broken.push((path, error));
     }
-    studies.extend(unread.into_values());
+    studies.extend(unknown.into_values());
     if studies.is_empty() && !others.is_empty() {
         let folders = others.iter().filter_map(|(path, _)| path.parent()).collect();
         studies.push(Study { folder: common(&folders), others, ..Study::default() });
@@ -279,6 +291,14 @@ impl Study {
                 if wanted.is_some() { series.label() } else { format!("{}: {}", series.label(), series.loses_by(&chosen)) }
             });
             chosen.choice = format!("of {} series, series {} is used, {how}; not used: {list}", all.len(), chosen.label());
+        }
+        let unusable: Vec<&(PathBuf, Unreadable)> =
+            self.broken.iter().filter(|(_, other)| !other.series_uid.is_empty()).collect();
+        if let Some((path, first)) = unusable.first() {
+            let used = format!("series {} is used", chosen.label());
+            let used = if chosen.choice.is_empty() { used } else { std::mem::take(&mut chosen.choice) };
+            let of = if unusable.len() == 1 { "a file".into() } else { counted(unusable.len(), "file") };
+            chosen.choice = format!("{used}; left out: {of} of another series, as {}", first.error.clone().of(path));
         }
         Ok(chosen)
     }
