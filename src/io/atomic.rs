@@ -18,10 +18,10 @@ pub fn write(path: impl AsRef<Path>, content: impl FnOnce(&mut dyn Write) -> io:
     write_and_rename(path, content).map_err(Error::write(path))
 }
 
-/// Writes `value` as JSON with a newline at its end, as [`write`] does.
+/// Writes `value` as JSON with a newline at its end, as [`write()`] does.
 ///
 /// # Errors
-/// As [`write`], and [`Error::Write`] for a value that JSON cannot hold.
+/// As [`write()`], and [`Error::Write`] for a value that JSON cannot hold.
 pub fn write_json(path: impl AsRef<Path>, value: &impl Serialize) -> Result<()> {
     write(path, |file| {
         serde_json::to_writer_pretty(&mut *file, value)?;
@@ -29,7 +29,7 @@ pub fn write_json(path: impl AsRef<Path>, value: &impl Serialize) -> Result<()> 
     })
 }
 
-/// Where [`write`] puts the bytes of `path` first; a kill may have left it there.
+/// Where [`write()`] puts the bytes of `path` first; a kill may have left it there.
 pub fn partial(path: &Path) -> PathBuf {
     let mut hidden = OsString::from(".");
     hidden.push(path.file_name().unwrap_or_default());
