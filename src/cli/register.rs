@@ -31,9 +31,9 @@ pub fn run(arguments: &Register) -> Result<ExitCode> {
         })
         .map_err(Error::registration(&arguments.input))?;
         if result.is_poor() {
-            prepared
-                .warnings
-                .push(Warning::PoorRegistration { overlap: result.overlap, mutual_information: result.mutual_information });
+            let registration::Registration { overlap, mutual_information, .. } = result;
+            let brain_ml = segment::volume_ml(&prepared.brain);
+            prepared.warnings.push(Warning::PoorRegistration { overlap, mutual_information, brain_ml });
         }
         if !arguments.keep_doubtful {
             prepared.check(&arguments.input)?;

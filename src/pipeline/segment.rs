@@ -308,7 +308,7 @@ fn shape_doubt(shape: &brain::Shape, is_cut: bool) -> Option<String> {
         return Some(format!("it fills {fills:.0}% of an ellipsoid of its extent, where a brain fills {least:.0}% at least"));
     }
     if longest > warnings::LONGEST_MM {
-        return Some(format!("it is {longest:.0} mm long, where a brain has {:.0} mm at most", warnings::LONGEST_MM));
+        return Some(format!("it is {longest:.0} mm long, where brains have up to 200 mm"));
     }
     (!is_cut && shortest < warnings::FLATTEST * longest)
         .then(|| format!("it is whole and {shortest:.0} mm thick, with a length of {longest:.0} mm"))
@@ -418,6 +418,7 @@ pub fn make_ready(
                 warnings.push(Warning::PoorRegistration {
                     overlap: registration.overlap,
                     mutual_information: registration.mutual_information,
+                    brain_ml: volume_ml(&brain),
                 });
             }
             if !options.keep_doubtful {

@@ -21,12 +21,15 @@ pub const CONTRAST_ML: f64 = 5.0;
 /// Share of the brain's surface that bone covers below which the scan is no head; heads without half of their vault have 0.8.
 pub const BONE_COVER: f64 = 0.5;
 
-/// Brain volumes in mL outside of which nothing that comes of the scan can be right. A newborn's brain has 350 mL.
-pub const POSSIBLE_BRAIN_ML: [f64; 2] = [200.0, 3000.0];
+/// Brain volumes in mL outside of which nothing that comes of the scan can be right. A newborn's brain has 350 mL; the upper limit leaves room for heads whose
+/// header gives voxels of up to twice their size, as copies made for tests have.
+pub const POSSIBLE_BRAIN_ML: [f64; 2] = [200.0, 5000.0];
+/// A brain larger than this in mL cannot lie on the template by a rigid motion: that its overlap is small says nothing more.
+pub const LARGEST_REGISTERED_ML: f64 = 3000.0;
 /// Volume of a brain by that of the ellipsoid with the same moments, at least; whole brains have 0.93, half ones 0.72 or more.
 pub const SOLIDITY: f64 = 0.55;
-/// Longest axis of that ellipsoid in mm, at most; brains have up to 200.
-pub const LONGEST_MM: f64 = 240.0;
+/// Longest axis of that ellipsoid in mm, at most; brains have up to 200. The room is for voxels of twice their size, as above.
+pub const LONGEST_MM: f64 = 400.0;
 /// Shortest axis by longest, at least, of a brain that the field of view does not cut; brains have 0.6 or more.
 pub const FLATTEST: f64 = 0.4;
 /// Medians in HU inside the brain that are possible; brains have 20 to 45, one of which little but fluid is left less.
@@ -51,6 +54,8 @@ pub enum Warning {
         overlap: f64,
         /// Mutual information in nats.
         mutual_information: f64,
+        /// Volume of the brain in mL.
+        brain_ml: f64,
     },
     /// 3: brain in the outermost layer of the grid.
     BrainCut {
@@ -142,7 +147,9 @@ impl Warning {
     pub fn is_doubt(&self) -> bool {
         match self {
             Warning::BrainVolume { ml } => !(POSSIBLE_BRAIN_ML[0]..=POSSIBLE_BRAIN_ML[1]).contains(ml),
-            Warning::PoorRegistration { overlap, mutual_information } => Registration::has_failed(*overlap, *mutual_information),
+            Warning::PoorRegistration { overlap, mutual_information, brain_ml } => {
+                *brain_ml <= LARGEST_REGISTERED_ML && Registration::has_failed(*overlap, *mutual_information)
+            }
             Warning::NotHu { sure, .. } => *sure,
             Warning::LittleBone { .. } | Warning::BrainShape { .. } => true,
             _ => false,
@@ -174,7 +181,7 @@ impl fmt::Display for Warning {
                     BRAIN_ML[0], BRAIN_ML[1]
                 )
             }
-            Warning::PoorRegistration { overlap, mutual_information } => write!(
+            Warning::PoorRegistration { overlap, mutual_information, .. } => write!(
                 f,
                 "poor registration: Dice {overlap:.2} with the template's brain, mutual information {mutual_information:.3}: look at the scan in template space"
             ),
