@@ -417,3 +417,21 @@ fn the_real_series_has_no_doubts() {
     assert!(text.contains("-> 2 ") && text.contains("1.1-7.0") && !text.contains("doubt"), "{text}");
     assert!(read(&folder, None).unwrap().warnings.is_empty());
 }
+
+#[test]
+fn every_second_slice_missing_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let heights: Vec<f64> = (0..10).map(|n| 5.0 * f64::from(n)).collect();
+    let raw = RawSeries::axial(&heights).with(tags::SLICE_THICKNESS, VR::DS, "2.5");
+    raw.write(folder.path(), &field);
+    assert!(!said(&read(folder.path(), None).unwrap()).contains("missing all along"), "a gap alone may be the protocol's");
+    for (n, path) in std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).enumerate() {
+        let mut file = dicom_object::open_file(&path).unwrap();
+        let number: i64 = file.element(tags::INSTANCE_NUMBER).unwrap().to_int().unwrap();
+        file.put(dicom_core::DataElement::new(tags::INSTANCE_NUMBER, VR::IS, (2 * number).to_string()));
+        file.write_to_file(folder.path().join(format!("n{n}"))).unwrap();
+        std::fs::remove_file(path).unwrap();
+    }
+    let told = said(&read(folder.path(), None).unwrap());
+    assert!(told.contains("missing all along") && told.contains("InstanceNumber"), "{told}");
+}

@@ -206,7 +206,9 @@ fn values_that_are_no_hu_fail_with_what_is_wrong() {
         };
         assert_fails("stored values, padding -2000", padded(-2000.0), &["subtract", "1024"]);
         assert_fails("0 to 1", with(&|hu| (hu.clamp(-1024.0, 3071.0) + 1024.0) / 4095.0), &["0", "only"]);
-        for [low, high] in [[0.0f32, 80.0], [-100.0, 300.0], [-50.0, 150.0]] {
+        let unsigned = with(&|hu| if hu < 0.0 { hu + 65536.0 } else { hu });
+        assert_fails("negative values without their sign", unsigned, &["3071"]);
+        for [low, high] in [[0.0f32, 80.0], [-100.0, 300.0], [-50.0, 150.0], [-15.0, 155.0], [0.0, 130.0]] {
             let grey = with(&|hu| ((hu.clamp(low, high) - low) / (high - low) * 255.0).round());
             assert_fails(&format!("grey values of {low} to {high} HU"), grey, &[]);
         }
@@ -223,6 +225,15 @@ fn values_that_are_no_hu_fail_with_what_is_wrong() {
             assert_fails(&format!("magnetic resonance, {scale}"), Volume::new(scan.grid().clone(), voxels), &[]);
         }
     }
+}
+
+/// The hand-set weights call 50 to 90 HU blood: values that are 30 HU too high make blood of most of a brain.
+#[test]
+fn a_brain_that_is_mostly_blood_fails() {
+    let shifted = head().scan.map(|&hu| if hu > -200.0 { hu + 30.0 } else { hu });
+    assert_fails("30 HU too high", shifted.clone(), &["% of the brain", "hemorrhage", "offset"]);
+    let kept = verdict(shifted, &Options { keep_doubtful: true, ..Options::default() }).unwrap();
+    assert!(kept.contains(&14) && kept.contains(&5), "{kept:?}");
 }
 
 #[test]

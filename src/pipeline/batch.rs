@@ -359,6 +359,9 @@ fn finish(
     let Waiting { ready, header, odd, series, window, source, reading } = waiting;
     let wants_probability = settings.extras.contains(&Extra::Probability);
     let mut result = segment::find_blood(ready, &settings.template.volume, &settings.options, wants_probability, inference)?;
+    if !settings.options.keep_doubtful {
+        result.check(&job.path)?;
+    }
     result.warnings.extend(odd);
     result.seconds.insert("reading".into(), reading);
 

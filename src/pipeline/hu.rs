@@ -1,6 +1,6 @@
 //! Hounsfield units: the clamp, and whether a scan's values can be HU at all.
 
-use crate::pipeline::warnings::Warning;
+use crate::pipeline::warnings::{self, Warning};
 use crate::volume::Volume;
 use rayon::prelude::*;
 
@@ -21,6 +21,9 @@ const SOFT_TISSUE_HU: f64 = 35.0;
 
 /// How far soft tissue may seem to lie from there before an offset is suspected, in HU: the usual missing ones are 1000 and 1024.
 const LEAST_OFFSET: f64 = 200.0;
+
+/// The lowest and the highest value of a picture of 8 bits that uses all of them. A band of HU begins and ends elsewhere.
+const GREY_VALUES: [f32; 2] = [0.0, 255.0];
 
 /// What a scan's values say about it, before the clamp.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -168,25 +171,29 @@ impl Values {
     /// The warnings that these values call for. `whole`: the scan is that of a whole head as a scanner makes it, so that air is expected;
     /// not one that holds the brain alone, or whose air was taken out.
     pub fn warnings(&self, whole: bool) -> Vec<Warning> {
-        let mut warnings = Vec::new();
+        let mut said = Vec::new();
         if self.not_finite > 0 {
-            warnings.push(Warning::NotFinite { voxels: self.not_finite });
+            said.push(Warning::NotFinite { voxels: self.not_finite });
         }
-        let not_hu = |reason: String, sure: bool| Warning::NotHu { reason, sure };
+        let not_hu = |reason: String, sure: bool| Warning::NotHu { reason, sure, inside: false };
+        let [least, most] = self.span;
         if let Some(offset) = self.offset {
-            warnings.push(not_hu(offset_words(offset), true));
+            said.push(not_hu(offset_words(offset), true));
         } else if self.above_range > 0.02 {
-            warnings.push(not_hu(format!("{:.0}% of the voxels are above 3071", 100.0 * self.above_range), false));
-        } else if self.soft_tissue < 0.01 {
-            warnings.push(not_hu(format!("only {:.1}% of the voxels can be soft tissue", 100.0 * self.soft_tissue), false));
+            let sure = self.above_range > warnings::MOST_ABOVE_RANGE;
+            let why = if sure { ": negative values stored without their sign, or no CT" } else { "" };
+            said.push(not_hu(format!("{:.0}% of the voxels are above 3071{why}", 100.0 * self.above_range), sure));
         } else if self.span[1] - self.span[0] < NARROWEST_SPAN {
-            let [least, most] = self.span;
-            warnings.push(not_hu(format!("they reach from {least} to {most} only: scaled values, or an image of nothing"), true));
+            said.push(not_hu(format!("they reach from {least} to {most} only: scaled values, or an image of nothing"), true));
+        } else if self.soft_tissue < 0.01 {
+            said.push(not_hu(format!("only {:.1}% of the voxels can be soft tissue", 100.0 * self.soft_tissue), false));
+        } else if self.span == GREY_VALUES {
+            said.push(not_hu(format!("they reach from {least} to {most}: grey values of a picture, whatever its window"), true));
         } else if whole && self.air < 0.001 {
             // Stored values without their intercept: air is 0 instead of -1000.
-            warnings.push(not_hu("no voxel is air: perhaps an offset of 1024 is missing".into(), false));
+            said.push(not_hu("no voxel is air: perhaps an offset of 1024 is missing".into(), false));
         }
-        warnings
+        said
     }
 }
 

@@ -131,10 +131,15 @@ impl Prepared {
     }
 }
 
-/// Fails where one of the warnings is a doubt. Of several the one of the values is told: the others follow from it.
+/// Fails where one of the warnings is a doubt. Of several the one is told that the others follow from: that of all values, then that of the brain's size.
 fn no_doubt(warnings: &[Warning], given: bool, path: &std::path::Path) -> Result<()> {
-    let doubts = || warnings.iter().filter(|warning| warning.is_doubt());
-    match doubts().find(|doubt| matches!(doubt, Warning::NotHu { .. })).or_else(|| doubts().next()) {
+    let rank = |doubt: &&Warning| match doubt {
+        Warning::NotHu { inside: false, .. } => 0,
+        Warning::BrainVolume { .. } => 1,
+        Warning::NotHu { .. } => 2,
+        _ => 3,
+    };
+    match warnings.iter().filter(|warning| warning.is_doubt()).min_by_key(rank) {
         Some(doubt) => Err(Error::Scan { path: path.to_path_buf(), problem: format!("{doubt}; {}", doubt.way_out(given)) }),
         None => Ok(()),
     }
@@ -183,6 +188,14 @@ impl Segmentation {
     /// Whether the result cannot be right and was kept all the same ([`Options::keep_doubtful`]).
     pub fn is_doubtful(&self) -> bool {
         self.warnings.iter().any(Warning::is_doubt)
+    }
+
+    /// Fails where one of the warnings is a doubt, as [`Prepared::check`] does.
+    ///
+    /// # Errors
+    /// [`Error::Scan`] with the doubt and the way out of it.
+    pub fn check(&self, path: &std::path::Path) -> Result<()> {
+        no_doubt(&self.warnings, false, path)
     }
 
     /// Volume of the hemorrhage in mL: voxels times the volume of a voxel, from the affine.
@@ -326,16 +339,22 @@ fn inside_doubt(scan: &Volume<f32>, brain: &Volume<bool>) -> Option<Warning> {
     let middle = values.len() / 2;
     let median = *values.select_nth_unstable_by(middle, f32::total_cmp).1;
     let [least, most] = warnings::BRAIN_HU;
+    let [few, many] = warnings::USUAL_BRAIN_HU;
+    let sure = !(least..=most).contains(&median) || bright > warnings::BRIGHT_SHARE;
     let reason = if !(least..=most).contains(&median) {
         format!(
             "the median inside the brain is {median:.0}, where brains have 20 to 45 HU: grey values of a window, another scale or an offset"
         )
     } else if bright > warnings::BRIGHT_SHARE {
         format!("{:.0}% of what was taken for the brain are above {:.0}", 100.0 * bright, warnings::BRIGHT_HU)
+    } else if !(few..=many).contains(&median) {
+        format!(
+            "the median inside the brain is {median:.0}, where brains have 20 to 45 HU: an offset or another scale is suspected"
+        )
     } else {
         return None;
     };
-    Some(Warning::NotHu { reason, sure: true })
+    Some(Warning::NotHu { reason, sure, inside: true })
 }
 
 /// A mask with its holes filled: voxels of 0 HU inside a brain are part of it.
@@ -383,7 +402,11 @@ pub fn segment(
     path: &std::path::Path,
 ) -> Result<Segmentation> {
     let ready = make_ready(scan, template, options, inference.weights(), path)?;
-    find_blood(ready, template, options, probability, inference)
+    let found = find_blood(ready, template, options, probability, inference)?;
+    if !options.keep_doubtful {
+        found.check(path)?;
+    }
+    Ok(found)
 }
 
 /// The first half of [`segment`], all that comes before the network: brain, registration, resampling.
@@ -483,6 +506,10 @@ pub fn find_blood(
         && share > warnings::EDGE_SHARE
     {
         warnings.push(Warning::OnBrainEdge { share });
+    }
+    let share = count(&own) as f64 / count(&brain).max(1) as f64;
+    if share > warnings::BLOOD_SHARE[0] {
+        warnings.push(Warning::MuchBlood { share });
     }
     let (mask, brain) = (orientation::from_ras(&own, &own_grid), orientation::from_ras(&brain, &own_grid));
     seconds.insert("inverse".into(), start.elapsed().as_secs_f64());

@@ -34,6 +34,13 @@ pub const LONGEST_MM: f64 = 400.0;
 pub const FLATTEST: f64 = 0.4;
 /// Medians in HU inside the brain that are possible; brains have 20 to 45, one of which little but fluid is left less.
 pub const BRAIN_HU: [f32; 2] = [-5.0, 70.0];
+/// Medians in HU inside the brain that are usual; beyond them an offset of the values is suspected.
+pub const USUAL_BRAIN_HU: [f32; 2] = [10.0, 46.0];
+/// Share of the voxels above the scanner's range from which the values are no HU; metal fills less.
+pub const MOST_ABOVE_RANGE: f64 = 0.2;
+/// Share of the brain that is hemorrhage from which it is to be looked at, and from which nothing but a scan that is none explains it: the largest
+/// hemorrhages that people live to be scanned with have a fifth to a quarter of the brain.
+pub const BLOOD_SHARE: [f64; 2] = [0.2, 0.4];
 /// Above this in HU there is bone, metal or calcification.
 pub const BRIGHT_HU: f32 = 250.0;
 /// Share of the brain above [`BRIGHT_HU`], at most; brains with metal or much calcification have 1%.
@@ -75,6 +82,8 @@ pub enum Warning {
         reason: String,
         /// Whether that is sure, so that nothing measured in the scan can be right.
         sure: bool,
+        /// Whether the values inside the brain say so, which may also be wrong.
+        inside: bool,
     },
     /// 6: the hemorrhage lies on the brain's edge.
     OnBrainEdge {
@@ -118,6 +127,11 @@ pub enum Warning {
         /// What of it.
         reason: String,
     },
+    /// 14: much of the brain was taken for hemorrhage.
+    MuchBlood {
+        /// Share of the brain's volume.
+        share: f64,
+    },
 }
 
 impl Warning {
@@ -137,6 +151,7 @@ impl Warning {
             Warning::Series { .. } => 11,
             Warning::Missing { .. } => 12,
             Warning::BrainShape { .. } => 13,
+            Warning::MuchBlood { .. } => 14,
         }
     }
 }
@@ -152,6 +167,7 @@ impl Warning {
             }
             Warning::NotHu { sure, .. } => *sure,
             Warning::LittleBone { .. } | Warning::BrainShape { .. } => true,
+            Warning::MuchBlood { share } => *share > BLOOD_SHARE[1],
             _ => false,
         }
     }
@@ -159,7 +175,16 @@ impl Warning {
     /// What to do about a doubt. `given`: the brain was not sought but given, by a mask or by a scan that holds nothing else.
     pub fn way_out(&self, given: bool) -> &'static str {
         match self {
+            Warning::NotHu { inside: true, .. } if given => {
+                "look whether the mask is that of this scan's brain, and whether the values are HU; --keep-doubtful writes what there is"
+            }
+            Warning::NotHu { inside: true, .. } => {
+                "bring the values to HU, or look at the voxel size in the header; --keep-doubtful writes what there is"
+            }
             Warning::NotHu { .. } => "bring the values to HU; --keep-doubtful writes what there is",
+            Warning::MuchBlood { .. } => {
+                "look whether the values are HU, without an offset or another scale; --keep-doubtful writes what there is"
+            }
             Warning::LittleBone { .. } => {
                 "give --skull-stripped where the scan holds the brain alone, a mask with --brain-mask where it is a head; --keep-doubtful writes what there is"
             }
@@ -174,12 +199,16 @@ impl Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
+            Warning::BrainVolume { ml } if self.is_doubt() => {
+                let [least, most] = POSSIBLE_BRAIN_ML;
+                write!(f, "what was taken for the brain has {ml:.0} mL, and no brain is outside of {least:.0} to {most:.0} mL")
+            }
             Warning::BrainVolume { ml } => {
-                write!(
-                    f,
-                    "the brain has {ml:.0} mL, outside of {:.0} to {:.0} mL: look at the brain mask",
-                    BRAIN_ML[0], BRAIN_ML[1]
-                )
+                let [least, most] = BRAIN_ML;
+                write!(f, "the brain has {ml:.0} mL, outside of {least:.0} to {most:.0} mL: look at the brain mask")
+            }
+            Warning::MuchBlood { share } => {
+                write!(f, "{:.0}% of the brain were taken for hemorrhage", 100.0 * share)
             }
             Warning::PoorRegistration { overlap, mutual_information, .. } => write!(
                 f,

@@ -180,6 +180,6 @@ impl DicomError {
 
 /// An attribute as the standard names it, with its number.
 pub(super) fn name(tag: Tag) -> String {
-    let alias = StandardDataDictionary.by_tag(tag).map_or("of unknown name", |entry| entry.alias());
+    let alias = StandardDataDictionary.by_tag(tag).map_or("unknown", |entry| entry.alias());
     format!("{alias} ({:04X},{:04X})", tag.group(), tag.element())
 }

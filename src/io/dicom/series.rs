@@ -93,12 +93,13 @@ impl Series {
         !says(0, "DERIVED") && !says(1, "SECONDARY")
     }
 
-    /// The kernel; the sharpest of several names.
+    /// The kernel; the sharpest of several names. Where no name is known, a description that names bone says that it is sharp.
     pub fn kernel(&self) -> Kernel {
         let kernels = self.identity.kernel.iter().map(|name| Kernel::of(name));
         // A list such as H31s, 3 has a name and a strength: the name is known, the strength is not.
         let known: Vec<Kernel> = kernels.filter(|&kernel| kernel != Kernel::Unknown).collect();
-        known.into_iter().max().unwrap_or(Kernel::Unknown)
+        let described = if words::is_sharp(&self.identity.description) { Kernel::Sharp } else { Kernel::Unknown };
+        known.into_iter().max().unwrap_or(described)
     }
 
     /// Length along the normal in mm, half a slice at both ends included.

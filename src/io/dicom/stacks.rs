@@ -541,10 +541,28 @@ impl<'a> Part<'a> {
         let fault = fault.or_else(|| mixed(&slices));
         if fault.is_none() {
             doubts.extend(odd_gaps(&slices));
+            doubts.extend(every_second(&slices));
             doubts.extend(varied(&slices));
         }
         Part { slices, doubts, fault }
     }
+}
+
+/// A sentence where slices seem to be missing everywhere alike: all numbers are two or more apart, and so are the slices, by their thickness.
+fn every_second(slices: &[Placed]) -> Option<String> {
+    let numbers = slices.iter().map(|placed| placed.slice.instance_number).collect::<Option<Vec<i64>>>()?;
+    let mut steps: Vec<u64> = numbers.windows(2).map(|pair| pair[0].abs_diff(pair[1])).collect();
+    steps.dedup();
+    let &[step] = &steps[..] else { return None };
+    let thickness = slices[0].slice.thickness.filter(|mm| *mm > 0.0)?;
+    let mut gaps = gaps(slices);
+    gaps.sort_by(f64::total_cmp);
+    let gap = gaps[gaps.len() / 2];
+    (step > 1 && slices.len() >= LEAST_SLICES && gap >= WIDE * thickness).then(|| {
+        format!(
+            "slices seem to be missing all along: slices of {thickness:.1} mm lie {gap:.1} mm apart, and their numbers (InstanceNumber) are {step} apart"
+        )
+    })
 }
 
 /// Each place once.

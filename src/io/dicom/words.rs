@@ -353,8 +353,8 @@ pub fn is_agent(text: &str) -> bool {
 /// Whether a text tells of a picture whose values are no HU of a slice: projections, maps of perfusion, images computed for another energy.
 pub fn is_computed(text: &str) -> bool {
     let exact = [
-        "mip", "minip", "vrt", "vr", "cbf", "cbv", "mtt", "ttp", "tmax", "ttd", "rcbf", "rcbv", "ssd", "rho", "mono", "dose",
-        "3d",
+        "mip", "minip", "vrt", "vr", "vnc", "cbf", "cbv", "mtt", "ttp", "tmax", "ttd", "rcbf", "rcbv", "ssd", "rho", "mono",
+        "dose", "3d",
     ];
     let starts = [
         "monoenerg",
@@ -368,7 +368,19 @@ pub fn is_computed(text: &str) -> bool {
         "colormap",
         "virtualnon",
     ];
-    words(text).iter().any(|word| exact.contains(&word.as_str()) || starts.iter().any(|start| word.starts_with(start)))
+    // MinIP is one word, though a capital stands in it.
+    let folded = fold(text);
+    let unbroken = folded.split(|c: char| !c.is_alphanumeric()).map(String::from);
+    words(text)
+        .into_iter()
+        .chain(unbroken)
+        .any(|word| exact.contains(&word.as_str()) || starts.iter().any(|start| word.starts_with(start)))
+}
+
+/// Whether a text names bone or lung, for which kernels are sharp.
+pub fn is_sharp(text: &str) -> bool {
+    let starts = ["bone", "knochen", "hueso", "oseo", "osso", "osseu", "kost", "lung", "poumon", "polmon", "pulmon"];
+    words(text).iter().any(|word| starts.iter().any(|start| word.starts_with(start)))
 }
 
 /// Lower case, without accents.
@@ -454,6 +466,16 @@ mod tests {
     }
 
     #[test]
+    fn bone_is_named_in_several_languages() {
+        for text in ["Bone 1.0", "Kopf Knochen 1.0", "Crâne osseux", "HEAD BONE"] {
+            assert!(is_sharp(text), "{text}");
+        }
+        for text in ["Brain 5.0", "Kopf nativ", "Base of skull"] {
+            assert!(!is_sharp(text), "{text}");
+        }
+    }
+
+    #[test]
     fn contrast_agent_is_told_from_none() {
         for given in [
             "CTA 1.5",
@@ -512,7 +534,8 @@ mod tests {
 
     #[test]
     fn computed_images_are_known() {
-        for text in ["MIP 10mm", "AX MIP", "CBF", "Monoenergetic 50 keV", "MONO+ 40", "VRT", "Iodine map"] {
+        for text in ["MIP 10mm", "MinIP 10", "VNC Head", "AX MIP", "CBF", "Monoenergetic 50 keV", "MONO+ 40", "VRT", "Iodine map"]
+        {
             assert!(is_computed(text), "{text}");
         }
         for text in ["Head 5.0", "MPR axial", "AXIAL", "MIPPE", "Monro"] {
