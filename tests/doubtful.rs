@@ -180,7 +180,7 @@ fn other_parts_of_the_body_and_other_things_fail() {
     }
     let noise = |deviation: f32, mean: f32| (0..body().len()).map(|n| mean + deviation * random(n)).collect();
     assert_fails("noise", Volume::new(body(), noise(1500.0, 0.0)), &[]);
-    assert_fails("noise of soft tissue", Volume::new(body(), noise(80.0, 40.0)), &["%"]);
+    assert_fails("noise of soft tissue", Volume::new(body(), noise(80.0, 40.0)), &["mL"]);
     // A radiograph of a head, 5 mm thick.
     assert_fails("localizer", slices(&head().scan, 36..38), &["mL"]);
 }
