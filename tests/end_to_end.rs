@@ -246,7 +246,8 @@ fn where_the_weights_ask_for_it_blood_goes_on_between_brain_and_bone() {
     let mask = Volume::new(grid.clone(), morphology::erode(phantom.brain.voxels(), grid.shape, grid.spacing(), 3.2));
     let with = |skull_margin_mm: f32, outside_brain: bool| {
         let brain = segment::BrainSource::Mask(mask.clone());
-        let options = Options { threshold: Some(0.0), outside_brain, brain, ..Options::default() };
+        // All of a brain cannot be blood.
+        let options = Options { threshold: Some(0.0), outside_brain, brain, keep_doubtful: true, ..Options::default() };
         let metadata = Metadata { skull_margin_mm, ..Metadata::default() };
         let weights = Weights::from_tensors("margin", network, &metadata, &tensors).unwrap();
         let mut inference = Inference::new(&weights, Device::Cpu, 2);
