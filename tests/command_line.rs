@@ -134,6 +134,72 @@ fn what_cannot_be_done_is_one_sentence_with_the_file() {
     assert_eq!(written.count(), 0, "nothing but the table and the page of the failures is left");
 }
 
+/// Each way to name a file again: as it is, by another way through folders, by a link.
+#[test]
+fn no_command_replaces_its_own_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    write_scan(&path("a.nii"));
+    std::fs::create_dir(path("sub")).unwrap();
+    Weights::hand_set().write(path("w.safetensors")).unwrap();
+    let heights: Vec<f64> = (0..5).map(|n| 5.0 * f64::from(n)).collect();
+    RawSeries::axial(&heights).write(&path("dicom"), &|_| 40.0);
+    let mut slices: Vec<_> = std::fs::read_dir(path("dicom")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    slices.sort();
+    std::fs::write(path("ck.index"), b"index").unwrap();
+    std::fs::write(path("ck.data-00000-of-00001"), b"data").unwrap();
+    std::fs::write(path("w.onnx"), b"onnx").unwrap();
+    let (a, w, ck) = (path("a.nii"), path("w.safetensors"), path("ck"));
+    let (again, again_w, data) = (path("sub/../a.nii"), path("sub/../w.safetensors"), path("ck.data-00000-of-00001"));
+    let (other, onnx, dicom, template) = (path("o.nii"), path("w.onnx"), path("dicom"), path("t.nii"));
+    std::fs::copy(&a, &template).unwrap();
+    let [a, again, w, again_w, ck, data, other, onnx, dicom, template] =
+        [&a, &again, &w, &again_w, &ck, &data, &other, &onnx, &dicom, &template].map(|path| text(path));
+    let mut cases: Vec<Vec<&str>> = vec![
+        vec!["brain", a, "-o", a],
+        vec!["brain", a, "-o", again],
+        vec!["brain", dicom, "-o", text(&slices[2])],
+        vec!["brain", text(&slices[0]), "-o", text(&slices[1])],
+        vec!["register", a, "-o", a],
+        vec!["register", a, "-o", template, "--template", template],
+        vec!["register", a, "-o", other, "--save-transform", again],
+        vec!["register", a, "-o", template, "--brain-mask", template],
+        vec!["network", a, "-o", again],
+        vec!["network", a, "-o", w, "--weights", w],
+        vec!["convert", dicom, "-o", text(&slices[2])],
+        vec!["weights", "export", w, "-o", again_w],
+        vec!["weights", "import", ck, "-o", data],
+        vec!["weights", "import", onnx, "-o", onnx],
+    ];
+    let link = path("link.nii");
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("a.nii", &link).unwrap();
+        cases.push(vec!["brain", text(&link), "-o", a]);
+        cases.push(vec!["brain", a, "-o", text(&link)]);
+    }
+    let contents = || {
+        let names = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+        let mut files = [names(folder.path()), names(&path("dicom"))].concat();
+        files.sort();
+        files.retain(|path| path.is_file());
+        files.into_iter().map(|path| (std::fs::read(&path).unwrap(), path)).collect::<Vec<_>>()
+    };
+    let before = contents();
+    for arguments in cases {
+        let output = ichor(&arguments);
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("the output is the input") && output.stdout.is_empty(), "{arguments:?}: {said}");
+        assert!(contents() == before, "{arguments:?} changed a file");
+    }
+    // An output that is there and is no input is replaced as ever.
+    for _ in 0..2 {
+        let output = ichor(&["weights", "export", w, "-o", text(&path("half.safetensors")), "--half"]);
+        assert!(output.status.success(), "{}", said(&output));
+    }
+}
+
 #[test]
 fn an_unwritable_output_is_told() {
     let folder = tempfile::tempdir().unwrap();

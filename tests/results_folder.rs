@@ -32,11 +32,13 @@ fn printed(output: &Output) -> String {
 /// A folder with scans, and what makes a run take a second: hand-set weights and a coarse template.
 struct Place {
     folder: tempfile::TempDir,
+    /// The folder of results.
+    output: String,
 }
 
 impl Place {
     fn new() -> Place {
-        let place = Place { folder: tempfile::tempdir().unwrap() };
+        let place = Place { folder: tempfile::tempdir().unwrap(), output: "out".into() };
         Weights::hand_set().write(place.path("weights.safetensors")).unwrap();
         let fine = template::built_in();
         let affine = fine.grid().affine.after(&Affine::new([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]], [0.5; 3]));
@@ -51,7 +53,7 @@ impl Place {
     }
 
     fn out(&self, name: &str) -> PathBuf {
-        self.path("out").join(name)
+        self.path(&self.output).join(name)
     }
 
     /// A head with a bleed; those with other numbers have other HU.
@@ -80,7 +82,7 @@ impl Place {
 
     fn command(&self, input: &Path, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ichor"));
-        command.args(["segment", text(input), "-o", text(&self.path("out")), "--threads", "1"]);
+        command.args(["segment", text(input), "-o", text(&self.path(&self.output)), "--threads", "1"]);
         command.args(["--weights", text(&self.path("weights.safetensors")), "--template", text(&self.path("template.nii"))]);
         command.args(more);
         command
@@ -102,7 +104,7 @@ impl Place {
 
     /// The files of results, without the table and the page.
     fn files(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.path("out")).into_iter().flatten();
+        let entries = fs::read_dir(self.path(&self.output)).into_iter().flatten();
         let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.retain(|name| name != "ichor.csv" && name != "ichor.html");
         names.sort();
@@ -262,6 +264,134 @@ fn nothing_of_other_options_stays_beside_a_result() {
     fs::write(&nifti, b"no image").unwrap();
     assert_eq!(place.run(&nifti, &["--threshold", "0.3"]).status.code(), Some(1));
     assert!(place.bytes() == before);
+}
+
+/// What is called like an output but lies there as a scan of the same call, or of an earlier one.
+#[test]
+fn an_input_is_neither_removed_nor_replaced_nor_taken_for_an_output() {
+    let mut place = Place::new();
+    place.output = "scans".into();
+    let scans = place.path("scans");
+    let (sub, brain) = (place.scan("scans/sub.nii.gz", 1), place.scan("scans/sub_brain.nii.gz", 2));
+    let (sub_bytes, brain_bytes) = (fs::read(&sub).unwrap(), fs::read(&brain).unwrap());
+    let unharmed = || fs::read(&sub).unwrap() == sub_bytes && fs::read(&brain).unwrap() == brain_bytes;
+    place.done(&scans, &["--no-picture"]);
+    assert!(unharmed());
+    assert_eq!(place.rows(), ["sub done", "sub_brain done"]);
+    // The report of `sub` lists no brain mask: sub_brain is a scan the next time too.
+    for more in [&[][..], &["--threshold", "0.4"], &["--overwrite"]] {
+        let again = place.done(&scans, &[&["--no-picture"], more].concat());
+        assert!(unharmed() && printed(&again).contains("sub_brain\t"), "{more:?}: {}", printed(&again));
+    }
+    let before = place.bytes();
+    for more in [&["--save", "brain"][..], &["--save", "brain", "--overwrite"]] {
+        let refused = place.run(&scans, more);
+        let sentence = said(&refused);
+        assert_eq!(refused.status.code(), Some(1), "{sentence}");
+        assert!(sentence.contains("sub_brain.nii.gz would be replaced, which this call reads"), "{sentence}");
+        assert!(place.bytes() == before);
+    }
+    // A part of the list spares what other parts read.
+    assert_eq!(place.run(&scans, &["--save", "brain", "--overwrite", "--shard", "1/2"]).status.code(), Some(1));
+    assert!(unharmed());
+}
+
+/// The brain mask of one run, given to the next, is read and stays, though an earlier report lists it.
+#[test]
+fn a_brain_mask_of_an_earlier_run_can_be_given_to_the_next() {
+    let place = Place::new();
+    let scan = place.scan("a.nii", 1);
+    place.done(&scan, &["--save", "brain"]);
+    let (mask, given) = (place.out("a_brain.nii.gz"), fs::read(place.out("a_brain.nii.gz")).unwrap());
+    place.done(&scan, &["--brain-mask", text(&mask)]);
+    assert!(fs::read(&mask).unwrap() == given);
+    assert_eq!(place.report("a")["choices"]["saved"].as_array().unwrap().len(), 0);
+    let refused = place.run(&scan, &["--brain-mask", text(&mask), "--save", "brain", "--overwrite"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert!(fs::read(&mask).unwrap() == given);
+}
+
+#[test]
+fn files_that_ichor_did_not_write_are_not_touched() {
+    let place = Place::new();
+    let scan = place.scan("foo.nii", 1);
+    fs::create_dir(place.path("out")).unwrap();
+    let foreign = ["foo_ich.nii.gz", "foo_brain.nii.gz", "foo_to_template.tfm", "foo_template.nii.gz"];
+    for file in foreign {
+        fs::write(place.out(file), file).unwrap();
+    }
+    let unharmed = |files: &[&str]| files.iter().all(|file| fs::read(place.out(file)).unwrap() == file.as_bytes());
+    let refused = place.run(&scan, &[]);
+    let sentence = said(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{sentence}");
+    for part in ["foo_ich.nii.gz would be replaced", "-o", "--name", "--overwrite"] {
+        assert!(sentence.contains(part), "{part}: {sentence}");
+    }
+    assert!(unharmed(&foreign) && place.files().len() == 4 && !place.out("ichor.csv").exists(), "{:?}", place.files());
+    // --overwrite replaces what is to be written, nothing else.
+    place.done(&scan, &["--overwrite"]);
+    assert!(unharmed(&foreign[1..]) && fs::read(place.out("foo_ich.nii.gz")).unwrap() != b"foo_ich.nii.gz");
+    // The report lists its own files, and only they are removed.
+    place.done(&scan, &["--threshold", "0.4", "--no-picture"]);
+    assert!(unharmed(&foreign[1..]) && !place.out("foo_ich.png").exists());
+    assert_eq!(place.report("foo")["outputs"], serde_json::json!(["foo_ich.nii.gz"]));
+    let refused = place.run(&scan, &["--save", "transform"]);
+    assert!(refused.status.code() == Some(1) && said(&refused).contains("foo_to_template.tfm"), "{}", said(&refused));
+    assert!(unharmed(&foreign[1..]) && place.out("foo_ich.json").is_file());
+    // A report that lists files elsewhere, or others of the folder, makes them nobody's.
+    let mut report = place.report("foo");
+    fs::write(place.path("precious"), "precious").unwrap();
+    report["outputs"] = serde_json::json!(["foo_ich.nii.gz", "foo/../../precious", "foo_notes.txt"]);
+    fs::write(place.out("foo_notes.txt"), "foo_notes.txt").unwrap();
+    fs::write(place.out("foo_ich.json"), report.to_string()).unwrap();
+    place.done(&scan, &["--threshold", "0.3", "--no-picture"]);
+    assert!(unharmed(&["foo_notes.txt"]) && place.path("precious").is_file());
+}
+
+/// The states that a kill leaves: what was in the making is made by the same call, with no word of --overwrite.
+#[test]
+fn what_a_kill_has_left_is_known_as_ichors() {
+    let place = Place::new();
+    let scan = place.scan("a.nii", 1);
+    place.done(&scan, &["--save", "brain"]);
+    let masks = place.bytes();
+    let begun = place.out(".a_ich.begun");
+    // Before anything was removed, and after the report was written.
+    fs::write(&begun, r#"["a_ich.json","a_ich.nii.gz","a_ich.png","a_brain.nii.gz"]"#).unwrap();
+    let again = place.done(&scan, &[]);
+    assert!(printed(&again).contains("there already") && !begun.exists(), "{}", printed(&again));
+    // After the report was removed: half of the outputs are there. The folder of results is read too.
+    fs::write(&begun, r#"["a_ich.json","a_ich.nii.gz","a_ich.png","a_brain.nii.gz"]"#).unwrap();
+    fs::remove_file(place.out("a_ich.json")).unwrap();
+    fs::remove_file(place.out("a_ich.png")).unwrap();
+    fs::copy(&scan, place.out("a.nii")).unwrap();
+    let output = place.done(&place.path("out"), &[]);
+    assert_eq!(printed(&output).lines().count(), 1, "{}", printed(&output));
+    assert_eq!(place.files(), ["a.nii", "a_ich.json", "a_ich.nii.gz", "a_ich.png"]);
+    assert!(place.bytes()["a_ich.nii.gz"] == masks["a_ich.nii.gz"]);
+}
+
+#[test]
+fn a_batch_that_must_stop_says_how_many_scans_it_did_not_try() {
+    let place = Place::new();
+    for number in 0..6 {
+        place.scan(&format!("scans/s{number}.nii"), number);
+    }
+    let mut child = place.start(&place.path("scans"), &["--no-picture"]);
+    while !place.out("s0_ich.json").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before its first scan was done");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // The table cannot be written any more.
+    let lock = fs::File::create(place.out(".ichor.csv.lock")).unwrap();
+    lock.lock().unwrap();
+    fs::write(place.out("ichor.csv"), "date,amount\n").unwrap();
+    drop(lock);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let sentence = said(&output);
+    assert!(sentence.contains("stopped: ") && sentence.contains(" of 6 scans were not tried"), "{sentence}");
+    assert!(sentence.contains("no table of ichor"), "{sentence}");
 }
 
 /// `a --save template` writes a_template_ich.nii.gz, which is what the mask of a scan `a_template` is called.

@@ -1,6 +1,6 @@
 //! `ichor brain`
 
-use super::{extraction, tell_grid, tell_stages, timed, with_threads};
+use super::{extraction, spare_inputs, tell_grid, tell_stages, timed, with_threads};
 use crate::cli::arguments::Brain;
 use crate::cli::talk::say;
 use ichor::Result;
@@ -11,6 +11,7 @@ use ichor::volume::orientation;
 use std::process::ExitCode;
 
 pub fn run(arguments: &Brain) -> Result<ExitCode> {
+    spare_inputs(&arguments.output, Some(&arguments.input), &[])?;
     with_threads(arguments.threads, |_| {
         let scan = timed("reading", || inputs::read_one(&arguments.input, arguments.series.as_deref()))?;
         tell_grid("scan", scan.volume.grid());

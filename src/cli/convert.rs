@@ -1,6 +1,6 @@
 //! `ichor convert`
 
-use super::{tell_grid, timed, with_threads};
+use super::{spare_inputs, tell_grid, timed, with_threads};
 use crate::cli::arguments::Convert;
 use crate::cli::talk::say;
 use ichor::io::dicom::Summary;
@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub fn run(arguments: &Convert) -> Result<ExitCode> {
+    for output in [arguments.output.clone(), sidecar(&arguments.output)] {
+        spare_inputs(&output, Some(&arguments.input), &[])?;
+    }
     with_threads(arguments.threads, |_| {
         let inputs::Scan { volume, header, warnings, series } =
             timed("reading", || inputs::read_one(&arguments.input, arguments.series.as_deref()))?;

@@ -24,6 +24,7 @@ use arguments::{BrainMethod, Command, Interpolation, Run};
 use ichor::cuda::Grade;
 use ichor::inference::Inference;
 use ichor::pipeline::brain as extraction;
+use ichor::pipeline::inputs;
 use ichor::pipeline::segment::Interpolation as Method;
 use ichor::volume::Grid;
 use ichor::weights::Weights;
@@ -93,6 +94,22 @@ pub fn start_threads() {
     if let Err(error) = global.build_global() {
         log::debug!("the threads of what runs on no pool of its own cannot be started: {error}");
     }
+}
+
+/// Refuses to write `output` over a file that the command reads: one of `files`, or of those that the scan `scan` stands
+/// for. Paths are compared without links.
+fn spare_inputs(output: &Path, scan: Option<&Path>, files: &[Option<&Path>]) -> Result<()> {
+    // What is not there yet is no input.
+    let Ok(own) = output.canonicalize() else { return Ok(()) };
+    let is_input = files.iter().flatten().any(|file| file.canonicalize().is_ok_and(|file| file == own));
+    // What is wrong with the scan is told when it is read.
+    let is_scan =
+        || scan.and_then(|scan| inputs::find(&[scan.to_path_buf()]).ok()).is_some_and(|jobs| inputs::files(&jobs).contains(&own));
+    if is_input || is_scan() {
+        let problem = "the output is the input, and would be replaced: give another name or folder (-o)".into();
+        return Err(Error::Scan { path: output.to_path_buf(), problem });
+    }
+    Ok(())
 }
 
 /// Does a stage of a command; `--log-level debug` says how long it took.

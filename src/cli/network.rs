@@ -1,6 +1,6 @@
 //! `ichor network`
 
-use super::{inference, load_weights, tell_grid, timed, with_threads};
+use super::{inference, load_weights, spare_inputs, tell_grid, timed, with_threads};
 use crate::cli::arguments::Network;
 use ichor::Result;
 use ichor::io::nifti;
@@ -9,6 +9,7 @@ use ichor::reference::sigmoid;
 use std::process::ExitCode;
 
 pub fn run(arguments: &Network) -> Result<ExitCode> {
+    spare_inputs(&arguments.output, Some(&arguments.input), &[arguments.weights.as_deref()])?;
     with_threads(arguments.run.threads, |threads| {
         let weights = load_weights(arguments.weights.as_deref())?;
         let scan = timed("reading", || nifti::read(&arguments.input))?;

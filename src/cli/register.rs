@@ -1,6 +1,6 @@
 //! `ichor register`
 
-use super::{extraction, tell_grid, tell_stages, timed, with_threads};
+use super::{extraction, spare_inputs, tell_grid, tell_stages, timed, with_threads};
 use crate::cli::arguments::Register;
 use crate::cli::talk::say;
 use ichor::io::{mask, nifti, transform};
@@ -11,6 +11,10 @@ use ichor::{Error, Result};
 use std::process::ExitCode;
 
 pub fn run(arguments: &Register) -> Result<ExitCode> {
+    for output in [Some(&arguments.output), arguments.save_transform.as_ref()].into_iter().flatten() {
+        let others = [arguments.template.as_deref(), arguments.brain.brain_mask.as_deref()];
+        spare_inputs(output, Some(&arguments.input), &others)?;
+    }
     with_threads(arguments.threads, |_| {
         let template = Template::load(arguments.template.as_deref())?;
         let scan = timed("reading", || inputs::read_one(&arguments.input, arguments.series.as_deref()))?;

@@ -29,6 +29,9 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
         };
         job.name.clone_from(name);
     }
+    let mut read = inputs::files(&jobs);
+    let others = [&arguments.weights, &arguments.template, &arguments.brain.brain_mask].into_iter().flatten();
+    read.extend(others.filter_map(|path| path.canonicalize().ok()));
     if let Some(shard) = arguments.shard {
         jobs = shard.jobs(jobs);
     }
@@ -56,6 +59,7 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
         pictures: !arguments.no_picture,
         dicom_report: arguments.dicom_report,
         series: arguments.series.clone(),
+        inputs: read,
         overwrite: arguments.overwrite,
     };
     if let Some(path) = &settings.brain_mask {

@@ -1,6 +1,6 @@
 //! `ichor weights`
 
-use super::load_weights;
+use super::{load_weights, spare_inputs};
 use crate::cli::arguments::Weights as Command;
 use crate::cli::talk::say;
 use ichor::weights::{Dtype, Metadata, Summary, Weights, onnx, tensorflow};
@@ -16,6 +16,7 @@ pub fn run(command: &Command) -> Result<ExitCode> {
             say!("{}: good: {} parameters, SHA-256 {}", file.display(), weights.description().parameters(), weights.sha256());
         }
         Command::Export { file, output, half } => {
+            spare_inputs(output, None, &[file.as_deref()])?;
             let weights = load_weights(file.as_deref())?;
             let to_onnx = output.extension().is_some_and(|extension| extension == "onnx");
             let bytes = match to_onnx {
@@ -29,6 +30,7 @@ pub fn run(command: &Command) -> Result<ExitCode> {
             }
         }
         Command::Import { prefix, output, .. } if prefix.extension().is_some_and(|extension| extension == "onnx") => {
+            spare_inputs(output, None, &[Some(prefix)])?;
             written(&onnx::import(prefix)?, output)?;
         }
         Command::Import { prefix, output, origin, license, convs, up_convs } => {
@@ -51,6 +53,8 @@ fn info(file: Option<&Path>, json: bool) -> Result<()> {
 }
 
 fn import(prefix: &Path, output: &Path, options: tensorflow::Options) -> Result<()> {
+    let files = tensorflow::files(prefix);
+    spare_inputs(output, None, &files.iter().map(|file| Some(file.as_path())).collect::<Vec<_>>())?;
     written(&Weights::import_tensorflow(prefix, options)?, output)
 }
 

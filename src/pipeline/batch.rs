@@ -7,6 +7,7 @@ use crate::io::{atomic, dicom, mask, nifti, transform};
 use crate::pipeline::Template;
 use crate::pipeline::components::Component;
 use crate::pipeline::inputs::{self, Job, Scan};
+use crate::pipeline::outputs::{self, remove};
 use crate::pipeline::report::{self, MOST_COMPONENTS, RESEARCH_USE_ONLY, Report, Row, WeightsIdentity};
 use crate::pipeline::resume::{self, Choices, Earlier};
 use crate::pipeline::segment::{self, BrainSource, Options, Ready, Segmentation};
@@ -59,8 +60,10 @@ pub struct Settings {
     pub dicom_report: bool,
     /// UID or number of the DICOM series to use, in place of the one that the rules choose.
     pub series: Option<String>,
-    /// Whether scans are done again whose outputs are there and would come out the same, and outputs of other scans of
-    /// the same name replaced.
+    /// What is read, by the names without links: it is neither replaced nor removed.
+    pub inputs: BTreeSet<PathBuf>,
+    /// Whether scans are done again whose outputs are there and would come out the same, and files replaced that are
+    /// called like an output: those of other scans, and what ichor did not write.
     pub overwrite: bool,
 }
 
@@ -77,6 +80,16 @@ pub enum Outcome {
 
 impl Extra {
     const ALL: [Extra; 4] = [Extra::Brain, Extra::Probability, Extra::Template, Extra::Transform];
+
+    /// What the names of its files end with.
+    pub(super) fn endings(self) -> &'static [&'static str] {
+        match self {
+            Extra::Brain => &["brain.nii.gz"],
+            Extra::Probability => &["probability.nii.gz"],
+            Extra::Template => &["template.nii.gz", "template_ich.nii.gz"],
+            Extra::Transform => &["to_template.tfm"],
+        }
+    }
 }
 
 impl Settings {
@@ -110,13 +123,7 @@ impl Settings {
     }
 
     fn extra(&self, name: &str, extra: Extra) -> Vec<PathBuf> {
-        let endings: &[&str] = match extra {
-            Extra::Brain => &["brain.nii.gz"],
-            Extra::Probability => &["probability.nii.gz"],
-            Extra::Template => &["template.nii.gz", "template_ich.nii.gz"],
-            Extra::Transform => &["to_template.tfm"],
-        };
-        endings.iter().map(|ending| self.file(name, ending)).collect()
+        extra.endings().iter().map(|ending| self.file(name, ending)).collect()
     }
 
     /// Every file that a run may have written for a scan, the report first.
@@ -126,16 +133,48 @@ impl Settings {
         [self.report(name)].into_iter().chain(rest).chain(extras).collect()
     }
 
-    /// What an earlier run has left under the name of a scan.
-    fn earlier(&self, job: &Job, weights: &Weights) -> Earlier {
+    /// The files that this run writes for a scan, without its report.
+    fn written(&self, job: &Job) -> Vec<PathBuf> {
         let name = &job.name;
         let extras = self.extras.iter().flat_map(|&extra| self.extra(name, extra));
         let picture = self.pictures.then(|| self.picture(name));
         let segmentation = job.study.is_some().then(|| self.segmentation(name));
         let structured_report = (job.study.is_some() && self.dicom_report).then(|| self.structured_report(name));
-        let outputs: Vec<PathBuf> =
-            extras.chain([self.mask(name)]).chain(picture).chain(segmentation).chain(structured_report).collect();
-        match resume::find(job, self, weights, &self.report(name), &outputs) {
+        extras.chain([self.mask(name)]).chain(picture).chain(segmentation).chain(structured_report).collect()
+    }
+
+    /// Whether a file is one of those that are read.
+    fn reads(&self, path: &Path) -> bool {
+        self.inputs.contains(&inputs::absolute(path))
+    }
+
+    /// The error of a scan of which a file would be replaced that is no result of an earlier run: one that is read, or
+    /// that ichor did not write and that may not be overwritten.
+    fn in_the_way(&self, job: &Job) -> Option<Error> {
+        let files: Vec<PathBuf> = [self.report(&job.name)].into_iter().chain(self.written(job)).collect();
+        let there: Vec<&PathBuf> = files.iter().filter(|path| path.symlink_metadata().is_ok()).collect();
+        if there.is_empty() {
+            return None;
+        }
+        if let Some(path) = there.iter().find(|path| self.reads(path)) {
+            let problem = format!(
+                "{} would be replaced, which this call reads: give another folder (-o) or, for a single scan, another name (--name)",
+                path.display()
+            );
+            return Some(Error::Scan { path: job.path.clone(), problem });
+        }
+        let own = outputs::of_scan(&self.output, &job.name);
+        let path = there.iter().find(|path| !self.overwrite && !own.contains(&file_name(path)))?;
+        let problem = format!(
+            "{} would be replaced, which no report lists as a result of ichor: give another folder (-o) or, for a single scan, another name (--name), or --overwrite to replace it",
+            path.display()
+        );
+        Some(Error::Scan { path: job.path.clone(), problem })
+    }
+
+    /// What an earlier run has left under the name of a scan.
+    fn earlier(&self, job: &Job, weights: &Weights) -> Earlier {
+        match resume::find(job, self, weights, &self.report(&job.name), &self.written(job)) {
             Earlier::Another(input) => Earlier::Another(input),
             _ if self.overwrite => Earlier::Incomplete,
             earlier => earlier,
@@ -186,8 +225,8 @@ impl Settings {
 /// what another has just made.
 ///
 /// # Errors
-/// Before anything is done: [`Error::Scan`] where outputs of another scan are there under a job's name and may not be
-/// overwritten. [`Error::Write`] where the output folder or the table cannot be written, [`Error::Table`] where it is
+/// Before anything is done: [`Error::Scan`] where outputs of another scan, or files that ichor did not write, are there
+/// under a job's name and may not be overwritten, and where a file that is read would be. [`Error::Write`] where the output folder or the table cannot be written, [`Error::Table`] where it is
 /// none. What is wrong with one scan is its outcome, and its row of the table.
 pub fn run(
     jobs: &[Job],
@@ -206,7 +245,8 @@ pub fn run(
     table.write(PATIENCE)?;
     // Nothing waits between the two threads: a scan that is ready stays with the one that made it so.
     let (send, receive) = mpsc::sync_channel(0);
-    std::thread::scope(|scope| {
+    let mut tried = 0;
+    let ended = std::thread::scope(|scope| {
         let reader = std::thread::Builder::new().spawn_scoped(scope, move || {
             for job in jobs {
                 // The other side has gone where the table cannot be written.
@@ -218,6 +258,7 @@ pub fn run(
         reader.map_err(|error| Error::Device(format!("a thread that reads the scans cannot be started: {error}")))?;
         let mut page_due = 1;
         for (number, (job, next)) in jobs.iter().zip(receive).enumerate() {
+            tried = number + 1;
             let outcome = match next {
                 Next::Finished(report) => Outcome::Skipped(report),
                 Next::Ready(waiting) => {
@@ -255,7 +296,11 @@ pub fn run(
         }
         table.write(PATIENCE)?;
         page::refresh(&settings.output, PATIENCE)
-    })
+    });
+    if ended.is_err() && tried < jobs.len() {
+        log::error!("stopped: {} of {} scans were not tried", jobs.len() - tried, jobs.len());
+    }
+    ended
 }
 
 /// Looks at what is there under the names of all jobs, before anything is done. Gives the rows of those that are done.
@@ -267,12 +312,23 @@ fn look_before(jobs: &[Job], settings: &Settings, weights: &Weights) -> Result<V
             return Err(error);
         }
         match settings.earlier(job, weights) {
-            Earlier::Same(report) => rows.push(Row::done(&report)),
+            Earlier::Same(report) => {
+                rows.push(Row::done(&report));
+                continue;
+            }
             Earlier::Another(input) if settings.overwrite => {
                 log::warn!("{}: the results of {input} will be replaced, for both are called {}", job.path.display(), job.name);
             }
-            Earlier::Another(input) => taken.push(settings.taken(job, &input)),
+            Earlier::Another(input) => {
+                taken.push(settings.taken(job, &input));
+                continue;
+            }
             Earlier::Incomplete | Earlier::Different(_) => {}
+        }
+        if settings.in_the_way(job).is_some() {
+            // Another process may just have been at it.
+            let _lock = Lock::of(&settings.report(&job.name), PATIENCE)?;
+            taken.extend(settings.in_the_way(job));
         }
     }
     let count = taken.len();
@@ -317,7 +373,10 @@ struct Waiting {
 /// A job up to the network.
 fn next(job: &Job, settings: &Settings, weights: &Weights, pool: &ThreadPool) -> Next {
     match settings.earlier(job, weights) {
-        Earlier::Same(report) => return Next::Finished(report),
+        Earlier::Same(report) => {
+            end_what_was_begun(job, settings);
+            return Next::Finished(report);
+        }
         Earlier::Different(how) => log::info!("{}: done again, for the results that are there were made with {how}", job.name),
         Earlier::Another(input) if !settings.overwrite => return Next::Failed(settings.taken(job, &input)),
         Earlier::Incomplete | Earlier::Another(_) => {}
@@ -373,16 +432,21 @@ fn finish(
         Earlier::Another(input) if !settings.overwrite => return Err(settings.taken(job, &input)),
         _ => {}
     }
+    if let Some(error) = settings.in_the_way(job) {
+        return Err(error);
+    }
+    let files = replaced(job, settings);
+    outputs::begin(&settings.output, &job.name, &files)?;
     if settings.report(&job.name).exists() {
         table.remove(&job.name);
         table.write(PATIENCE)?;
     }
-    clear(job, settings)?;
+    clear(job, settings, &files)?;
     let report = report(job, settings, source, weights, inference, &result);
     let written = write_outputs(job, settings, &result, &header, series.as_ref(), window.as_ref(), report, start);
-    if written.is_err() {
-        // What was written is no result; that it cannot be removed either tells nothing new.
-        let _ = clear(job, settings);
+    // What was written of a result that failed is none; that it cannot be removed either tells nothing new.
+    if written.is_ok() || clear(job, settings, &files).is_ok() {
+        let _ = outputs::end(&settings.output, &job.name);
     }
     Ok(Outcome::Done(Box::new(written?)))
 }
@@ -415,26 +479,43 @@ fn write_outputs(
     Ok(report)
 }
 
-/// Removes what an earlier run has left of a scan: its report, then all other files that a run may write, whatever
-/// options it had. After a kill nothing stands beside outputs that were made otherwise, and no report tells of what has
-/// gone.
-fn clear(job: &Job, settings: &Settings) -> Result<()> {
+/// The names of all files that are removed before a scan is done anew: what this run will write, and the other results
+/// of an earlier run.
+fn replaced(job: &Job, settings: &Settings) -> BTreeSet<String> {
+    let own = outputs::of_scan(&settings.output, &job.name);
     // What is called like a mask in template space may be the mask of another scan.
     let below = format!("{}_template", job.name);
     let of_another = |path: &PathBuf| *path == settings.mask(&below) && settings.report(&below).exists();
-    for path in settings.all(&job.name).iter().filter(|path| !of_another(path)) {
-        remove(path)?;
+    let all = settings.all(&job.name).into_iter();
+    let earlier = all.filter(|path| own.contains(&file_name(path)) && !of_another(path) && !settings.reads(path));
+    let written = [settings.report(&job.name)].into_iter().chain(settings.written(job));
+    earlier.chain(written).map(|path| file_name(&path)).collect()
+}
+
+/// Removes `files` of a scan: its report, then all others. After a kill nothing stands beside outputs that were made
+/// otherwise, and no report tells of what has gone.
+fn clear(job: &Job, settings: &Settings, files: &BTreeSet<String>) -> Result<()> {
+    for path in &settings.all(&job.name) {
+        if files.contains(&file_name(path)) {
+            remove(path)?;
+        }
         remove(&atomic::partial(path))?;
     }
     Ok(())
 }
 
-/// Removes a file, if it is there.
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::write(path)(error)),
-        _ => Ok(()),
+/// Takes away what tells of results in the making, which a kill may leave beside a report that is whole.
+fn end_what_was_begun(job: &Job, settings: &Settings) {
+    if outputs::begun(&settings.output, &job.name).exists()
+        && let Ok(_lock) = Lock::of(&settings.report(&job.name), Duration::ZERO)
+    {
+        // It does no harm where it stays.
+        let _ = outputs::end(&settings.output, &job.name);
     }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The report of a result that has no picture yet.
@@ -464,6 +545,7 @@ fn report(
         device: inference.device(),
         registration: result.quality(),
         picture: None,
+        outputs: settings.written(job).iter().map(|path| file_name(path)).collect(),
         seconds: result.seconds.clone(),
         warnings: result.warnings.iter().map(Into::into).collect(),
         doubtful: result.is_doubtful(),

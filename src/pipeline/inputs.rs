@@ -2,6 +2,7 @@
 
 use crate::io::dicom::{self, DicomError, Study};
 use crate::io::nifti;
+use crate::pipeline::outputs;
 use crate::pipeline::warnings::Warning;
 use crate::volume::Volume;
 use crate::{Error, Result};
@@ -111,6 +112,16 @@ pub fn find(inputs: &[PathBuf]) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
+/// The files that jobs read, by their names without links. Of DICOM studies only images are: what else lies with them
+/// may be results of an earlier run.
+pub fn files(jobs: &[Job]) -> BTreeSet<PathBuf> {
+    let of = |job: &Job| match &job.study {
+        None => nifti::files(&job.path),
+        Some(study) => study.images.iter().flat_map(|image| &image.slices).map(|slice| slice.path.clone()).collect(),
+    };
+    jobs.iter().flat_map(of).map(|path| absolute(&path)).collect()
+}
+
 /// What lies in a folder, or beside a file.
 #[derive(Debug)]
 pub struct Found {
@@ -195,7 +206,7 @@ fn add_studies(root: &Path, files: &[PathBuf], before: usize, jobs: &mut Vec<Job
 }
 
 /// A path with its name, where it can be found out: `.` has none.
-fn absolute(path: &Path) -> PathBuf {
+pub(super) fn absolute(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
 }
 
@@ -325,7 +336,7 @@ impl Search {
             }
             let own = if is_link { absolute(&path) } else { own.join(file_name) };
             if let Some(stem) = stem(&name) {
-                if !is_output(folder, stem) && self.visited.insert(own) {
+                if !is_output(folder, &name, stem) && self.visited.insert(own) {
                     self.jobs.push(Job { name: format!("{prefix}{stem}"), path, study: None });
                 }
             } else if path.is_file() && self.visited.insert(own) {
@@ -345,8 +356,9 @@ pub fn stem(name: &str) -> Option<&str> {
         .map(|ending| &name[..name.len() - ending.len()])
 }
 
-/// Whether a file is an output of an earlier run: it is called so, and the report of its scan lies beside it. Or the label of a phantom that does.
-fn is_output(folder: &Path, stem: &str) -> bool {
+/// Whether a file is an output of an earlier run: it is called so, and the report of its scan lists it. Or the label of a
+/// phantom that lies beside it.
+fn is_output(folder: &Path, name: &str, stem: &str) -> bool {
     if let Some(phantom) = stem.strip_suffix("_label")
         && folder.join(format!("{phantom}.nii.gz")).is_file()
     {
@@ -355,7 +367,7 @@ fn is_output(folder: &Path, stem: &str) -> bool {
     ["_template_ich", "_template", "_probability", "_brain", "_ich"]
         .iter()
         .filter_map(|ending| stem.strip_suffix(ending))
-        .any(|scan| folder.join(format!("{scan}_ich.json")).is_file())
+        .any(|scan| outputs::holds(folder, scan, name))
 }
 
 #[cfg(test)]

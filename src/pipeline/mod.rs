@@ -9,6 +9,7 @@ pub mod components;
 pub mod hu;
 pub mod inputs;
 pub mod inverse;
+mod outputs;
 pub mod page;
 pub mod picture;
 pub mod postprocess;

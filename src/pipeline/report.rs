@@ -105,6 +105,9 @@ pub struct Report {
     /// Where the slices are in NAME_ich.png; absent where there is no picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picture: Option<picture::Layout>,
+    /// The files of results besides this one, by name; of them alone a later run removes any.
+    #[serde(default)]
+    pub outputs: Vec<String>,
     /// Seconds of each stage.
     pub seconds: BTreeMap<String, f64>,
     /// What should be known before the result is trusted.
@@ -145,6 +148,7 @@ impl Report {
             device: "cpu".into(),
             registration: None,
             picture: None,
+            outputs: Vec::new(),
             seconds: BTreeMap::new(),
             warnings: vec![NumberedWarning { number: 4, text: "slices of 9.0 mm".into() }],
             doubtful: false,

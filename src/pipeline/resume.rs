@@ -2,6 +2,7 @@
 
 use super::batch::{Extra, Settings};
 use super::inputs::Job;
+use super::outputs;
 use super::report::Report;
 use super::segment::{BrainSource, Interpolation};
 use super::source::{Files, from_root, sha256};
@@ -60,10 +61,10 @@ pub enum Earlier {
     Same(Box<Report>),
 }
 
-/// What is there of a scan. `outputs` are the files that are asked for; the report was written behind them.
+/// What is there of a scan. `files` are the outputs that are asked for; the report was written behind them.
 ///
 /// Where the network ran, and by which version of ichor, is not compared: the parts of a collection may run on different machines.
-pub fn find(job: &Job, settings: &Settings, weights: &Weights, report: &Path, outputs: &[impl AsRef<Path>]) -> Earlier {
+pub fn find(job: &Job, settings: &Settings, weights: &Weights, report: &Path, files: &[impl AsRef<Path>]) -> Earlier {
     let text = match std::fs::read(report) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Earlier::Incomplete,
@@ -82,13 +83,15 @@ pub fn find(job: &Job, settings: &Settings, weights: &Weights, report: &Path, ou
         Whose::This { contents: Contents::Unreadable } => return Earlier::Incomplete,
         Whose::This { contents } => contents,
     };
-    if !outputs.iter().all(|output| output.as_ref().is_file()) || (settings.pictures && report.picture.is_none()) {
+    if !files.iter().all(|output| output.as_ref().is_file()) || (settings.pictures && report.picture.is_none()) {
         return Earlier::Incomplete;
     }
     let now = Choices::of(job, settings);
     let Some(made) = &report.choices else { return Earlier::Different("options that its report does not tell".into()) };
-    // A file that is there and that the report does not list is of an earlier result.
-    if !now.saved.iter().all(|extra| made.saved.contains(extra)) {
+    // A file that is there and that the report does not list is of an earlier result, or somebody else's.
+    let listed = outputs::listed(&report, &job.name);
+    let is_listed = |output: &Path| output.file_name().is_some_and(|name| listed.iter().any(|own| name == own.as_str()));
+    if !files.iter().all(|output| is_listed(output.as_ref())) || !now.saved.iter().all(|extra| made.saved.contains(extra)) {
         return Earlier::Incomplete;
     }
     let different = differences(&report, contents, made, &now, settings, weights);
@@ -192,6 +195,7 @@ mod tests {
                 pictures: false,
                 dicom_report: false,
                 series: None,
+                inputs: Default::default(),
                 overwrite: false,
             };
             for file in ["a.nii", "b.nii", "a_ich.nii.gz"] {

@@ -145,6 +145,31 @@ pub struct Options {
     pub metadata: Metadata,
 }
 
+/// The files of the checkpoint with this prefix that are there: its index and its data.
+pub fn files(prefix: &Path) -> Vec<PathBuf> {
+    let prefix = without_index(prefix);
+    let name = prefix.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let folder = match prefix.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_part = |path: &PathBuf| {
+        let own = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        own.strip_prefix(&name).is_some_and(|end| end.is_empty() || end == ".index" || end.starts_with(".data-"))
+    };
+    entries.filter(is_part).collect()
+}
+
+/// The prefix of a checkpoint whose index may be given in its place.
+fn without_index(prefix: &Path) -> PathBuf {
+    if prefix.extension().is_some_and(|extension| extension == "index") {
+        prefix.with_extension("")
+    } else {
+        prefix.to_path_buf()
+    }
+}
+
 impl Weights {
     /// Imports a TensorFlow 2 checkpoint of a V-Net whose variables have the names of the released DeepBleed weights.
     ///
@@ -156,10 +181,7 @@ impl Weights {
     /// [`Error::Read`] for an index or data file that cannot be read, [`Error::Checkpoint`] where anything in them is
     /// wrong or they hold another network, [`Error::Weights`] for values that are not finite.
     pub fn import_tensorflow(prefix: impl AsRef<Path>, options: Options) -> Result<Weights> {
-        let mut prefix = prefix.as_ref().to_path_buf();
-        if prefix.extension().is_some_and(|extension| extension == "index") {
-            prefix.set_extension("");
-        }
+        let prefix = without_index(prefix.as_ref());
         let sibling = |end: &str| {
             let mut path = prefix.clone().into_os_string();
             path.push(end);
