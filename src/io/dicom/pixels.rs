@@ -117,8 +117,10 @@ impl Layout {
         if (rows * columns) as u64 > MAX_FRAME {
             return Err(DicomError::TooLarge { what: "pixels of an image", found: (rows * columns) as u64, most: MAX_FRAME });
         }
-        if attributes.whole(tags::SAMPLES_PER_PIXEL)?.unwrap_or(1) != 1 {
-            return Err(DicomError::NotCt("a picture in colour".into()));
+        match attributes.whole(tags::SAMPLES_PER_PIXEL)?.unwrap_or(1) {
+            1 => {}
+            3 | 4 => return Err(DicomError::NotCt("a picture in colour".into())),
+            other => return Err(DicomError::value(tags::SAMPLES_PER_PIXEL, other)),
         }
         let allocated = attributes.whole(tags::BITS_ALLOCATED)?.ok_or_else(|| DicomError::missing(tags::BITS_ALLOCATED))?;
         if ![8, 16, 32].contains(&allocated) {
