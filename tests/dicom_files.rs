@@ -243,6 +243,10 @@ fn a_transfer_syntax_that_contradicts_the_data_set_is_noted() {
         &file(uids::RLE_LOSSLESS, &[], &implicit),
         "the pixels are compressed, and they are not",
     );
+    // The first element is there twice.
+    let twice = [&elements[..1], &elements].concat();
+    check("implicit as explicit, doubled", &file(uids::EXPLICIT_VR_LITTLE_ENDIAN, &[], &self::implicit(&twice)), said);
+    check("explicit as implicit, doubled", &file(uids::IMPLICIT_VR_LITTLE_ENDIAN, &[], &explicit(&twice, false)), said);
     // Syntaxes of makers.
     check("Philips", &file(PHILIPS, &[], &little), "is not known");
     check("Philips, implicit", &file(PHILIPS, &[], &implicit), "is not known");

@@ -182,6 +182,73 @@ fn copies_go_first() {
 }
 
 #[test]
+fn doubles_without_a_uid_do_not_hide_another_acquisition() {
+    let folder = tempfile::tempdir().unwrap();
+    let lost = (tags::SOP_INSTANCE_UID, VR::UI, "");
+    for name in ["a", "copy of a"] {
+        write_part(
+            folder.path(),
+            name,
+            &part(&heights(10, 5.0, 0.0)),
+            1,
+            &[lost, (tags::ACQUISITION_NUMBER, VR::IS, "1")],
+            &field,
+        );
+    }
+    write_part(folder.path(), "b", &part(&heights(10, 5.0, 2.5)), 1, &[(tags::ACQUISITION_NUMBER, VR::IS, "2")], &other_field);
+    let scan = read(folder.path(), None).unwrap();
+    assert!(is_whole(&scan, 10, &field), "{}", said(&scan));
+    for word in ["10 of 20 slices lie where another one is", "10 slices of the same series are left out", "AcquisitionNumber"] {
+        assert!(said(&scan).contains(word), "{word}: {}", said(&scan));
+    }
+}
+
+#[test]
+fn a_change_where_a_slice_is_missing_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    write_part(folder.path(), "a", &part(&heights(6, 5.0, 0.0)), 1, &[(tags::FRAME_OF_REFERENCE_UID, VR::UI, "2.25.40")], &field);
+    let above = part(&heights(4, 5.0, 35.0));
+    write_part(folder.path(), "bb", &above, 8, &[(tags::FRAME_OF_REFERENCE_UID, VR::UI, "2.25.41")], &field);
+    let scan = read(folder.path(), None).unwrap();
+    let told = "FrameOfReferenceUID changes between a005 and bb000, and the gap there, 10.0 mm, is not that beside it";
+    assert!(is_whole(&scan, 6, &field) && said(&scan).contains(told), "{}", said(&scan));
+}
+
+#[test]
+fn thick_slices_above_thin_ones_are_usual_only_where_their_thickness_says_so() {
+    // (Thickness below and above, whether it is told.)
+    for (below, above, told) in [("3", "6", false), ("77", "6", true), ("6", "3", true), ("", "6", true)] {
+        let folder = tempfile::tempdir().unwrap();
+        write_part(folder.path(), "a", &part(&heights(6, 3.0, 0.0)), 1, &[(tags::SLICE_THICKNESS, VR::DS, below)], &field);
+        write_part(folder.path(), "bb", &part(&heights(6, 6.0, 19.5)), 7, &[(tags::SLICE_THICKNESS, VR::DS, above)], &field);
+        let scan = read(folder.path(), None).unwrap();
+        assert_eq!(said(&scan).contains("a gap of 4.5 mm"), told, "{below} {above}: {}", said(&scan));
+    }
+}
+
+#[test]
+fn files_of_another_study_beside_a_scan_are_not_passed_over_in_silence() {
+    let other = (tags::STUDY_INSTANCE_UID, VR::UI, "2.25.21");
+    let folder = tempfile::tempdir().unwrap();
+    sound().write(folder.path(), &field);
+    // Slices of the same kind could be of this scan.
+    write_part(folder.path(), "lost", &part(&[50.0, 55.0]), 11, &[other, (tags::SERIES_INSTANCE_UID, VR::UI, "2.25.31")], &field);
+    let scan = read(folder.path(), None).unwrap();
+    let told = "left out: 2 images of another study (StudyInstanceUID 2.25.21), which could be slices of the series";
+    assert!(is_whole(&scan, 10, &field) && said(&scan).contains(told), "{}", said(&scan));
+
+    // A page that names a study of its own.
+    let folder = tempfile::tempdir().unwrap();
+    sound().write(folder.path(), &field);
+    let page = part(&[50.0]).with(tags::IMAGE_POSITION_PATIENT, VR::DS, "");
+    write_part(folder.path(), "page", &page, 1, &[other, (tags::SERIES_INSTANCE_UID, VR::UI, "2.25.31")], &field);
+    let scan = read(folder.path(), None).unwrap();
+    assert!(is_whole(&scan, 10, &field) && scan.warnings.is_empty(), "{}", said(&scan));
+    let choice = &scan.series.as_ref().unwrap().series.choice;
+    assert!(choice.contains("1 file is of another study, and unreadable"), "{choice}");
+}
+
+#[test]
 fn a_slice_that_is_unlike_the_others_is_told() {
     for (tag, vr, value, word) in [
         (tags::PIXEL_SPACING, VR::DS, "1\\1", "PixelSpacing"),

@@ -186,8 +186,7 @@ fn add_studies(root: &Path, files: &[PathBuf], before: usize, jobs: &mut Vec<Job
     // Pages of text that lie beside a scan are none of their own.
     let scans = studies.iter().any(|study| study.is_ct() && !study.is_remnant());
     for study in studies {
-        let page = study.images.is_empty() && !study.broken.is_empty() && study.is_remnant();
-        if (!study.is_ct() && jobs.len() > before) || (page && scans) {
+        if (!study.is_ct() && jobs.len() > before) || (study.is_page() && scans) {
             continue;
         }
         let below = study.folder.strip_prefix(root).unwrap_or(&study.folder);
@@ -239,9 +238,8 @@ pub fn read_one(input: &Path, series: Option<&str>) -> Result<Scan> {
     }
     // The only scan of a folder may lie beside localizers, pages of text and single images of other studies.
     let remnant = |job: &Job| job.study.as_deref().is_some_and(Study::is_remnant);
-    if !jobs.iter().all(remnant) {
-        jobs.retain(|job| !remnant(job));
-    }
+    let remnants: Vec<Job> =
+        if jobs.iter().all(remnant) { Vec::new() } else { jobs.extract_if(.., |job| remnant(job)).collect() };
     // Files that cannot be read, in folders of their own, are told of where a scan can be.
     let unread = |job: &Job| job.study.as_deref().is_some_and(|study| study.images.is_empty());
     let unread: Vec<Job> = if jobs.iter().all(unread) { Vec::new() } else { jobs.extract_if(.., |job| unread(job)).collect() };
@@ -251,6 +249,14 @@ pub fn read_one(input: &Path, series: Option<&str>) -> Result<Scan> {
             for (path, unreadable) in unread.iter().filter_map(|job| job.study.as_deref()).flat_map(|study| &study.broken) {
                 let reason = format!("a file beside the scan cannot be read: {}: {}", path.display(), unreadable.error);
                 scan.warnings.push(Warning::Series { reason });
+            }
+            for study in remnants.iter().filter_map(|job| job.study.as_deref()) {
+                let Some(series) = scan.series.as_mut().map(|converted| &mut converted.series) else { break };
+                match study.beside(series) {
+                    Some((text, true)) => scan.warnings.push(Warning::Series { reason: format!("left out: {text}") }),
+                    Some((text, false)) => series.leaves_out(&text),
+                    None => {}
+                }
             }
             Ok(scan)
         }

@@ -199,8 +199,6 @@ const ATTRIBUTES: &[Attribute] = &[
 
 /// Words that tell of two scans where one was expected.
 const MIXED: &[&str] = &["acquisition", "scans", "series", "kernel", "twice", "copies", "interleav", "stack"];
-/// How the description of another scan that is a series of its own ends.
-pub const OWN_SERIES: &str = "(difference 6)";
 /// In the names of another scan's files.
 const OTHER: &str = "OTHER";
 const PIXELS: &[&str] = &["pixel"];

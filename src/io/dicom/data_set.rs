@@ -229,7 +229,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether an element follows a value of this length, or the end does.
+    /// Whether an element follows a value of this length (the same one again, where it is there twice), or the end does.
     fn follows(&mut self, value: u64, length: u32, tag: Tag, end: u64, encoding: Encoding) -> bool {
         let next = if length == UNDEFINED { value } else { value + u64::from(length) };
         if length == UNDEFINED {
@@ -247,7 +247,7 @@ impl Reader<'_> {
         }
         self.get(next, 4).is_ok_and(|bytes| {
             let following = encoding.tag(bytes);
-            [ITEM_END, SEQUENCE_END].contains(&following) || following > tag
+            [ITEM_END, SEQUENCE_END].contains(&following) || following >= tag
         })
     }
 

@@ -82,6 +82,14 @@ impl Kernel {
 }
 
 impl Series {
+    /// Adds to what is said of the choice that something else is not used.
+    pub(crate) fn leaves_out(&mut self, what: &str) {
+        if self.choice.is_empty() {
+            self.choice = format!("series {} is used", self.label());
+        }
+        self.choice += &format!("; left out: {what}");
+    }
+
     /// Whether the slices lie across the patient's axis.
     pub fn is_axial(&self) -> bool {
         self.slices[0].normal()[2].abs() > AXIAL

@@ -79,8 +79,16 @@ fn folder(slice: &Slice) -> String {
 /// The parts of one series.
 pub(super) fn parts<'a>(slices: &[(&'a Identity, &'a Slice)]) -> Vec<Part<'a>> {
     let (slices, copies) = without_copies(slices);
+    // Before scans are told apart: what is there twice would lie among its own scan.
+    let (slices, doubles) = without_equals(slices);
     let lines = by_geometry(&slices).into_iter().flat_map(by_line);
-    let mut parts: Vec<Part> = lines.flat_map(|line| separate(&line, LABELS)).flat_map(unfit).map(Part::of).collect();
+    let scans = lines.flat_map(|line| separate(&line, LABELS)).flat_map(unfit);
+    let part_of = |(slices, doubts)| {
+        let mut part = Part::of(slices, &doubles);
+        part.doubts.splice(0..0, doubts);
+        part
+    };
+    let mut parts: Vec<Part> = scans.map(part_of).collect();
     for part in &mut parts {
         let own = |path: &Path| part.slices.iter().any(|placed| placed.slice.path == path);
         let told: Vec<String> = copies.iter().filter(|(path, _)| own(path)).map(|(_, doubt)| doubt.clone()).collect();
@@ -192,6 +200,32 @@ fn without_copies<'a>(slices: &[(&'a Identity, &'a Slice)]) -> (Vec<(&'a Identit
     // Nothing depends on the order of UIDs.
     kept.sort_by(|(_, a), (_, b)| (&a.path, a.frame).cmp(&(&b.path, b.frame)));
     (kept, doubts)
+}
+
+/// The slices without those that say nothing of their own: at the place of another one, with its HU and its value of each label, whatever their SOPInstanceUIDs are. The
+/// slices that stay for them come with it, once for each.
+#[allow(clippy::type_complexity)]
+fn without_equals<'a>(slices: Vec<(&'a Identity, &'a Slice)>) -> (Vec<(&'a Identity, &'a Slice)>, Vec<&'a Slice>) {
+    let mut by_place: BTreeMap<[u64; 3], Vec<Placed>> = BTreeMap::new();
+    let (mut kept, mut doubles) = (Vec::new(), Vec::new());
+    for (identity, slice) in slices {
+        let here = by_place.entry(slice.position.map(f64::to_bits)).or_default();
+        let placed = Placed { identity, slice, height: 0.0 };
+        let alike = |other: &&Placed| {
+            let labels = LABELS.iter().filter(|label| label.keyword != FOLDER);
+            same_geometry(other.slice, slice)
+                && labels.into_iter().all(|label| (label.value)(other) == (label.value)(&placed))
+                && stack::same_pixels(other.slice, slice)
+        };
+        match here.iter().find(alike) {
+            Some(first) => doubles.push(first.slice),
+            None => {
+                kept.push((identity, slice));
+                here.push(placed);
+            }
+        }
+    }
+    (kept, doubles)
 }
 
 /// The name of a slice's file, with the frame.
@@ -499,40 +533,60 @@ fn lie_between(scan: &[Placed], others: &[Placed]) -> Between {
     Between::Besides
 }
 
-/// Parts above each other that do not fit: where frame of reference or kernel changes, the gap must be one that there is on either side.
-fn unfit(slices: Vec<Placed>) -> Vec<Vec<Placed>> {
+/// Parts above each other that do not fit: where frame of reference or kernel changes, the gap must be one that there is on either side. With each, why it ends where it does.
+fn unfit(slices: Vec<Placed>) -> Vec<(Vec<Placed>, Vec<String>)> {
     let gaps = gaps(&slices);
-    let kind = |placed: &Placed| (placed.identity.frame_of_reference_uid.clone(), placed.identity.kernel.clone());
-    let mut parts: Vec<Vec<Placed>> = Vec::new();
+    let changes = |n: usize| {
+        let [below, above] = [slices[n - 1].identity, slices[n].identity];
+        let frame = (below.frame_of_reference_uid != above.frame_of_reference_uid).then_some("FrameOfReferenceUID");
+        frame.into_iter().chain((below.kernel != above.kernel).then_some("ConvolutionKernel")).collect::<Vec<_>>()
+    };
+    let fits = |n: usize| {
+        let beside = [n.checked_sub(2), Some(n)].into_iter().flatten().filter_map(|n| gaps.get(n));
+        let mut beside = beside.peekable();
+        beside.peek().is_none() || gaps[n - 1] < SAME_MM || beside.any(|&gap| equal(gap, gaps[n - 1]))
+    };
+    let mut parts: Vec<(Vec<Placed>, Vec<String>)> = Vec::new();
     for (n, placed) in slices.iter().enumerate() {
-        let fits = n == 0 || kind(placed) == kind(&slices[n - 1]) || {
-            let beside = [n.checked_sub(2), Some(n)].into_iter().flatten().filter_map(|n| gaps.get(n));
-            let mut beside = beside.peekable();
-            beside.peek().is_none() || gaps[n - 1] < SAME_MM || beside.any(|&gap| equal(gap, gaps[n - 1]))
+        let Some((part, doubts)) = parts.last_mut() else {
+            parts.push((vec![*placed], Vec::new()));
+            continue;
         };
-        match parts.last_mut() {
-            Some(part) if fits => part.push(*placed),
-            _ => parts.push(vec![*placed]),
+        let changes = changes(n);
+        if changes.is_empty() || fits(n) {
+            part.push(*placed);
+            continue;
         }
+        let doubt = format!(
+            "{} changes between {} and {}, and the gap there, {:.1} mm, is not that beside it: two scans, or slices are missing",
+            changes.join(" and "),
+            name(slices[n - 1].slice),
+            name(placed.slice),
+            gaps[n - 1]
+        );
+        doubts.push(doubt.clone());
+        parts.push((vec![*placed], vec![doubt]));
     }
     parts
 }
 
 impl<'a> Part<'a> {
-    /// Slices as a volume: what lies at one place twice is left out where it is the same; what is odd about the rest is told.
-    fn of(slices: Vec<Placed<'a>>) -> Part<'a> {
+    /// Slices as a volume: what lies at one place twice is left out where it is the same; what is odd about the rest is told. `doubles` have been left out already, for
+    /// slices of this part or of others.
+    fn of(slices: Vec<Placed<'a>>, doubles: &[&Slice]) -> Part<'a> {
         let [low, high] = ends(&slices);
         if slices.len() > 1 && high - low < SAME_MM {
             let fault = format!("all its {} slices lie at one position (ImagePositionPatient)", slices.len());
             return Part { slices, doubts: Vec::new(), fault: Some(fault) };
         }
-        let total = slices.len();
+        let gone = doubles.iter().filter(|double| slices.iter().any(|placed| std::ptr::eq(placed.slice, **double)));
+        let total = slices.len() + gone.count();
         let (slices, fault) = match without_doubles(&slices) {
             Ok(once) => (once, None),
             Err(fault) => (slices, Some(fault)),
         };
         let mut doubts = Vec::new();
-        if slices.len() < total {
+        if fault.is_none() && slices.len() < total {
             let twice = total - slices.len();
             doubts.push(format!(
                 "{twice} of {total} slices lie where another one is (ImagePositionPatient), with the same pixels, and are left out"
@@ -669,8 +723,12 @@ fn odd_gaps(slices: &[Placed]) -> Vec<String> {
             [Some(a), Some(b)] => {
                 let different = !equal(gaps[a.0], gaps[b.0]);
                 let runs = a.1 - a.0 > 1 && b.1 - b.0 > 1;
-                let thickness = |n: usize| slices[n].slice.thickness;
-                let between = gaps[from] < gaps[a.0].max(gaps[b.0]) && thickness(from) != thickness(from + 1);
+                // Thicker where the gaps are wider, and as thick as these can be.
+                let [below, above] = [gaps[a.0], gaps[b.0]];
+                let thickness = [from, from + 1].map(|n| slices[n].slice.thickness);
+                let thicker = matches!(thickness, [Some(a), Some(b)]
+                    if a != b && (a < b) == (below < above) && a <= 2.0 * below && b <= 2.0 * above);
+                let between = gaps[from] < below.max(above) && thicker;
                 let usual = to - from == 1 && different && runs && between;
                 !(usual || told[a.0] || told[b.0])
             }

@@ -116,6 +116,7 @@ pub fn find(paths: &[PathBuf]) -> Vec<Study> {
         study.short = short.iter().filter(|path| path.starts_with(&study.folder)).cloned().collect();
     }
     stray(&mut studies);
+    pages_beside(&mut studies);
     let mut unknown: BTreeMap<PathBuf, Study> = BTreeMap::new();
     for (path, error) in broken {
         let folder = path.parent().unwrap_or(&path).to_path_buf();
@@ -129,6 +130,21 @@ pub fn find(paths: &[PathBuf]) -> Vec<Study> {
     }
     studies.sort_by(|a, b| a.folder.cmp(&b.folder));
     studies
+}
+
+/// Pages of text that name a study of their own, and lie beside images or in a folder above or below theirs, are other objects of that study.
+fn pages_beside(studies: &mut Vec<Study>) {
+    let pages: Vec<Study> = studies.extract_if(.., |study| study.is_page()).collect();
+    for page in pages {
+        let near = |study: &&mut Study| {
+            let has = |folder: &PathBuf| folder.starts_with(&page.folder) || page.folder.starts_with(folder);
+            !study.images.is_empty() && study.folders().iter().any(has)
+        };
+        match studies.iter_mut().find(near) {
+            Some(study) => study.others.extend(page.broken.into_iter().chain(page.others)),
+            None => studies.push(page),
+        }
+    }
 }
 
 /// Finds images that lie in a folder of a study, or below one, and name one of its series and another study.
@@ -210,6 +226,23 @@ impl Study {
         let slices: usize = self.images.iter().map(|image| image.slices.len()).sum();
         let damaged = |(_, unreadable): &(PathBuf, Unreadable)| !matches!(unreadable.error, DicomError::Missing(_));
         slices < LEAST_SLICES && self.broken.len() < LEAST_SLICES && !self.broken.iter().any(damaged)
+    }
+
+    /// Says that the images of this study lie beside a series of another one and are not used, and whether they could be slices of it; `None` where there are none.
+    pub fn beside(&self, series: &Series) -> Option<(String, bool)> {
+        let slices: Vec<&Slice> = self.images.iter().flat_map(|image| &image.slices).collect();
+        let study = &self.images.first()?.identity.study_uid;
+        let study = if study.is_empty() { "none" } else { study };
+        let alike = slices.iter().any(|slice| stacks::same_geometry(&series.slices[0], slice));
+        let could = if alike { ", which could be slices of the series" } else { "" };
+        let names = stacks::names(&slices);
+        let text = format!("{} of another study (StudyInstanceUID {study}){could}: {names}", counted(slices.len(), "image"));
+        Some((text, alike))
+    }
+
+    /// Whether nothing is here but a few pages of text.
+    pub fn is_page(&self) -> bool {
+        self.images.is_empty() && !self.broken.is_empty() && self.is_remnant()
     }
 
     /// All series of the study, each of several parts where its slices are those of several scans, the one to use first: by the rules of docs/dicom.md.
@@ -295,10 +328,11 @@ impl Study {
         let unusable: Vec<&(PathBuf, Unreadable)> =
             self.broken.iter().filter(|(_, other)| !other.series_uid.is_empty()).collect();
         if let Some((path, first)) = unusable.first() {
-            let used = format!("series {} is used", chosen.label());
-            let used = if chosen.choice.is_empty() { used } else { std::mem::take(&mut chosen.choice) };
             let of = if unusable.len() == 1 { "a file".into() } else { counted(unusable.len(), "file") };
-            chosen.choice = format!("{used}; left out: {of} of another series, as {}", first.error.clone().of(path));
+            chosen.leaves_out(&format!("{of} of another series, as {}", first.error.clone().of(path)));
+        }
+        if !self.others.is_empty() {
+            chosen.leaves_out(&format!("what is no slice of a scan: {}", self.reasons()));
         }
         Ok(chosen)
     }
@@ -462,7 +496,8 @@ impl Study {
     pub(super) fn kinds(&self) -> impl Iterator<Item = String> {
         self.others.iter().map(|(_, other)| match &other.error {
             DicomError::NotCt(what) => what.clone(),
-            _ => "a localizer".into(),
+            DicomError::Localizer { .. } => "a localizer".into(),
+            error => format!("of another study, and unreadable: {error}"),
         })
     }
 }
