@@ -20,6 +20,7 @@
 
 pub mod batch;
 pub mod draw;
+mod engine;
 pub mod error;
 pub mod evaluation;
 pub mod io;
@@ -27,8 +28,17 @@ mod memory;
 pub mod network;
 pub mod phantom;
 pub mod scan;
+mod segmenter;
 pub mod training;
 pub mod volume;
 pub mod words;
 
+pub use engine::Engine;
 pub use error::{Error, Result};
+pub use network::cuda::Grade;
+pub use network::device::Device;
+pub use network::weights::Weights;
+pub use scan::segment::{BrainSource, Options, Segmentation};
+pub use scan::warnings::Warning;
+pub use segmenter::{Finding, Prepared, Preparer, Scan, Segmenter, SegmenterBuilder};
+pub use volume::{Grid, Volume};
