@@ -245,7 +245,7 @@ fn files_of_another_study_beside_a_scan_are_not_passed_over_in_silence() {
     let scan = read(folder.path(), None).unwrap();
     assert!(is_whole(&scan, 10, &field) && scan.warnings.is_empty(), "{}", said(&scan));
     let choice = &scan.series.as_ref().unwrap().series.choice;
-    assert!(choice.contains("1 file is of another study, and unreadable"), "{choice}");
+    assert!(choice.contains("1 file is a page of text"), "{choice}");
 }
 
 #[test]
@@ -452,12 +452,13 @@ fn inspect_says_which_series_is_used_and_why() {
         "used: first by the rules",
         "not used: contrast agent (ContrastBolusAgent \"Iomeron\")",
         "no image: 1 file: a localizer",
-        "unreadable: 2.25.99_0",
+        "pages of text, no slices: 1 file\n",
         "cut at the beginning: 1 file",
         "besides: 1 file neither",
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
+    assert!(!text.contains("unreadable"), "{text}");
     assert!(!text.contains("phantom"), "no patient is named: {text}");
     // The same as JSON, and another series asked for.
     let (_, json) = inspect(&[path, "--json", "--series", "4"]);
@@ -468,12 +469,55 @@ fn inspect_says_which_series_is_used_and_why() {
     assert_eq!((of(4)["used"].as_bool(), of(4)["reason"].as_str()), (Some(true), Some("asked for")));
     assert_eq!((of(5)["slices"].as_u64(), of(5)["gap_mm"][0].as_f64()), (Some(30), Some(5.0)));
     assert_eq!(json["other_files"], 1);
+    assert_eq!((study["pages_of_text"].as_array().unwrap().len(), study["unreadable"].as_array().unwrap().len()), (1, 0));
     // Nothing that can be used.
     let empty = tempfile::tempdir().unwrap();
     RawSeries::axial(&[0.0]).write(empty.path(), &field);
     let (status, text) = inspect(&[empty.path().to_str().unwrap()]);
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("nothing can be used: series"), "{text}");
+}
+
+#[test]
+fn inspect_tells_pages_of_text_from_slices_that_have_lost_their_places() {
+    let lost = |heights: &[f64], kind: &str, uid: &str| {
+        let raw = RawSeries::axial(heights).with(tags::SERIES_INSTANCE_UID, VR::UI, uid);
+        raw.with(tags::IMAGE_POSITION_PATIENT, VR::DS, "").with(tags::IMAGE_TYPE, VR::CS, kind)
+    };
+    let report = "DERIVED\\SECONDARY\\OTHER";
+    // (Images, ImageType, pages, unreadable.)
+    for (count, kind, pages, unreadable) in
+        [(1, "ORIGINAL\\PRIMARY\\AXIAL", 1, 0), (2, report, 2, 0), (5, report, 5, 0), (5, "ORIGINAL\\PRIMARY\\AXIAL", 0, 5)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        sound().write(folder.path(), &field);
+        lost(&heights(count, 5.0, 0.0), kind, "2.25.98").write(folder.path(), &field);
+        let path = folder.path().to_str().unwrap();
+        let (_, json) = inspect(&[path, "--json"]);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let counts = ["pages_of_text", "unreadable"].map(|key| json["studies"][0][key].as_array().unwrap().len());
+        assert_eq!(counts, [pages, unreadable], "{count} {kind}");
+        let (status, text) = inspect(&[path]);
+        let told = text.contains(&format!("pages of text, no slices: {pages} file"));
+        assert_eq!((status, told, text.contains("unreadable: ")), (Some(0), pages > 0, unreadable > 0), "{text}");
+        let scan = read(folder.path(), None).unwrap();
+        assert_eq!(scan.warnings.is_empty(), pages > 0, "{}", said(&scan));
+        let choice = scan.series.unwrap().series.choice;
+        assert_eq!(choice.contains("of text (2.25.98_0"), pages > 0, "{choice}");
+    }
+    // A slice of the series that has lost its place is no page.
+    let folder = tempfile::tempdir().unwrap();
+    sound().write(folder.path(), &field);
+    lost(&[50.0], "ORIGINAL\\PRIMARY\\AXIAL", "2.25.30").write(&folder.path().join("lost"), &field);
+    let (status, text) = inspect(&[folder.path().to_str().unwrap()]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("unreadable: 2.25.30_0: the attribute ImagePositionPatient") && !text.contains("pages"), "{text}");
+    // A study of its own for the page.
+    let folder = tempfile::tempdir().unwrap();
+    sound().write(folder.path(), &field);
+    page(folder.path(), "2.25.29");
+    let (status, text) = inspect(&[folder.path().to_str().unwrap()]);
+    assert!(status == Some(0) && text.contains("pages of text, no slices: 1 file") && !text.contains("unreadable"), "{text}");
 }
 
 #[test]

@@ -70,6 +70,9 @@ fn print_study(study: &StudyInspection) {
     for (kind, count) in &study.no_images {
         wrapped("   ", &format!("no image: {}: {kind}", counted(count, "file")));
     }
+    if !study.pages_of_text.is_empty() {
+        say!("   pages of text, no slices: {}", counted(study.pages_of_text.len(), "file"));
+    }
     let unreadable = study.unreadable.len();
     for problem in study.unreadable.iter().take(3) {
         wrapped("   ", &format!("unreadable: {problem}"));
