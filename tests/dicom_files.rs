@@ -328,7 +328,7 @@ fn a_data_set_that_nothing_reads_is_an_error_that_names_the_transfer_syntax() {
         PHILIPS,
     ];
     for syntax in syntaxes {
-        for (name, data_set) in [("noise", &noise[..]), ("zeros and noise", &[&[0x77; 40], &noise[..]].concat())] {
+        for (name, data_set) in [("noise", &noise[..]), ("a run and noise", &[&[0x77; 40], &noise[..]].concat())] {
             let said = wrong(&file(syntax, &[], data_set));
             assert!(said.contains(syntax) && !said.contains("copy it again"), "{name} as {syntax}: {said}");
         }

@@ -215,6 +215,92 @@ fn a_change_where_a_slice_is_missing_is_named() {
 }
 
 #[test]
+fn what_parts_scans_is_what_is_said() {
+    let apart = |texts: [[(Tag, VR, &str); 2]; 3], from: [f64; 3], counts: [usize; 3]| {
+        let folder = tempfile::tempdir().unwrap();
+        for n in 0..3 {
+            let name = ["a", "bb", "ccc"][n];
+            write_part(folder.path(), name, &part(&heights(counts[n], 5.0, from[n])), 1 + 20 * n, &texts[n], &field);
+        }
+        said(&read(folder.path(), None).unwrap())
+    };
+    let kernel = |name| (tags::CONVOLUTION_KERNEL, VR::SH, name);
+    let time = |time| (tags::ACQUISITION_TIME, VR::TM, time);
+    let texts = [
+        [kernel("STANDARD"), time("120000")],
+        [kernel("BONE"), time("120100")],
+        [kernel("STANDARD"), time("120200")],
+    ];
+    // Above each other with gaps between them: times and numbers differ, as they do from slice to slice.
+    let told = apart(texts, [0.0, 35.0, 65.0], [6, 4, 4]);
+    let gap = "mm away (ImagePositionPatient), beyond a gap that is not that beside it";
+    for words in
+        [format!("they lie 10.0 {gap}, where ConvolutionKernel changes"), format!("they lie 40.0 {gap} (--series"), "bb000".into()]
+    {
+        assert!(told.contains(&words), "{words}: {told}");
+    }
+    assert!(!told.contains("AcquisitionTime") && !told.contains("InstanceNumber"), "{told}");
+    // Among each other.
+    let told = apart(texts, [0.0, 2.5, 4.0], [10, 4, 4]);
+    for words in ["they differ in ConvolutionKernel (BONE for STANDARD)", "they differ in AcquisitionTime (120200 for 120000)"] {
+        assert!(told.contains(words) && !told.contains("away"), "{words}: {told}");
+    }
+    // By their numbers alone, which go on in each.
+    let folder = tempfile::tempdir().unwrap();
+    write_part(folder.path(), "a", &part(&heights(10, 5.0, 0.0)), 1, &[], &field);
+    write_part(folder.path(), "bb", &part(&heights(10, 5.0, 2.5)), 21, &[], &other_field);
+    let told = said(&read(folder.path(), None).unwrap());
+    assert!(told.contains("they differ in InstanceNumber (21 to 30 for 1 to 10)"), "{told}");
+    // Beside the line.
+    let folder = tempfile::tempdir().unwrap();
+    write_part(folder.path(), "a", &part(&heights(10, 5.0, 0.0)), 1, &[], &field);
+    let mut moved = part(&heights(3, 5.0, 50.0));
+    moved.positions.iter_mut().for_each(|position| position[0] += 30.0);
+    write_part(folder.path(), "bb", &moved, 11, &[], &field);
+    let told = said(&read(folder.path(), None).unwrap());
+    let line = "they lie beside the line of the others in their plane (ImagePositionPatient)";
+    assert!(told.contains(line) && !told.contains("InstanceNumber"), "{told}");
+}
+
+#[test]
+fn the_reason_against_a_series_is_true_where_the_last_rules_decide() {
+    let reason = |folder: &Path| {
+        let (_, json) = inspect(&[folder.to_str().unwrap(), "--json"]);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        json["studies"][0]["series"][1]["reason"].as_str().unwrap().to_string()
+    };
+    let two = |texts: [&[(Tag, &str)]; 2]| {
+        let folder = tempfile::tempdir().unwrap();
+        for (n, texts) in texts.into_iter().enumerate() {
+            let mut raw = head().with(tags::SERIES_INSTANCE_UID, VR::UI, &format!("2.25.5{n}"));
+            for (tag, text) in texts {
+                raw = raw.with(*tag, VR::LO, text);
+            }
+            raw.write(folder.path(), &field);
+        }
+        reason(folder.path())
+    };
+    let (number, acquisition, kernel) = (tags::SERIES_NUMBER, tags::ACQUISITION_NUMBER, tags::CONVOLUTION_KERNEL);
+    assert_eq!(two([&[(number, "3")], &[(number, "4")]]), "a higher series number (4)");
+    assert_eq!(two([&[(number, "3")], &[]]), "no series number");
+    assert_eq!(two([&[(acquisition, "3")], &[]]), "no acquisition number");
+    assert_eq!(two([&[], &[]]), "no rule tells them apart, and the SeriesInstanceUID that comes first by name is used");
+    assert_eq!(two([&[(kernel, "H31s")], &[]]), "no ConvolutionKernel");
+    assert_eq!(two([&[(kernel, "H31s")], &[(kernel, "H60s")]]), "sharp kernel H60s");
+    let bone = [(tags::SERIES_DESCRIPTION, "Kopf Knochen")];
+    assert_eq!(two([&[], &bone]), "sharp by SeriesDescription \"Kopf Knochen\"");
+    let map = [(tags::SERIES_DESCRIPTION, "Iodine map")];
+    assert!(two([&[], &map]).contains("(SeriesDescription \"Iodine map\")"));
+    // Two parts of one series.
+    let folder = tempfile::tempdir().unwrap();
+    for (name, hu) in [("a", &field as &dyn Fn([f64; 3]) -> f64), ("bb", &other_field)] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        write_part(&folder.path().join(name), name, &part(&heights(10, 5.0, 0.0)), 1, &[], hu);
+    }
+    assert_eq!(reason(folder.path()), "no rule tells them apart, and the part that comes first by name is used");
+}
+
+#[test]
 fn thick_slices_above_thin_ones_are_usual_only_where_their_thickness_says_so() {
     // (Thickness below and above, whether it is told.)
     for (below, above, told) in [("3", "6", false), ("77", "6", true), ("6", "3", true), ("", "6", true)] {

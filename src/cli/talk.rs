@@ -176,7 +176,8 @@ mod tests {
             let json = shown(&serde_json::to_string(text).unwrap()).into_owned();
             assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
         }
-        for text in ["Kopf nativ 5 mm", "Crâne sans injection", "頭部", "ГОЛОВА", "קרקפת", "هد", "é e\u{301}", "C:\\new\\u", "🙂"] {
+        for text in ["Kopf nativ 5 mm", "Crâne sans injection", "頭部", "ГОЛОВА", "קרקפת", "هد", "é e\u{301}", "C:\\new\\u", "🙂"]
+        {
             assert_eq!(shown(text), text);
         }
     }

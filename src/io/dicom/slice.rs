@@ -132,13 +132,7 @@ pub struct Unreadable {
 
 impl From<DicomError> for Unreadable {
     fn from(error: DicomError) -> Self {
-        Unreadable {
-            error,
-            study_uid: String::new(),
-            series_uid: String::new(),
-            without_place: false,
-            original: false,
-        }
+        Unreadable { error, study_uid: String::new(), series_uid: String::new(), without_place: false, original: false }
     }
 }
 

@@ -17,8 +17,8 @@ pub enum Region {
 pub enum Contrast {
     /// It says that none was.
     Plain,
-    /// It says both, as the name of a protocol of several series does.
-    Both,
+    /// It says both, as the name of a protocol of several series does, or what may mean it: "Brain post".
+    Perhaps,
     /// It says so.
     Given,
 }
@@ -60,9 +60,25 @@ const HEAD: &[&str] = &[
     "ncct",
     "cct",
     "intracran",
+    "caput",
+    "czaszk",
+    "kran",
+    "koponya",
+    "hoved",
+    "hode",
+    "beyin",
+    "kafa",
+    "glava",
+    "mozek",
+    "aivo",
+    "kepala",
     "голов",
     "мозг",
     "череп",
+    "глав",
+    "εγκεφαλ",
+    "κρανι",
+    "κεφαλ",
 ];
 /// Beginnings of words for parts of the head that leave out much of the brain.
 const PART: &[&str] = &[
@@ -168,6 +184,41 @@ const ELSEWHERE: &[&str] = &[
     "esoph",
     "carotid",
     "carotis",
+    "addom",
+    "rachid",
+    "spalla",
+    "ginocchio",
+    "buik",
+    "borst",
+    "wervel",
+    "bekken",
+    "buk",
+    "brost",
+    "rygg",
+    "nakke",
+    "nek",
+    "toraks",
+    "gogus",
+    "batin",
+    "boyun",
+    "akciger",
+    "omurga",
+    "servik",
+    "lomber",
+    "klatk",
+    "brzuch",
+    "miednic",
+    "szyj",
+    "kregos",
+    "pluc",
+    "brich",
+    "hrudn",
+    "pescoco",
+    "coluna",
+    "pelve",
+    "joelho",
+    "rodilla",
+    "hombro",
     "груд",
     "живот",
     "брюш",
@@ -178,7 +229,10 @@ const ELSEWHERE: &[&str] = &[
     "таз",
 ];
 /// Words that other words begin with, which count as a whole only.
-const WHOLE: &[&str] = &["cou", "hip", "leg", "legs", "face", "iac", "nasal", "cct", "hals", "bein", "testa"];
+const WHOLE: &[&str] = &[
+    "cou", "hip", "leg", "legs", "face", "iac", "nasal", "cct", "hals", "bein", "testa", "hode", "kran", "nek", "buk", "borst",
+    "pelve",
+];
 
 /// Beginnings of words for contrast agent, and for examinations that need it.
 const CONTRAST: &[&str] = &[
@@ -187,9 +241,13 @@ const CONTRAST: &[&str] = &[
     "angio",
     "ctp",
     "perf",
+    "perfus",
+    "perfuz",
     "contrast",
     "kontrast",
-    "contraste",
+    "kontrasc",
+    "kontraszt",
+    "civ",
     "mdc",
     "kmg",
     "km",
@@ -198,9 +256,18 @@ const CONTRAST: &[&str] = &[
     "postkm",
     "venous",
     "venos",
+    "venoz",
     "veineu",
-    "arterial",
+    "veneu",
+    "zyln",
+    "portal",
+    "portale",
+    "portaal",
+    "portoven",
+    "wrotn",
     "arteri",
+    "tetnicz",
+    "anji",
     "delay",
     "bolus",
     "inject",
@@ -219,6 +286,9 @@ const CONTRAST: &[&str] = &[
     "venogr",
     "контраст",
     "ангио",
+    "артериальн",
+    "веноз",
+    "iopamir",
     "iomeron",
     "ultravist",
     "omnipaque",
@@ -238,15 +308,31 @@ const CONTRAST: &[&str] = &[
     "iobitridol",
 ];
 /// Of these, words that count as a whole only.
-const WHOLE_CONTRAST: &[&str] = &["cta", "ctp", "km", "ctv", "mdc", "kmg", "cect"];
+const WHOLE_CONTRAST: &[&str] = &["cta", "ctp", "km", "ctv", "mdc", "kmg", "cect", "perf", "civ", "portal", "portale", "portaal"];
+/// Words that begin as those do and name a disease, or that there is no agent.
+const NO_CONTRAST: &[&str] = &["arteriti", "arterios", "arterioscl", "arteriol"];
+/// Words for a phase, and those that tell one of a scan with contrast agent beside them.
+const PHASE: &[&str] = &["phase", "phasen", "fase", "fases", "faz", "faza", "fazi", "faze", "ph", "temps", "tempo", "tiempo"];
+const OF_PHASE: &[&str] = &[
+    "art", "ven", "pv", "early", "late", "fruh", "spat", "frueh", "spaet", "precoce", "tardif", "tardive", "tardia", "tardio",
+    "vroege", "laat", "late", "wczesna", "pozna", "erken", "gec", "capillary", "equilibrium", "parenchym", "arterial",
+];
+/// Words between which and the contrast agent there may be others, in languages that say "without" behind it.
+const WITHOUT_BEHIND: &[&str] = &["oncesi", "nelkul", "frei", "free", "negativ", "negative", "yok"];
+/// Words in front of "contrast" that speak of how a picture looks.
+const OF_PICTURE: &[&str] = &["low", "high", "hi", "lo", "optimum", "optimal", "optimized", "edge", "tissue"];
 /// Words for none.
 const PLAIN: &[&str] = &[
     "plain",
-    "nativ",
-    "native",
-    "nativa",
-    "nativo",
     "natif",
+    "kontrastsiz",
+    "ilacsiz",
+    "kontrastlos",
+    "kontrastfrei",
+    "kontrastmittelfrei",
+    "simples",
+    "sincontraste",
+    "semcontraste",
     "unenhanced",
     "ncct",
     "nect",
@@ -264,10 +350,19 @@ const PLAIN: &[&str] = &[
 ];
 /// Words that take back the word for contrast agent behind them.
 const WITHOUT: &[&str] =
-    &["non", "no", "not", "without", "wo", "w/o", "ohne", "sans", "sin", "senza", "zonder", "uten", "utan", "sem", "pre", "без"];
+    &[
+        "non", "no", "not", "without", "wo", "ohne", "sans", "sin", "senza", "zonder", "uten", "utan", "uden", "sem", "bez", "pre",
+        "pra", "prae", "vor", "voor", "avant", "antes", "prima", "before", "przed", "fara", "ilman", "без", "до", "χωρισ",
+    ];
 
 /// Words that say that it was given as well, before or between those.
-const WITH: &[&str] = &["w", "with", "mit", "avec", "con", "post", "and", "und", "et", "e", "y", "c"];
+const WITH: &[&str] = &["w", "with", "mit", "avec", "con", "com", "met", "post", "and", "und", "et", "e", "y", "en", "i", "c"];
+/// Beginnings of words for which "post" tells of an operation, an accident or a place, not of contrast agent, and of those
+/// that say nothing: planes, kernels, windows.
+const SAYS_NOTHING: &[&str] = &[
+    "ax", "axial", "cor", "sag", "mpr", "std", "stnd", "soft", "thin", "thick", "recon", "mm", "head", "brain", "kopf", "crani",
+    "craneo", "schadel", "standard", "routine", "hr", "hc", "j", "h", "b", "fc", "s", "f", "st", "c", "t", "tra",
+];
 
 /// The part of the body that a text names; `None` where it names none.
 pub fn region(text: &str) -> Option<Region> {
@@ -299,8 +394,17 @@ pub fn contrast(text: &str) -> Option<Contrast> {
         let name = fold(part);
         let stands = |sign| {
             let name = name.strip_suffix(sign).or_else(|| name.strip_prefix(sign));
-            name.is_some_and(|name| ["c", "km", "i", "iv", "kontrast", "contrast"].contains(&name))
+            name.is_some_and(|name| ["c", "km", "i", "iv", "kontrast", "contrast", "mdc", "civ"].contains(&name))
         };
+        // Sin or sem, and con or com contraste.
+        let short = |letter: char| {
+            let behind = name.strip_prefix(letter).and_then(|name| name.strip_prefix('/'));
+            behind.is_some_and(|name| ["c", "cte", "contr", "ctte", "civ", "contraste", "mdc", "medio"].contains(&name))
+        };
+        if short('s') || short('c') {
+            signs = [signs[0] || short('s'), signs[1] || short('c')];
+            continue;
+        }
         match (stands('-'), stands('+')) {
             (false, false) => rest += &format!("{part} "),
             (minus, plus) => signs = [signs[0] || minus, signs[1] || plus],
@@ -308,6 +412,15 @@ pub fn contrast(text: &str) -> Option<Contrast> {
     }
     let [mut plain, mut given] = signs;
     let mut words = words(&rest);
+    // "2ND PHASE", "art. Phase", "faza tetnicza".
+    let is_phase = |word: &String| PHASE.contains(&word.as_str());
+    given |= words.windows(2).any(|pair| {
+        let tells = |word: &String| OF_PHASE.contains(&word.as_str());
+        is_phase(&pair[0]) && tells(&pair[1]) || tells(&pair[0]) && is_phase(&pair[1])
+    });
+    let perhaps = is_post(&words);
+    // "Low contrast", "edge enhanced": how the picture looks.
+    words = without_words_of_pictures(words);
     // A word that takes it back stands before the word for contrast agent, or one word apart (without IV contrast).
     let mut n = 0;
     while n < words.len() {
@@ -324,19 +437,58 @@ pub fn contrast(text: &str) -> Option<Contrast> {
         }
         n += 1;
     }
-    plain |= words.iter().any(|word| PLAIN.contains(&word.as_str()));
+    // "Kontrast oncesi", "KM frei".
+    while let Some(at) =
+        words.windows(2).position(|pair| is_contrast(&pair[0]) && WITHOUT_BEHIND.contains(&pair[1].as_str()))
+    {
+        plain = true;
+        words.drain(at..at + 2);
+    }
+    // Chinese, Japanese and Korean do not part words: plain (the longer words first), then contrast agent.
+    let mut joined = text.to_lowercase();
+    for word in ["非造影", "비조영", "平扫", "平掃", "単純", "单纯"] {
+        plain |= joined.contains(word);
+        joined = joined.replace(word, " ");
+    }
+    given |= ["增强", "增強", "造影", "조영"].iter().any(|word| joined.contains(word));
+    plain |= words.iter().any(|word| is_plain(word));
     given |= words.iter().any(|word| is_contrast(word));
     match (plain, given) {
-        (false, false) => None,
+        (false, false) => perhaps.then_some(Contrast::Perhaps),
         (true, false) => Some(Contrast::Plain),
-        (true, true) => Some(Contrast::Both),
+        (true, true) => Some(Contrast::Perhaps),
         (false, true) => Some(Contrast::Given),
     }
 }
 
+/// Whether a text says "post" of nothing: "Brain post", "Head post 5.0", and not "post op", "post fossa", "post trauma".
+/// Of contrast agent it may mean so.
+fn is_post(words: &[String]) -> bool {
+    let Some(at) = words.iter().position(|word| word == "post") else { return false };
+    words[at + 1..].iter().all(|word| {
+        let letters: String = word.chars().filter(|c| !c.is_numeric()).collect();
+        letters.is_empty() || SAYS_NOTHING.contains(&letters.as_str())
+    })
+}
+
+/// The words without those that tell how a picture looks, and only seem to tell of contrast agent.
+fn without_words_of_pictures(words: Vec<String>) -> Vec<String> {
+    let of_picture = |n: usize| {
+        let before = n.checked_sub(1).map(|n| words[n].as_str());
+        before.is_some_and(|before| OF_PICTURE.contains(&before)) && ["contrast", "enhanced"].contains(&words[n].as_str())
+    };
+    (0..words.len()).filter(|&n| !of_picture(n)).map(|n| words[n].clone()).collect()
+}
+
+/// Whether a word says that no contrast agent was given.
+fn is_plain(word: &str) -> bool {
+    PLAIN.contains(&word) || ["nativ", "natyw", "natiiv"].iter().any(|start| word.starts_with(start))
+}
+
 fn is_contrast(word: &str) -> bool {
     CONTRAST.iter().any(|&start| word == start || !WHOLE_CONTRAST.contains(&start) && word.starts_with(start))
-        && !PLAIN.contains(&word)
+        && !is_plain(word)
+        && !NO_CONTRAST.iter().any(|start| word.starts_with(start) && !["arteriosa", "arterioso", "arteriose", "arteriosi"].contains(&word))
 }
 
 /// Whether the value of ContrastBolusAgent names an agent in the vessels, not that there is none.
@@ -351,13 +503,34 @@ pub fn is_agent(text: &str) -> bool {
 }
 
 /// Whether a text tells of a picture whose values are no HU of a slice: projections, maps of perfusion, images computed for another energy.
+/// Those that are nearly as usual ([`other_energy`]) are none.
 pub fn is_computed(text: &str) -> bool {
     let exact = [
-        "mip", "minip", "vrt", "vr", "vnc", "cbf", "cbv", "mtt", "ttp", "tmax", "ttd", "rcbf", "rcbv", "ssd", "rho", "mono",
-        "dose", "3d",
+        "mip", "minip", "vrt", "vr", "vnc", "cbf", "cbv", "mtt", "ttp", "tmax", "ttd", "rcbf", "rcbv", "ssd", "rho", "dose", "3d",
+        "vnca", "vue", "sbi", "zeff", "pbv", "sanal", "edens",
     ];
+    let parts = parts(text);
+    let energies = energies(&parts, "kev");
+    if energies.iter().any(|energy| !USUAL_KEV.contains(energy)) {
+        return true;
+    }
+    // Without its energy it may be any.
+    let mono = |word: &String| ["mono", "vmi"].contains(&word.as_str()) || ["monoe", "monochrom"].iter().any(|start| word.starts_with(start));
+    if energies.is_empty() && parts.iter().any(mono) {
+        return true;
+    }
+    // A map of iodine, and not "sans iode".
+    let starts = |starts: &[&str]| parts.iter().any(|word| starts.iter().any(|start| word.starts_with(start)));
+    if starts(&["iod", "jod", "yod", "iyot"])
+        && starts(&["map", "mapp", "kart", "cart", "kaart", "densi", "dicht", "harita", "overlay", "water", "bild", "image", "imag"])
+    {
+        return true;
+    }
+    let pair = |first: &str, second: &str| parts.windows(2).any(|pair| pair[0] == first && pair[1] == second);
+    if pair("z", "eff") || pair("eff", "z") || pair("effective", "z") || pair("electron", "density") || pair("effective", "atomic") {
+        return true;
+    }
     let starts = [
-        "monoenerg",
         "iodine",
         "jodkarte",
         "iodmap",
@@ -366,7 +539,9 @@ pub fn is_computed(text: &str) -> bool {
         "bonesubtr",
         "subtract",
         "colormap",
-        "virtualnon",
+        "virtual",
+        "virtuel",
+        "wirtual",
     ];
     // MinIP is one word, though a capital stands in it.
     let folded = fold(text);
@@ -375,6 +550,58 @@ pub fn is_computed(text: &str) -> bool {
         .into_iter()
         .chain(unbroken)
         .any(|word| exact.contains(&word.as_str()) || starts.iter().any(|start| word.starts_with(start)))
+}
+
+/// Energies in keV of computed images that look as usual ones: those of a tube voltage of 120 kV.
+const USUAL_KEV: std::ops::RangeInclusive<u32> = 60..=80;
+/// Tube voltages in kV that are usual for heads.
+const USUAL_KV: std::ops::RangeInclusive<u32> = 110..=130;
+
+/// How far a text tells of a picture at another energy than the usual one, of two that are taken at once: 0 not at all,
+/// 1 a blend of both ("mixed", "M_0.6"), 2 one of the two ("80kV", "Sn150kV"), or one that is computed for 60 to 80 keV. A
+/// plain head of a single voltage may be called so too, so this decides late.
+pub fn other_energy(text: &str) -> u8 {
+    let parts = parts(text);
+    let tin = parts.windows(3).any(|three| three[0] == "sn" && three[1].parse().is_ok_and(|kv: u32| (100..=150).contains(&kv)));
+    let tin = tin && parts.iter().any(|part| ["kv", "kvp"].contains(&part.as_str()));
+    let voltages = [energies(&parts, "kv"), energies(&parts, "kvp")].concat();
+    let voltage = voltages.iter().any(|kv| (60..=150).contains(kv) && !USUAL_KV.contains(kv));
+    let pair = |first: &str, second: &str| parts.windows(2).any(|pair| pair[0] == first && pair[1] == second);
+    let low = ["kv", "kvp", "energy", "energie"].iter().any(|unit| pair("low", unit) || pair("high", unit));
+    let low = low || parts.iter().any(|part| ["lowkv", "highkv"].contains(&part.as_str()));
+    let usual = energies(&parts, "kev").iter().any(|kev| USUAL_KEV.contains(kev));
+    // M_0.6 is 60% of the lower voltage; F_0.5 the same of other software.
+    let share = |three: &[char]| matches!(three, ['m' | 'f', '_', '0', '.' | ',', digit] if digit.is_ascii_digit());
+    let letters: Vec<char> = fold(text).chars().collect();
+    let begins = |n: usize| n == 0 || !letters[n - 1].is_alphanumeric();
+    let blend = letters.windows(5).enumerate().any(|(n, five)| share(five) && begins(n))
+        || parts.iter().any(|part| ["mixed", "blended", "blend", "gemischt", "mischbild"].contains(&part.as_str()));
+    match (tin || voltage || low || usual, blend) {
+        (_, true) => 1,
+        (true, false) => 2,
+        (false, false) => 0,
+    }
+}
+
+/// The numbers in front of a unit.
+fn energies(parts: &[String], unit: &str) -> Vec<u32> {
+    parts.windows(2).filter(|pair| pair[1] == unit).filter_map(|pair| pair[0].parse().ok()).collect()
+}
+
+/// The runs of letters and of digits of a text in lower case, without accents.
+fn parts(text: &str) -> Vec<String> {
+    let mut parts: Vec<String> = Vec::new();
+    let mut last = ' ';
+    for c in fold(text).chars() {
+        let goes_on = last.is_alphabetic() && c.is_alphabetic() || last.is_numeric() && c.is_numeric();
+        match parts.last_mut() {
+            Some(part) if goes_on => part.push(c),
+            _ if c.is_alphanumeric() => parts.push(c.into()),
+            _ => {}
+        }
+        last = c;
+    }
+    parts
 }
 
 /// Whether a text names bone or lung, for which kernels are sharp.
@@ -387,15 +614,31 @@ pub fn is_sharp(text: &str) -> bool {
 fn fold(text: &str) -> String {
     text.to_lowercase()
         .chars()
+        // Accents may be characters of their own.
+        .filter(|c| !('\u{300}'..='\u{36f}').contains(c))
         .map(|c| match c {
-            'à' | 'á' | 'â' | 'ã' | 'ä' | 'å' | 'ą' => 'a',
-            'è' | 'é' | 'ê' | 'ë' | 'ę' => 'e',
-            'ì' | 'í' | 'î' | 'ï' => 'i',
-            'ò' | 'ó' | 'ô' | 'õ' | 'ö' | 'ø' => 'o',
-            'ù' | 'ú' | 'û' | 'ü' => 'u',
+            'à' | 'á' | 'â' | 'ã' | 'ä' | 'å' | 'ą' | 'ă' => 'a',
+            'ά' => 'α',
+            'è' | 'é' | 'ê' | 'ë' | 'ę' | 'ě' | 'ė' => 'e',
+            'ì' | 'í' | 'î' | 'ï' | 'ı' => 'i',
+            'ò' | 'ó' | 'ô' | 'õ' | 'ö' | 'ø' | 'ő' => 'o',
+            'ù' | 'ú' | 'û' | 'ü' | 'ů' | 'ű' => 'u',
             'ł' => 'l',
-            'ç' => 'c',
-            'ñ' => 'n',
+            'ç' | 'ć' | 'č' => 'c',
+            'ñ' | 'ń' | 'ň' => 'n',
+            'ş' | 'ś' | 'š' | 'ș' => 's',
+            'ź' | 'ż' | 'ž' => 'z',
+            'ğ' => 'g',
+            'ř' => 'r',
+            'ý' => 'y',
+            'ť' | 'ț' | 'ţ' => 't',
+            'έ' => 'ε',
+            'ή' => 'η',
+            'ί' => 'ι',
+            'ό' => 'ο',
+            'ύ' => 'υ',
+            'ώ' => 'ω',
+            'ς' => 'σ',
             other => other,
         })
         .collect()
@@ -413,7 +656,7 @@ fn words(text: &str) -> Vec<String> {
         small = if c.is_lowercase() { small + 1 } else { 0 };
         spaced.push(c);
     }
-    let folded = fold(&spaced).replace("w/o", "without").replace("w/wo", "with without");
+    let folded = fold(&spaced).replace("w/wo", "with without").replace("w/o", "without");
     folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(String::from).collect()
 }
 
@@ -519,7 +762,7 @@ mod tests {
             assert_eq!(contrast(plain), expected, "{plain}");
         }
         for both in ["with and without contrast", "Head plain + CTA", "nativ und KM", "W/WO contrast"] {
-            assert_eq!(contrast(both), Some(Contrast::Both), "{both}");
+            assert_eq!(contrast(both), Some(Contrast::Perhaps), "{both}");
         }
         for nothing in ["", "Head 5.0", "C-Spine", "Axial", "H31s", "postop", "Cranial"] {
             assert_eq!(contrast(nothing), None, "{nothing}");
