@@ -226,17 +226,15 @@ fn what_parts_scans_is_what_is_said() {
     };
     let kernel = |name| (tags::CONVOLUTION_KERNEL, VR::SH, name);
     let time = |time| (tags::ACQUISITION_TIME, VR::TM, time);
-    let texts = [
-        [kernel("STANDARD"), time("120000")],
-        [kernel("BONE"), time("120100")],
-        [kernel("STANDARD"), time("120200")],
-    ];
+    let texts = [[kernel("STANDARD"), time("120000")], [kernel("BONE"), time("120100")], [kernel("STANDARD"), time("120200")]];
     // Above each other with gaps between them: times and numbers differ, as they do from slice to slice.
     let told = apart(texts, [0.0, 35.0, 65.0], [6, 4, 4]);
     let gap = "mm away (ImagePositionPatient), beyond a gap that is not that beside it";
-    for words in
-        [format!("they lie 10.0 {gap}, where ConvolutionKernel changes"), format!("they lie 40.0 {gap} (--series"), "bb000".into()]
-    {
+    for words in [
+        format!("they lie 10.0 {gap}, where ConvolutionKernel changes"),
+        format!("they lie 40.0 {gap} (--series"),
+        "bb000".into(),
+    ] {
         assert!(told.contains(&words), "{words}: {told}");
     }
     assert!(!told.contains("AcquisitionTime") && !told.contains("InstanceNumber"), "{told}");
@@ -416,6 +414,16 @@ fn a_plain_head_is_used_and_not_what_lies_beside_it() {
     let beside: Vec<Beside> = vec![
         ("agent", thin(), vec![(agent, "Iomeron 400")]),
         ("angiography by its words", thin(), vec![(description, "CTA 1.5")]),
+        ("after contrast agent, or an operation", thin(), vec![(description, "Brain post")]),
+        ("of an early phase", thin(), vec![(description, "Kopf art. Phase")]),
+        ("of a late phase", thin(), vec![(description, "faza żylna")]),
+        ("one voltage of two", thin(), vec![(description, "Head 80kV")]),
+        ("the other voltage", thin(), vec![(description, "Head Sn150kV")]),
+        ("a blend", thin(), vec![(description, "Head M_0.6")]),
+        ("for another energy", thin(), vec![(description, "Head VMI 70 keV")]),
+        ("for an energy far off", thin(), vec![(description, "monoenergetic 40 keV")]),
+        ("a map", thin(), vec![(description, "mapa de yodo")]),
+        ("without what is in it", thin(), vec![(description, "virtuell nativ")]),
         ("venous", thin(), vec![(description, "Head venous")]),
         ("with KM", thin(), vec![(description, "Schädel mit KM")]),
         ("chest", thin(), vec![(body, "CHEST")]),
@@ -448,6 +456,22 @@ fn a_plain_head_is_used_and_not_what_lies_beside_it() {
     let scan = read(folder.path(), None).unwrap();
     assert!(said(&scan).contains("contrast agent (ContrastBolusAgent \"Ultravist\")"), "{}", said(&scan));
     series(folder.path(), "3", head(), &[(description, "Kopf ohne KM"), (agent, "NONE")]);
+    assert_eq!(used(folder.path()), 3);
+}
+
+#[test]
+fn a_plain_head_of_two_voltages_is_used_before_contrast_agent_and_its_blend_before_either() {
+    let description = tags::SERIES_DESCRIPTION;
+    let folder = tempfile::tempdir().unwrap();
+    series(folder.path(), "7", thin(), &[(description, "CTA 1.0")]);
+    series(folder.path(), "5", thin(), &[(description, "DE Head Sn150kV")]);
+    assert_eq!(used(folder.path()), 5);
+    series(folder.path(), "4", thin(), &[(description, "DE Head 80kV")]);
+    series(folder.path(), "6", thin(), &[(description, "DE Head M_0.6")]);
+    assert_eq!(used(folder.path()), 6);
+    // The voltage of a plain head says nothing against it beside bone.
+    series(folder.path(), "3", thin(), &[(description, "Kopf 100kV"), (tags::CONVOLUTION_KERNEL, "H31s")]);
+    series(folder.path(), "2", thin(), &[(description, "Kopf"), (tags::CONVOLUTION_KERNEL, "H60s")]);
     assert_eq!(used(folder.path()), 3);
 }
 

@@ -62,7 +62,8 @@ const HEAD: &[&str] = &[
     "intracran",
     "caput",
     "czaszk",
-    "kran",
+    "krani",
+    "krany",
     "koponya",
     "hoved",
     "hode",
@@ -70,6 +71,7 @@ const HEAD: &[&str] = &[
     "kafa",
     "glava",
     "mozek",
+    "mozk",
     "aivo",
     "kepala",
     "голов",
@@ -215,7 +217,6 @@ const ELSEWHERE: &[&str] = &[
     "hrudn",
     "pescoco",
     "coluna",
-    "pelve",
     "joelho",
     "rodilla",
     "hombro",
@@ -229,10 +230,8 @@ const ELSEWHERE: &[&str] = &[
     "таз",
 ];
 /// Words that other words begin with, which count as a whole only.
-const WHOLE: &[&str] = &[
-    "cou", "hip", "leg", "legs", "face", "iac", "nasal", "cct", "hals", "bein", "testa", "hode", "kran", "nek", "buk", "borst",
-    "pelve",
-];
+const WHOLE: &[&str] =
+    &["cou", "hip", "leg", "legs", "face", "iac", "nasal", "cct", "hals", "bein", "testa", "hode", "nek", "buk"];
 
 /// Beginnings of words for contrast agent, and for examinations that need it.
 const CONTRAST: &[&str] = &[
@@ -243,11 +242,13 @@ const CONTRAST: &[&str] = &[
     "perf",
     "perfus",
     "perfuz",
+    "inj",
     "contrast",
     "kontrast",
     "kontrasc",
     "kontraszt",
     "civ",
+    "pdc",
     "mdc",
     "kmg",
     "km",
@@ -264,6 +265,7 @@ const CONTRAST: &[&str] = &[
     "portale",
     "portaal",
     "portoven",
+    "portalven",
     "wrotn",
     "arteri",
     "tetnicz",
@@ -308,17 +310,41 @@ const CONTRAST: &[&str] = &[
     "iobitridol",
 ];
 /// Of these, words that count as a whole only.
-const WHOLE_CONTRAST: &[&str] = &["cta", "ctp", "km", "ctv", "mdc", "kmg", "cect", "perf", "civ", "portal", "portale", "portaal"];
+const WHOLE_CONTRAST: &[&str] =
+    &["cta", "ctp", "km", "ctv", "mdc", "kmg", "cect", "perf", "inj", "civ", "pdc", "portal", "portale", "portaal"];
 /// Words that begin as those do and name a disease, or that there is no agent.
-const NO_CONTRAST: &[&str] = &["arteriti", "arterios", "arterioscl", "arteriol"];
+const NO_CONTRAST: &[&str] = &["arteriti", "arteriit", "arterit", "arterioscl", "arteriosk", "arteriol"];
 /// Words for a phase, and those that tell one of a scan with contrast agent beside them.
 const PHASE: &[&str] = &["phase", "phasen", "fase", "fases", "faz", "faza", "fazi", "faze", "ph", "temps", "tempo", "tiempo"];
 const OF_PHASE: &[&str] = &[
-    "art", "ven", "pv", "early", "late", "fruh", "spat", "frueh", "spaet", "precoce", "tardif", "tardive", "tardia", "tardio",
-    "vroege", "laat", "late", "wczesna", "pozna", "erken", "gec", "capillary", "equilibrium", "parenchym", "arterial",
+    "art",
+    "ven",
+    "pv",
+    "early",
+    "late",
+    "fruh",
+    "spat",
+    "frueh",
+    "spaet",
+    "precoce",
+    "tardif",
+    "tardive",
+    "tardia",
+    "tardio",
+    "vroege",
+    "laat",
+    "late",
+    "wczesna",
+    "pozna",
+    "erken",
+    "gec",
+    "capillary",
+    "equilibrium",
+    "parenchym",
+    "arterial",
 ];
-/// Words between which and the contrast agent there may be others, in languages that say "without" behind it.
-const WITHOUT_BEHIND: &[&str] = &["oncesi", "nelkul", "frei", "free", "negativ", "negative", "yok"];
+/// Words for without and before that stand behind the word for contrast agent.
+const WITHOUT_BEHIND: &[&str] = &["oncesi", "nelkul", "frei", "free", "negativ", "negative", "yok", "none", "nein", "no"];
 /// Words in front of "contrast" that speak of how a picture looks.
 const OF_PICTURE: &[&str] = &["low", "high", "hi", "lo", "optimum", "optimal", "optimized", "edge", "tissue"];
 /// Words for none.
@@ -326,6 +352,7 @@ const PLAIN: &[&str] = &[
     "plain",
     "natif",
     "kontrastsiz",
+    "okm",
     "ilacsiz",
     "kontrastlos",
     "kontrastfrei",
@@ -349,16 +376,44 @@ const PLAIN: &[&str] = &[
     "nonkm",
 ];
 /// Words that take back the word for contrast agent behind them.
-const WITHOUT: &[&str] =
-    &[
-        "non", "no", "not", "without", "wo", "ohne", "sans", "sin", "senza", "zonder", "uten", "utan", "uden", "sem", "bez", "pre",
-        "pra", "prae", "vor", "voor", "avant", "antes", "prima", "before", "przed", "fara", "ilman", "без", "до", "χωρισ",
-    ];
+const WITHOUT: &[&str] = &[
+    "non",
+    "no",
+    "not",
+    "without",
+    "wo",
+    "ohne",
+    "sans",
+    "sin",
+    "senza",
+    "zonder",
+    "uten",
+    "utan",
+    "uden",
+    "sem",
+    "bez",
+    "pre",
+    "pra",
+    "prae",
+    "vor",
+    "voor",
+    "avant",
+    "antes",
+    "before",
+    "ss",
+    "o",
+    "przed",
+    "fara",
+    "ilman",
+    "без",
+    "до",
+    "χωρισ",
+];
 
 /// Words that say that it was given as well, before or between those.
-const WITH: &[&str] = &["w", "with", "mit", "avec", "con", "com", "met", "post", "and", "und", "et", "e", "y", "en", "i", "c"];
-/// Beginnings of words for which "post" tells of an operation, an accident or a place, not of contrast agent, and of those
-/// that say nothing: planes, kernels, windows.
+const WITH: &[&str] = &["w", "with", "mit", "avec", "con", "com", "met", "post", "and", "und", "et", "e", "y", "en", "c"];
+/// Words behind "post" that do not say of what: parts of the body, planes, kernels. Others tell of an operation, an
+/// accident or a place ("post op", "post fall", "post fossa").
 const SAYS_NOTHING: &[&str] = &[
     "ax", "axial", "cor", "sag", "mpr", "std", "stnd", "soft", "thin", "thick", "recon", "mm", "head", "brain", "kopf", "crani",
     "craneo", "schadel", "standard", "routine", "hr", "hc", "j", "h", "b", "fc", "s", "f", "st", "c", "t", "tra",
@@ -418,6 +473,7 @@ pub fn contrast(text: &str) -> Option<Contrast> {
         let tells = |word: &String| OF_PHASE.contains(&word.as_str());
         is_phase(&pair[0]) && tells(&pair[1]) || tells(&pair[0]) && is_phase(&pair[1])
     });
+    given |= words.windows(2).any(|pair| pair[0] == "post" && ["iv", "contr", "cm"].contains(&pair[1].as_str()));
     let perhaps = is_post(&words);
     // "Low contrast", "edge enhanced": how the picture looks.
     words = without_words_of_pictures(words);
@@ -430,7 +486,9 @@ pub fn contrast(text: &str) -> Option<Contrast> {
             let joins = |word: &String| WITH.contains(&word.as_str());
             if let Some(next) = next {
                 plain = true;
-                given |= n > 0 && joins(&words[n - 1]) || words[n + 1..next].iter().any(joins);
+                // Polish: "z i bez kontrastu".
+                let both = n > 1 && words[n - 1] == "i" && words[n - 2] == "z";
+                given |= both || n > 0 && joins(&words[n - 1]) || words[n + 1..next].iter().any(joins);
                 words.drain(n..=next);
                 continue;
             }
@@ -438,9 +496,7 @@ pub fn contrast(text: &str) -> Option<Contrast> {
         n += 1;
     }
     // "Kontrast oncesi", "KM frei".
-    while let Some(at) =
-        words.windows(2).position(|pair| is_contrast(&pair[0]) && WITHOUT_BEHIND.contains(&pair[1].as_str()))
-    {
+    while let Some(at) = words.windows(2).position(|pair| is_contrast(&pair[0]) && WITHOUT_BEHIND.contains(&pair[1].as_str())) {
         plain = true;
         words.drain(at..at + 2);
     }
@@ -488,7 +544,7 @@ fn is_plain(word: &str) -> bool {
 fn is_contrast(word: &str) -> bool {
     CONTRAST.iter().any(|&start| word == start || !WHOLE_CONTRAST.contains(&start) && word.starts_with(start))
         && !is_plain(word)
-        && !NO_CONTRAST.iter().any(|start| word.starts_with(start) && !["arteriosa", "arterioso", "arteriose", "arteriosi"].contains(&word))
+        && !NO_CONTRAST.iter().any(|start| word.starts_with(start))
 }
 
 /// Whether the value of ContrastBolusAgent names an agent in the vessels, not that there is none.
@@ -506,43 +562,48 @@ pub fn is_agent(text: &str) -> bool {
 /// Those that are nearly as usual ([`other_energy`]) are none.
 pub fn is_computed(text: &str) -> bool {
     let exact = [
-        "mip", "minip", "vrt", "vr", "vnc", "cbf", "cbv", "mtt", "ttp", "tmax", "ttd", "rcbf", "rcbv", "ssd", "rho", "dose", "3d",
-        "vnca", "vue", "sbi", "zeff", "pbv", "sanal", "edens",
+        "mip", "minip", "vrt", "vr", "vnc", "cbf", "cbv", "mtt", "ttp", "tmax", "ttd", "rcbf", "rcbv", "ssd", "rho", "dose",
+        "3d", "vnca", "sbi", "zeff", "pbv", "sanal", "edens",
     ];
     let parts = parts(text);
-    let energies = energies(&parts, "kev");
+    let energies = kev(&parts);
     if energies.iter().any(|energy| !USUAL_KEV.contains(energy)) {
         return true;
     }
     // Without its energy it may be any.
-    let mono = |word: &String| ["mono", "vmi"].contains(&word.as_str()) || ["monoe", "monochrom"].iter().any(|start| word.starts_with(start));
-    if energies.is_empty() && parts.iter().any(mono) {
+    if energies.is_empty()
+        && parts.iter().any(|word| word == "mono" || word.starts_with("monoe") || word.starts_with("monochrom"))
+    {
+        return true;
+    }
+    // "Iodine", and not "no iodine" or "iodine contrast".
+    let iodine = |n: usize| {
+        let [before, after] = [n.checked_sub(1), Some(n + 1)].map(|n| n.and_then(|n| parts.get(n)));
+        parts[n] == "iodine"
+            && !before.is_some_and(|word| WITHOUT.contains(&word.as_str()))
+            && !after.is_some_and(|word| word.starts_with("contrast"))
+    };
+    if (0..parts.len()).any(iodine) {
         return true;
     }
     // A map of iodine, and not "sans iode".
     let starts = |starts: &[&str]| parts.iter().any(|word| starts.iter().any(|start| word.starts_with(start)));
     if starts(&["iod", "jod", "yod", "iyot"])
-        && starts(&["map", "mapp", "kart", "cart", "kaart", "densi", "dicht", "harita", "overlay", "water", "bild", "image", "imag"])
+        && starts(&["map", "mapp", "kart", "cart", "kaart", "densi", "dicht", "harita", "overlay", "water"])
     {
         return true;
     }
     let pair = |first: &str, second: &str| parts.windows(2).any(|pair| pair[0] == first && pair[1] == second);
-    if pair("z", "eff") || pair("eff", "z") || pair("effective", "z") || pair("electron", "density") || pair("effective", "atomic") {
+    if pair("z", "eff")
+        || pair("eff", "z")
+        || pair("effective", "z")
+        || pair("electron", "density")
+        || pair("effective", "atomic")
+    {
         return true;
     }
-    let starts = [
-        "iodine",
-        "jodkarte",
-        "iodmap",
-        "volumerender",
-        "penumbra",
-        "bonesubtr",
-        "subtract",
-        "colormap",
-        "virtual",
-        "virtuel",
-        "wirtual",
-    ];
+    let starts =
+        ["jodkarte", "iodmap", "volumerender", "penumbra", "bonesubtr", "subtract", "colormap", "virtual", "virtuel", "wirtual"];
     // MinIP is one word, though a capital stands in it.
     let folded = fold(text);
     let unbroken = folded.split(|c: char| !c.is_alphanumeric()).map(String::from);
@@ -562,21 +623,20 @@ const USUAL_KV: std::ops::RangeInclusive<u32> = 110..=130;
 /// plain head of a single voltage may be called so too, so this decides late.
 pub fn other_energy(text: &str) -> u8 {
     let parts = parts(text);
-    let tin = parts.windows(3).any(|three| three[0] == "sn" && three[1].parse().is_ok_and(|kv: u32| (100..=150).contains(&kv)));
-    let tin = tin && parts.iter().any(|part| ["kv", "kvp"].contains(&part.as_str()));
     let voltages = [energies(&parts, "kv"), energies(&parts, "kvp")].concat();
     let voltage = voltages.iter().any(|kv| (60..=150).contains(kv) && !USUAL_KV.contains(kv));
     let pair = |first: &str, second: &str| parts.windows(2).any(|pair| pair[0] == first && pair[1] == second);
     let low = ["kv", "kvp", "energy", "energie"].iter().any(|unit| pair("low", unit) || pair("high", unit));
     let low = low || parts.iter().any(|part| ["lowkv", "highkv"].contains(&part.as_str()));
-    let usual = energies(&parts, "kev").iter().any(|kev| USUAL_KEV.contains(kev));
+    // VMI without its energy: a photon-counting scanner's own images may be called so.
+    let usual = kev(&parts).iter().any(|kev| USUAL_KEV.contains(kev)) || parts.iter().any(|part| part == "vmi");
     // M_0.6 is 60% of the lower voltage; F_0.5 the same of other software.
     let share = |three: &[char]| matches!(three, ['m' | 'f', '_', '0', '.' | ',', digit] if digit.is_ascii_digit());
     let letters: Vec<char> = fold(text).chars().collect();
     let begins = |n: usize| n == 0 || !letters[n - 1].is_alphanumeric();
     let blend = letters.windows(5).enumerate().any(|(n, five)| share(five) && begins(n))
         || parts.iter().any(|part| ["mixed", "blended", "blend", "gemischt", "mischbild"].contains(&part.as_str()));
-    match (tin || voltage || low || usual, blend) {
+    match (voltage || low || usual, blend) {
         (_, true) => 1,
         (true, false) => 2,
         (false, false) => 0,
@@ -586,6 +646,15 @@ pub fn other_energy(text: &str) -> u8 {
 /// The numbers in front of a unit.
 fn energies(parts: &[String], unit: &str) -> Vec<u32> {
     parts.windows(2).filter(|pair| pair[1] == unit).filter_map(|pair| pair[0].parse().ok()).collect()
+}
+
+/// The energies in keV of images computed for one: by their unit, or behind the word for such images ("MONO+ 40").
+fn kev(parts: &[String]) -> Vec<u32> {
+    let is_mono = |word: &str| ["mono", "vmi"].contains(&word) || word.starts_with("monoe") || word.starts_with("monochrom");
+    let behind = parts.windows(2).filter(|pair| is_mono(&pair[0])).filter_map(|pair| pair[1].parse().ok());
+    // Other numbers are a thickness or that of a kernel.
+    let behind = behind.filter(|number| (40..=200).contains(number));
+    energies(parts, "kev").into_iter().chain(behind).collect()
 }
 
 /// The runs of letters and of digits of a text in lower case, without accents.
@@ -657,6 +726,7 @@ fn words(text: &str) -> Vec<String> {
         spaced.push(c);
     }
     let folded = fold(&spaced).replace("w/wo", "with without").replace("w/o", "without");
+    let folded = folded.replace("m.d.c", "mdc").replace("k.m.", "km ").replace("i.v.", "iv ");
     folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(String::from).collect()
 }
 
@@ -772,6 +842,229 @@ mod tests {
         }
         for none in ["", "NONE", "No contrast", "0", "without", "ohne KM", "ORAL", "Nativ", "N/A"] {
             assert!(!is_agent(none), "{none}");
+        }
+    }
+
+    #[test]
+    fn words_of_hospitals_all_over_the_world_tell_of_contrast_agent() {
+        for given in [
+            "art. Phase 1.0",
+            "Kopf arteriell",
+            "Kopf arterielle Phase",
+            "portalvenös",
+            "portal-venöse Phase",
+            "Spätphase KM",
+            "Schädel nach KM",
+            "ven. Phase",
+            "Temps artériel",
+            "temps veineux",
+            "CRANE AVEC INJECTION",
+            "Crâne avec inj",
+            "avec PDC",
+            "phase portale",
+            "fase arterial",
+            "Fase venosa",
+            "craneo con contraste",
+            "TC CRANEO C/C",
+            "CEREBRO C/CONTRASTE",
+            "fase arteriosa",
+            "Fase portale",
+            "encefalo con mdc",
+            "encefalo con m.d.c.",
+            "mit K.M.",
+            "arteriële fase",
+            "veneuze fase",
+            "portoveneuze fase",
+            "Hersenen met contrast",
+            "faza tętnicza",
+            "faza żylna",
+            "Głowa z kontrastem",
+            "głowa po kontraście",
+            "arteriyel faz",
+            "Venöz faz",
+            "Beyin kontrastlı",
+            "kontrast sonrası",
+            "BT anjiyo",
+            "Perfüzyon",
+            "CRANIO COM CONTRASTE",
+            "fase tardia",
+            "2 art Phase",
+            "Late phase",
+            "HEAD POST IV",
+            "Brain post contrast",
+            "post KM",
+            "артериальная фаза",
+            "头颅增强",
+            "頭部造影",
+            "두부 조영",
+            "scha\u{308}del mit Kontrastmittel",
+        ] {
+            assert_eq!(contrast(given), Some(Contrast::Given), "{given}");
+        }
+        for plain in [
+            "CRANE SANS INJ",
+            "sans PDC",
+            "TC CRANEO S/C",
+            "CEREBRO S/CONTRASTE",
+            "cranio sem contraste",
+            "Cabeça sem contraste iodado",
+            "encefalo senza mdc",
+            "senza mezzo di contrasto",
+            "Hersenen zonder contrast",
+            "hersenen blanco",
+            "Głowa bez kontrastu",
+            "Beyin kontrastsız",
+            "kontrast öncesi",
+            "Hlava nativně",
+            "Schädel vor KM",
+            "KM frei",
+            "o.KM",
+            "Kopf o. KM",
+            "oKM",
+            "CRANE SS INJECTION",
+            "Contrast: none",
+            "senza m.d.c.",
+            "avant injection",
+            "caput uden kontrast",
+            "CT caput utan kontrast",
+            "头颅平扫",
+            "頭部単純",
+            "頭部 非造影",
+            "головной мозг без контраста",
+        ] {
+            assert_eq!(contrast(plain), Some(Contrast::Plain), "{plain}");
+        }
+        // After what is not said: an operation, a fall or contrast agent.
+        for perhaps in ["Brain post", "HEAD POST 5.0", "post", "Head Post Ax 5mm", "z i bez kontrastu", "met en zonder contrast"]
+        {
+            assert_eq!(contrast(perhaps), Some(Contrast::Perhaps), "{perhaps}");
+        }
+        for nothing in [
+            "post op",
+            "Kopf post OP",
+            "Head postop",
+            "post fossa 3mm",
+            "Posterior fossa",
+            "post trauma",
+            "Brain post fall",
+            "POST TPA HEAD",
+            "post thrombectomy",
+            "Poststroke",
+            "Portable head",
+            "Arteriitis",
+            "artérite",
+            "Arteriosklerose",
+            "smart Head",
+            "Head art",
+            "party phase",
+            "high contrast brain",
+            "Optimum Contrast",
+            "Edge enhanced",
+            "Head perforation",
+            "Ventrikel",
+            "Kopf Phase 1",
+            "Head I",
+            "injury",
+            "CT caput",
+            "Kafa BT",
+            "Beyin BT",
+        ] {
+            assert_eq!(contrast(nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn regions_are_named_in_more_languages() {
+        for head in [
+            "CT caput",
+            "Beyin BT",
+            "Kafa",
+            "TK mozku",
+            "Kraniyal BT",
+            "Czaszka",
+            "Hlava",
+            "Koponya",
+            "Glava",
+            "Hode",
+            "TC ENCEFALO",
+        ] {
+            assert_eq!(region(head), Some(Region::Head), "{head}");
+        }
+        for elsewhere in
+            ["Addome", "Göğüs", "Batın", "Boyun", "Klatka piersiowa", "brzuch", "Buik", "Coluna", "Břicho", "kręgosłup"]
+        {
+            assert_eq!(region(elsewhere), Some(Region::Elsewhere), "{elsewhere}");
+        }
+        for nothing in ["Kranzgefässe", "Nektar", "buks", "Hodentorsion"] {
+            assert_ne!(region(nothing), Some(Region::Head), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn other_energies_are_known() {
+        for (text, rank) in [
+            ("Head 5.0", 0),
+            ("Kopf 120kV", 0),
+            ("Head 130 kV", 0),
+            ("Head 0.6 mm", 0),
+            ("M 0.6 J40", 0),
+            ("DE mixed", 1),
+            ("DE_Head M_0.6", 1),
+            ("Head F_0.5", 1),
+            ("80kV", 2),
+            ("Sn150kV", 2),
+            ("DE_Head_A_80kV_Qr40", 2),
+            ("Head B Sn140 kV", 2),
+            ("100 kVp", 2),
+            ("VMI 70 keV", 2),
+            ("VMI", 2),
+            ("VMI 0.4 Qr40", 2),
+            ("Mono+ 70", 2),
+            ("Monoenergetic 65keV", 2),
+            ("Head low kV", 2),
+        ] {
+            assert_eq!((other_energy(text), is_computed(text)), (rank, false), "{text}");
+        }
+        for text in [
+            "VMI 40 keV",
+            "VMI 0.4 Qr40 55keV",
+            "VMI 190",
+            "monoenergetic 40 keV",
+            "Monoenergetisch 100keV",
+            "monoénergétique",
+            "MonoE 190",
+            "Monochromatic 50 keV",
+            "Iodine map",
+            "Iodine",
+            "IODINE (WATER)",
+            "Iodine no water",
+            "Jodkarte",
+            "Cartographie iode",
+            "mapa de yodo",
+            "mappa di iodio",
+            "iyot haritası",
+            "Virtual non contrast",
+            "virtuell nativ",
+            "Virtuel sans contraste",
+            "VNC",
+            "VNCa",
+            "Z eff",
+            "Zeff",
+            "Electron density",
+        ] {
+            assert!(is_computed(text), "{text}");
+        }
+        for text in [
+            "Head without iodine contrast",
+            "Crâne sans iode",
+            "Cabeça sem contraste iodado",
+            "Head no iodine",
+            "Monro",
+            "Crâne, vue axiale",
+            "Kevin",
+            "Head 5.0",
+        ] {
+            assert!(!is_computed(text), "{text}");
         }
     }
 
