@@ -385,6 +385,7 @@ fn files_of_no_bytes_are_told_of() {
 fn series(folder: &Path, number: &str, raw: RawSeries, texts: &[(Tag, &str)]) {
     let mut raw =
         raw.with(tags::SERIES_NUMBER, VR::IS, number).with(tags::SERIES_INSTANCE_UID, VR::UI, &format!("2.25.5{number}"));
+    raw = raw.with(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192");
     for (tag, text) in texts {
         raw = raw.with(*tag, VR::LO, text);
     }

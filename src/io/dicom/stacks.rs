@@ -160,7 +160,8 @@ pub(super) fn why_apart((own, way): (&[Placed], &Way), (others, theirs): (&[Plac
             let first = LABELS.iter().find(|label| label.keyword == keyword);
             let first = first.and_then(|label| difference(label, own, others, true)).unwrap_or_else(|| keyword.into());
             let also = also(Some(keyword));
-            format!("{differ} {first}{}{also}", if also.is_empty() { "" } else { ", " })
+            let also = if also.is_empty() { also } else { format!(", {also}") };
+            format!("{differ} {first}{also}; scans of the series lie among each other (ImagePositionPatient)")
         }
         Some(Parting::Gap) | None => {
             let normal = a.normal();
