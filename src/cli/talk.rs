@@ -84,11 +84,11 @@ pub fn lines(text: &str) {
 
 /// Says what is wrong with the command line, and ends the program; or shows the help that was asked for.
 pub fn refuse(error: &clap::Error) -> ! {
-    let text = error.render().to_string();
-    if !error.use_stderr() || text.split('\n').all(|line| shown(line) == line) {
+    // Colours are for command lines that have none of their own.
+    if !error.use_stderr() || !std::env::args_os().any(|argument| argument.to_string_lossy().contains(moves_the_cursor)) {
         error.exit();
     }
-    for line in text.trim_end().split('\n') {
+    for line in error.render().to_string().trim_end().split('\n') {
         _ = writeln!(std::io::stderr(), "{}", shown(line));
     }
     std::process::exit(error.exit_code());
