@@ -3,7 +3,7 @@
 use super::progress::Progress;
 use super::{extraction, inference, load_weights, pool, tell_stages, timed};
 use crate::cli::arguments::{Save, Segment};
-use crate::cli::talk::say;
+use crate::cli::talk;
 use ichor::batch::inputs;
 use ichor::batch::report::{RESEARCH_USE_ONLY, Report};
 use ichor::batch::{self, Extra, Outcome, Settings};
@@ -113,7 +113,8 @@ fn print_report(report: &Report, skipped: bool) {
         log::debug!("{name}: registration {quality:?}");
     }
     tell_stages(name, &report.seconds);
-    say!("{}\t{:.2} mL\t{}{}", report.name, report.volume_ml, counted(report.voxels, "voxel"), remarks(report, skipped));
+    let voxels = counted(report.voxels, "voxel") + &remarks(report, skipped);
+    talk::columns(&[&report.name, &format!("{:.2} mL", report.volume_ml), &voxels]);
     for sentence in report.dicom.iter().flat_map(Summary::sentences) {
         log::info!("{}: {sentence}", report.name);
     }
