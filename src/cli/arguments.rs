@@ -423,7 +423,7 @@ pub struct Bench {
 
 #[derive(Args)]
 pub struct Demo {
-    /// Keep the phantom, its true mask and the results in this folder
+    /// Keep the phantom, its true mask, the mask that is found and demo.json in this folder
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     #[command(flatten)]

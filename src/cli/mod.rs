@@ -71,7 +71,7 @@ fn with_threads<T: Send>(threads: Option<u16>, work: impl FnOnce(usize) -> T + S
 /// A pool of `threads` threads; all cores if not given.
 fn pool(threads: Option<u16>) -> Result<rayon::ThreadPool> {
     let threads = threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    log::debug!("{threads} threads");
+    log::debug!("{}", counted(threads, "thread"));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     pool.map_err(|error| Error::Device(format!("{} cannot be started: {error}", counted(threads, "thread"))))
 }

@@ -7,5 +7,6 @@ pub mod font;
 pub mod lock;
 pub mod mask;
 pub mod nifti;
+pub mod ownership;
 pub mod spreadsheet;
 pub mod transform;

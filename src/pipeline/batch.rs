@@ -3,11 +3,12 @@
 use crate::inference::Inference;
 use crate::io::dicom::structured_report::{self, Measurements};
 use crate::io::lock::{Lock, PATIENCE};
+use crate::io::ownership::remove;
 use crate::io::{atomic, dicom, mask, nifti, transform};
 use crate::pipeline::Template;
 use crate::pipeline::components::Component;
 use crate::pipeline::inputs::{self, Job, Scan};
-use crate::pipeline::outputs::{self, remove};
+use crate::pipeline::outputs;
 use crate::pipeline::report::{self, MOST_COMPONENTS, RESEARCH_USE_ONLY, Report, Row, WeightsIdentity};
 use crate::pipeline::resume::{self, Choices, Earlier};
 use crate::pipeline::segment::{self, BrainSource, Options, Ready, Segmentation};
@@ -238,6 +239,7 @@ pub fn run(
     fs::create_dir_all(&settings.output).map_err(Error::write(&settings.output))?;
     let weights = inference.weights();
     let identity = WeightsIdentity::of(weights);
+    page::check(&settings.output)?;
     let mut table = Table::of(&settings.table());
     // A kill between a report and its row has left the row out, or a later run that failed has put its own in its
     // place.
