@@ -5,6 +5,7 @@
 //! The folders in the order in which data goes through them; a module uses those above it only:
 //!
 //! - [`words`]: words of messages. Knows nothing of anything.
+//! - [`memory`]: memory and threads that cannot be had are an error. Knows nothing of anything.
 //! - [`volume`]: voxel grids, affines, orientation, resampling. Knows nothing of networks.
 //! - [`io`]: NIfTI files. Knows nothing of networks.
 //! - [`network`]: the description of a V-Net and its forward pass, as a plan of steps. Knows nothing of CT.
@@ -27,7 +28,7 @@ pub mod error;
 pub mod evaluation;
 pub mod inference;
 pub mod io;
-mod memory;
+pub mod memory;
 pub mod network;
 pub mod phantom;
 pub mod pipeline;

@@ -546,7 +546,7 @@ fn a_table_that_another_process_holds_is_not_waited_for_without_end() {
 }
 
 #[test]
-fn doubtful_results_are_marked_and_a_batch_says_how_far_it_is() {
+fn results_with_warnings_are_marked_and_a_batch_says_how_far_it_is() {
     let place = Place::new();
     place.scan("scans/a.nii", 1);
     // Slices of 9 mm.
@@ -557,12 +557,12 @@ fn doubtful_results_are_marked_and_a_batch_says_how_far_it_is() {
     let output = place.done(&scans, &[]);
     let line = |output: &Output, name: &str| printed(output).lines().find(|line| line.starts_with(name)).unwrap().to_string();
     assert!(line(&output, "a\t").ends_with(" voxels"), "{}", printed(&output));
-    assert!(line(&output, "thick\t").contains("(doubtful: warning"), "{}", printed(&output));
+    assert!(line(&output, "thick\t").contains("(warning"), "{}", printed(&output));
     let messages = said(&output);
     assert!(messages.contains("ichor: 1/2, about ") && messages.contains(" left\n"), "{messages}");
     assert!(messages.contains("ichor: 2/2\n"), "{messages}");
     let again = place.done(&scans, &["--quiet"]);
-    assert!(line(&again, "thick\t").contains("(there already; doubtful: warning"), "{}", printed(&again));
+    assert!(line(&again, "thick\t").contains("(there already; warning"), "{}", printed(&again));
     assert_eq!(said(&again), "");
     let single = place.done(&scans.join("a.nii"), &["--overwrite"]);
     assert!(!said(&single).contains("1/1"), "{}", said(&single));

@@ -3,7 +3,7 @@
 use super::figures::{self, Figure};
 use super::pairs::Pair;
 use super::statistics::{Agreement, Summary, percent};
-use super::{Case, Settings, csv_files, page};
+use super::{Case, NO_OVERLAP, Settings, csv_files, page};
 use crate::io::{atomic, ownership};
 use crate::pipeline::inputs;
 use crate::pipeline::report::{RESEARCH_USE_ONLY, Report};
@@ -172,7 +172,8 @@ impl Results {
             WithoutBleed { false_positive_ml, clear_percent: percent(&volumes, |ml| ml == 0.0) }
         });
         let apart = bleeding.iter().filter(|case| case.automated_ml > 0.0 && case.dice == 0.0);
-        let remarked = cases.iter().filter(|case| !case.remark.is_empty());
+        // Those that do not overlap are named together.
+        let remarked = cases.iter().filter(|case| !case.remark.is_empty() && case.remark != NO_OVERLAP);
         let remarks = remarked.map(|case| Remark { name: case.name.clone(), remark: case.remark.clone() });
         Results {
             notice: RESEARCH_USE_ONLY,

@@ -18,7 +18,7 @@ use crate::pipeline::warnings::Warning;
 use crate::pipeline::{page, picture};
 use crate::volume::Volume;
 use crate::weights::Weights;
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use rayon::ThreadPool;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -245,6 +245,7 @@ pub fn run(
     // place.
     look_before(jobs, settings, weights)?.into_iter().for_each(|row| table.put(row));
     table.write(PATIENCE)?;
+    memory::check_threads(1)?;
     // Nothing waits between the two threads: a scan that is ready stays with the one that made it so.
     let (send, receive) = mpsc::sync_channel(0);
     let mut tried = 0;
