@@ -17,7 +17,8 @@ fn within(kb: u64, arguments: &[&str]) -> Output {
 }
 
 /// kB of an address space in which the program starts, with a thread or without, and from there on more.
-const SPACES: [u64; 14] = [18_000, 20_000, 21_000, 22_000, 24_000, 27_000, 30_000, 60_000, 100_000, 150_000, 250_000, 400_000, 600_000, 900_000];
+const SPACES: [u64; 14] =
+    [18_000, 20_000, 21_000, 22_000, 24_000, 27_000, 30_000, 60_000, 100_000, 150_000, 250_000, 400_000, 600_000, 900_000];
 
 /// In each space it is done or fails with a sentence, and in the smallest it fails.
 fn fails_with_a_sentence(arguments: &[&str]) {

@@ -100,7 +100,10 @@ impl Table {
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(&text[..]);
         let foreign = |why: &str| {
             let away = "move it away, rename it or give another folder (-o)";
-            Error::Table { path: path.to_path_buf(), problem: format!("it is no table of ichor{why}, and would be replaced: {away}") }
+            Error::Table {
+                path: path.to_path_buf(),
+                problem: format!("it is no table of ichor{why}, and would be replaced: {away}"),
+            }
         };
         let columns = reader.headers().map_err(|error| Error::read(path)(error.into()))?.clone();
         let has = |needed: &str| columns.iter().any(|column| column.trim() == needed);

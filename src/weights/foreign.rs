@@ -196,7 +196,11 @@ mod tests {
             Weights::import_tensorflow(path, super::super::tensorflow::Options::default()).unwrap_err().to_string()
         };
         Weights::hand_set().write(folder.path().join("own.safetensors")).unwrap();
-        assert!(import("own.safetensors").contains("own.safetensors: is a weights file already"), "{}", import("own.safetensors"));
+        assert!(
+            import("own.safetensors").contains("own.safetensors: is a weights file already"),
+            "{}",
+            import("own.safetensors")
+        );
         std::fs::write(folder.path().join("odd"), [0_u8; 20]).unwrap();
         let header = br#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
         let others = [&(header.len() as u64).to_le_bytes()[..], header, &[0; 4]].concat();

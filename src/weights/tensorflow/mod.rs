@@ -204,11 +204,9 @@ impl Weights {
             PathBuf::from(path)
         };
         let open = |path: PathBuf| Bytes::map(&path).map_err(Error::read(&path)).map(|bytes| (path, bytes));
-        let index = open(sibling(".index")).map_err(|error| {
-            match not_imported(&prefix) {
-                Some(source) => Error::Weights { path: prefix.clone(), source },
-                None => error,
-            }
+        let index = open(sibling(".index")).map_err(|error| match not_imported(&prefix) {
+            Some(source) => Error::Weights { path: prefix.clone(), source },
+            None => error,
         })?;
         let bundle = open_index(&index.1).map_err(|source| Error::Checkpoint { path: index.0.clone(), source })?;
         let count = bundle.shards;
