@@ -415,10 +415,14 @@ fn parts_of_a_collection_run_side_by_side_and_are_then_one() {
     std::fs::create_dir(&scans).unwrap();
     write_scan(&scans.join("a.nii"));
     write_scan(&scans.join("b.nii"));
+    let (template, weights) = (folder.path().join("template.nii"), folder.path().join("hand-set.safetensors"));
+    write_coarse_template(&template);
+    Weights::hand_set().write(&weights).unwrap();
+    let quick = ["--template", text(&template), "--weights", text(&weights), "--no-picture"];
     std::fs::write(scans.join("c.nii"), b"no image").unwrap();
     let part = |shard: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ichor"));
-        command.args(["segment", text(&scans), "-o", text(&out), "--shard", shard, "--no-picture"]);
+        command.args(["segment", text(&scans), "-o", text(&out), "--shard", shard]).args(quick);
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
     };
     let (mut first, mut second) = (part("1/2"), part("2/2"));
@@ -430,7 +434,7 @@ fn parts_of_a_collection_run_side_by_side_and_are_then_one() {
     };
     assert_eq!(rows(), ["a done", "b done", "c failed"]);
     // Together: nothing is done again but what failed.
-    let whole = ichor(&["segment", text(&scans), "-o", text(&out), "--no-picture"]);
+    let whole = ichor(&[&["segment", text(&scans), "-o", text(&out)][..], &quick].concat());
     assert_eq!(String::from_utf8_lossy(&whole.stdout).matches("there already").count(), 2);
     assert_eq!(rows(), ["a done", "b done", "c failed"]);
     assert!(!out.join("a_ich.png").exists());
@@ -661,10 +665,14 @@ fn the_stages_alone_give_the_same_network_input() {
         let output = ichor(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", said(&output));
     };
-    ok(&["segment", text(&path("scan.nii")), "-o", text(&path("out")), "--save", "template,brain"]);
+    let template = path("template.nii");
+    write_coarse_template(&template);
+    let by = ["--template", text(&template)];
+    ok(&[&["segment", text(&path("scan.nii")), "-o", text(&path("out")), "--save", "template,brain"][..], &by].concat());
     ok(&["brain", text(&path("scan.nii")), "-o", text(&path("brain.nii.gz"))]);
     let registered = path("registered.nii.gz");
-    ok(&["register", text(&path("scan.nii")), "-o", text(&registered), "--brain-mask", text(&path("brain.nii.gz"))]);
+    let mask = path("brain.nii.gz");
+    ok(&[&["register", text(&path("scan.nii")), "-o", text(&registered), "--brain-mask", text(&mask)][..], &by].concat());
     ok(&["network", text(&registered), "-o", text(&path("p.nii.gz"))]);
     let same = |a: &Path, b: &Path| std::fs::read(a).unwrap() == std::fs::read(b).unwrap();
     assert!(same(&path("brain.nii.gz"), &path("out/scan_brain.nii.gz")), "the same brain");
@@ -690,11 +698,16 @@ fn what_is_said_follows_the_level() {
     raw_nifti::write(&network, &Volume::new(Grid { shape: [16; 3], affine: Affine::IDENTITY }, vec![40.0; 4096]), Codes::Both);
     let (mask, pairs, evaluation, phantoms) = (path("mask.nii"), path("pairs.csv"), path("evaluation"), path("phantoms"));
     let (onnx, brain, registered, probability) = (path("w.onnx"), path("brain.nii"), path("registered.nii"), path("p.nii"));
+    let (template, weights) = (path("template.nii"), path("hand-set.safetensors"));
+    write_coarse_template(&template);
+    Weights::hand_set().write(&weights).unwrap();
+    let segment =
+        ["segment", text(&odd), "-o", text(&out), "--overwrite", "--template", text(&template), "--weights", text(&weights)];
     let phantom = ["phantom", "-o", text(&phantoms), "--matrix", "50,60,24", "--voxel", "4,4,7", "--overwrite"];
     let commands: [&[&str]; 9] = [
-        &["segment", text(&odd), "-o", text(&out), "--overwrite"],
+        &segment,
         &["brain", text(&odd), "-o", text(&brain)],
-        &["register", text(&odd), "-o", text(&registered)],
+        &["register", text(&odd), "-o", text(&registered), "--template", text(&template)],
         &["network", text(&network), "-o", text(&probability)],
         &["bench", "--size", "16,16,16", "--repeat", "1"],
         &phantom,
