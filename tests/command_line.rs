@@ -525,7 +525,8 @@ fn a_dicom_folder_is_segmented_and_converted() {
     assert_eq!(sidecar["Slices"], 49);
     assert!(std::fs::read_to_string(path("scan.json")).unwrap().ends_with("}\n"));
     // Its own sidecar is replaced, another program's is not.
-    let arguments = ["convert", text(&series), "-o", text(&path("scan.nii.gz"))];
+    let volume = path("scan.nii.gz");
+    let arguments = ["convert", text(&series), "-o", text(&volume)];
     assert!(ichor(&arguments).status.success());
     std::fs::write(path("scan.json"), "{\"ConversionSoftware\": \"dcm2niix\"}").unwrap();
     assert_refused(&arguments, folder.path(), "scan.json");
