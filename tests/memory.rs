@@ -25,9 +25,8 @@ static LEAST: LazyLock<u64> = LazyLock::new(|| {
 });
 
 /// What the spaces have beyond that, in kB: for no thread, for one, for some, and for more and more of the work.
-const MORE: [u64; 16] = [
-    0, 1_000, 2_000, 3_000, 4_000, 6_000, 8_000, 10_000, 30_000, 60_000, 100_000, 150_000, 250_000, 400_000, 600_000, 900_000,
-];
+const MORE: [u64; 16] =
+    [0, 1_000, 2_000, 3_000, 4_000, 6_000, 8_000, 10_000, 30_000, 60_000, 100_000, 150_000, 250_000, 400_000, 600_000, 900_000];
 
 /// In each space it is done or fails with a sentence, and in the smallest it fails.
 fn fails_with_a_sentence(arguments: &[&str]) {

@@ -33,8 +33,8 @@ pub fn run(command: &Command) -> Result<ExitCode> {
             }
         }
         Command::Import { prefix, output, .. } if is_onnx(prefix) => {
-            check_ending(output, "")?;
             spare_inputs(output, None, &[Some(prefix)])?;
+            check_ending(output, "")?;
             written(&onnx::import(prefix)?, output)?;
         }
         Command::Import { prefix, output, origin, license, convs, up_convs } => {
@@ -72,9 +72,9 @@ fn info(file: Option<&Path>, json: bool) -> Result<()> {
 }
 
 fn import(prefix: &Path, output: &Path, options: tensorflow::Options) -> Result<()> {
-    check_ending(output, "")?;
     let files = tensorflow::files(prefix);
     spare_inputs(output, None, &files.iter().map(|file| Some(file.as_path())).collect::<Vec<_>>())?;
+    check_ending(output, "")?;
     written(&Weights::import_tensorflow(prefix, options)?, output)
 }
 
