@@ -18,6 +18,7 @@
 //! The folders in the order in which data goes through them; a module uses those above it only:
 //!
 //! - [`words`]: words of messages. Knows nothing of anything.
+//! - [`memory`]: memory and threads that cannot be had are an error. Knows nothing of anything.
 //! - [`volume`]: voxel grids, affines, orientation, resampling. Knows nothing of networks.
 //! - [`io`]: NIfTI, DICOM, transforms. Knows nothing of networks.
 //! - [`draw`]: pictures and their letters.
@@ -37,7 +38,7 @@ mod engine;
 pub mod error;
 pub mod evaluation;
 pub mod io;
-mod memory;
+pub mod memory;
 pub mod network;
 pub mod phantom;
 pub mod scan;

@@ -25,8 +25,7 @@ fn main() -> ExitCode {
         env!("CARGO_PKG_VERSION"),
         std::thread::available_parallelism().map_or(1, usize::from)
     );
-    cli::start_threads();
-    let outcome = cli::run(arguments.command);
+    let outcome = cli::start_threads().and_then(|()| cli::run(arguments.command));
     let resident =
         cli::peak_resident_bytes().map_or_else(String::new, |bytes| format!(", at most {:.0} MB resident", bytes as f64 / 1e6));
     log::debug!("{:.2} s in all{resident}", start.elapsed().as_secs_f64());

@@ -9,10 +9,15 @@ use ichor::evaluation::results::{self, Failure, Results};
 use ichor::evaluation::{self, Case, Settings, figures, tables};
 use ichor::{Error, Result};
 use rayon::prelude::*;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
     let found = find(arguments)?;
+    let masks = found.pairs.iter().flat_map(|pair| [Some(&pair.automated), Some(&pair.manual), pair.scan.as_ref()]);
+    let tables = [arguments.pairs.as_ref(), arguments.table.as_ref()];
+    let inputs: Vec<&Path> = masks.chain(tables).flatten().map(PathBuf::as_path).collect();
+    results::check(&arguments.output, &inputs)?;
     let settings = Settings { tolerance_mm: arguments.tolerance, lesion_iou: arguments.lesion_iou };
     log::debug!(
         "{} pairs, surface tolerance {} mm, lesions from an overlap of {}",
@@ -43,7 +48,7 @@ pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
         }
     }
     let exit = if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    let results = Results {
+    let mut results = Results {
         failed,
         without_partner: found.without_partner.iter().map(|path| path.display().to_string()).collect(),
         weights: results::weights_of(&found.pairs),
@@ -53,7 +58,7 @@ pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
         log::warn!("{}", doubt.trim_end_matches('.'));
     }
     let figures = timed("figures", || figures::all(&compared, &cases, &results));
-    results::write(&arguments.output, &cases, &results, &figures)?;
+    results::write(&arguments.output, &cases, &mut results, &figures)?;
     for remark in tables::remarks(&results) {
         say!("{remark}");
     }

@@ -123,13 +123,15 @@ fn print_report(report: &Report, skipped: bool) {
     }
 }
 
-/// What stands behind a result: whether it is of an earlier run, and whether it may be trusted.
+/// What stands behind a result: whether it is of an earlier run, whether it cannot be right and was kept all the same,
+/// and which warnings it has.
 fn remarks(report: &Report, skipped: bool) -> String {
     let numbers: BTreeSet<u8> = report.warnings.iter().map(|warning| warning.number).collect();
     let numbers: Vec<String> = numbers.iter().map(u8::to_string).collect();
     let plural = if numbers.len() == 1 { "" } else { "s" };
-    let doubts = (!numbers.is_empty()).then(|| format!("doubtful: warning{plural} {}", numbers.join(", ")));
-    let remarks: Vec<String> = skipped.then(|| "there already".to_string()).into_iter().chain(doubts).collect();
+    let doubtful = if report.doubtful { "doubtful: " } else { "" };
+    let warnings = (!numbers.is_empty()).then(|| format!("{doubtful}warning{plural} {}", numbers.join(", ")));
+    let remarks: Vec<String> = skipped.then(|| "there already".to_string()).into_iter().chain(warnings).collect();
     if remarks.is_empty() { String::new() } else { format!("  ({})", remarks.join("; ")) }
 }
 

@@ -5,13 +5,17 @@ use super::with_threads;
 use crate::cli::arguments::Train;
 use crate::cli::talk::say;
 use ichor::scan::Template;
-use ichor::training::{Cache, Config, Pairs, Phantoms, Progress, Source, train};
+use ichor::training::{Cache, Config, Pairs, Phantoms, Progress, Source, check_folder, train};
 use ichor::words::counted;
 use ichor::{Error, Result};
+use std::path::Path;
 use std::process::ExitCode;
 
 pub fn run(arguments: &Train) -> Result<ExitCode> {
     let config = Config::load(arguments.config.as_deref(), arguments.from.as_deref(), &arguments.output)?;
+    let given = [arguments.config.as_deref(), arguments.template.as_deref(), config.from.as_deref().map(Path::new)];
+    let inputs: Vec<&Path> = given.into_iter().flatten().collect();
+    check_folder(&config, &arguments.output, &inputs)?;
     with_threads(arguments.threads, |_| {
         let folder = &arguments.output;
         let cache = arguments.cache.clone().unwrap_or_else(|| folder.join("samples"));

@@ -5,5 +5,6 @@ pub mod dicom;
 pub mod lock;
 pub mod mask;
 pub mod nifti;
+pub mod ownership;
 pub mod spreadsheet;
 pub mod transform;

@@ -40,4 +40,4 @@ pub use parameters::Parameters;
 pub use phantoms::Phantoms;
 pub use random::Random;
 pub use sample::{Cache, Sample, Source};
-pub use trainer::{Epoch, Outcome, Progress, train};
+pub use trainer::{Epoch, Outcome, Progress, check_folder, train};
