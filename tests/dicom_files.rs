@@ -266,7 +266,7 @@ fn a_transfer_syntax_that_contradicts_the_data_set_is_noted() {
 }
 
 fn corpus(name: &str) -> Vec<u8> {
-    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/dicom").join(format!("{name}.dcm"))).unwrap()
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/dicom").join(format!("{name}.dcm"))).unwrap()
 }
 
 /// The same bytes with another transfer syntax in group 2.
