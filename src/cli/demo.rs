@@ -14,7 +14,7 @@ use ichor::{Error, Result};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The phantom's seed: none that a training or a table of docs/weights.md has seen.
+/// The phantom's seed: none that a training or a table of docs/model-card.md has seen.
 const SEED: u64 = 424_244;
 
 pub fn run(arguments: &Demo) -> Result<ExitCode> {
