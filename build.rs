@@ -78,14 +78,14 @@ fn compile_fatbin(nvcc: &Path) {
 
 #[cfg(feature = "emulator")]
 fn compile_for_host() {
-    println!("cargo::rerun-if-changed=src/emulator");
+    println!("cargo::rerun-if-changed=src/network/emulator");
     cc::Build::new()
         .cpp(true)
         .std("c++17")
         .opt_level(3)
         .flag_if_supported("-Wno-unknown-pragmas")
         .flag_if_supported("-ffp-contract=off")
-        .include("src/emulator")
-        .files(["async", "device", "fiber", "kernels"].map(|name| format!("src/emulator/{name}.cpp")))
+        .include("src/network/emulator")
+        .files(["async", "device", "fiber", "kernels"].map(|name| format!("src/network/emulator/{name}.cpp")))
         .compile("ichor_emulator");
 }

@@ -3,10 +3,10 @@
 //! `cargo bench --bench cpu`; ICHOR_INSTRUCTIONS=avx2 (or portable) forces a set of instructions, ICHOR_THREADS a number of threads.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ichor::cpu::{Engine, Instructions, Options};
+use ichor::network::cpu::{Engine, Instructions, Options};
 use ichor::network::plan::{Plan, Step};
+use ichor::network::weights::{Weights, generate};
 use ichor::network::{Description, Engine as _};
-use ichor::weights::{Weights, generate};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

@@ -6,14 +6,14 @@
 //! see that it works, with a narrow network and few passes: its times are the host's, and say nothing about a GPU.
 
 use criterion::Criterion;
-use ichor::cuda::device::{Device, Launch, Pass, Prepared, Region, Tensor, TensorMap};
-use ichor::cuda::driver::{Gpu, Limits};
-use ichor::cuda::{Engine, Grade};
+use ichor::network::cuda::device::{Device, Launch, Pass, Prepared, Region, Tensor, TensorMap};
+use ichor::network::cuda::driver::{Gpu, Limits};
+use ichor::network::cuda::{Engine, Grade};
 #[cfg(feature = "emulator")]
-use ichor::emulator::Emulator;
+use ichor::network::emulator::Emulator;
 use ichor::network::plan::{Layer, Plan, Step};
+use ichor::network::weights::{Weights, generate};
 use ichor::network::{BufferId, Description, Engine as _};
-use ichor::weights::{Weights, generate};
 use ichor::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -28,7 +28,7 @@ enum Unit {
 
 /// A point in a unit's work.
 enum Mark {
-    Gpu(ichor::cuda::driver::Mark),
+    Gpu(ichor::network::cuda::driver::Mark),
     #[cfg(feature = "emulator")]
     Emulated(std::time::Instant),
 }

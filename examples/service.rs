@@ -5,9 +5,9 @@
 //! `emulator`, on the emulated device where no GPU can be used.
 
 use ichor::Result;
-use ichor::cuda::{Engine, Grade};
 use ichor::network::Description;
-use ichor::weights::{Weights, generate};
+use ichor::network::cuda::{Engine, Grade};
+use ichor::network::weights::{Weights, generate};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -72,7 +72,7 @@ fn load(weights: &Weights) -> Result<Engine> {
     #[cfg(feature = "emulator")]
     let engine = engine.or_else(|reason| {
         println!("on the emulated device: {reason}");
-        Engine::on(Box::new(ichor::emulator::Emulator::new(1)), weights, SHAPE, Grade::Fast)
+        Engine::on(Box::new(ichor::network::emulator::Emulator::new(1)), weights, SHAPE, Grade::Fast)
     });
     engine
 }

@@ -3,9 +3,11 @@
 //! `cargo run --release --example threshold_baseline -- SCANS OUTPUT`: a mask NAME_ich.nii.gz for each scan of a folder.
 //! For research use only, not for diagnosis.
 
+use ichor::batch;
+use ichor::batch::inputs;
 use ichor::io::nifti;
-use ichor::pipeline::segment::{self, BrainSource};
-use ichor::pipeline::{batch, brain, inputs};
+use ichor::scan::brain;
+use ichor::scan::segment::{self, BrainSource};
 use ichor::volume::morphology::{Pieces, erode};
 use ichor::volume::{Volume, orientation};
 use rayon::prelude::*;

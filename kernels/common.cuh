@@ -7,7 +7,7 @@
 #pragma once
 #include "ptx.cuh"
 
-// Output voxels of a block of the convolutions, and the granule of skipping. src/cuda/tiles.rs has the same numbers.
+// Output voxels of a block of the convolutions, and the granule of skipping. src/network/cuda/tiles.rs has the same numbers.
 constexpr uint32_t TILE_D = 4, TILE_H = 8, TILE_W = 16;
 constexpr uint32_t CHUNK = 8;           // channels of a blocked word
 constexpr float HALF_MAX = 65504.0f;    // the largest f16

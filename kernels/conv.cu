@@ -1,7 +1,7 @@
 // conv_f32: convolution of stride 1, zero "same" padding, fused epilogue; the exact grade.
 //   y[n, d, h, w] = act(bias[n] + sum over c, i, j, k of weight[i, j, k, c, n] * x[c, d+i-kd/2, h+j-kh/2, w+k-kw/2]) (+ residual[n, d, h, w])
 //   x is [input, skip] joined along the channels and read in place; so is the residual.
-// layout     activations planar f32 [C][D][H][W]; weights [N/32][C][kd][kh][kw][32] f32, zeros past N (src/cuda/conv.rs packs them)
+// layout     activations planar f32 [C][D][H][W]; weights [N/32][C][kd][kh][kw][32] f32, zeros past N (src/network/cuda/conv.rs packs them)
 // mapping    block = tile of 4x8x16 voxels x 32 channels x a part of the input channels ("split"), 256 threads; thread = 8 voxels along W x 8
 //            channels in registers; the 32 lanes of a warp share their channels, so weights are broadcast from shared memory
 //            With several splits each stores its sums, and sum_f32 (sum.cu) finishes them.
@@ -29,7 +29,7 @@ struct ConvArguments {
     uint32_t splits;
     uint32_t padding;
 };
-static_assert(sizeof(ConvArguments) == 128, "src/cuda/conv.rs has the same layout");
+static_assert(sizeof(ConvArguments) == 128, "src/network/cuda/conv.rs has the same layout");
 
 constexpr uint32_t CONV_THREADS = 256;
 constexpr uint32_t CONV_OUTPUTS = 32;  // channels of a block

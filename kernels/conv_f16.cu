@@ -2,7 +2,7 @@
 //   formula as conv_f32; products of halves, sums in f32, the result rounded to f16
 // layout     activations blocked f16 [C/8][V][8]; the input is [input, skip] joined by chunks and read in place, so is the residual.
 //            weights [N/32][C/16][kd][kh][kw][2][lane 32][8] f16: the b fragments of two pairs of 8 outputs, in the order of the
-//            lanes (src/cuda/conv_f16.rs packs them)
+//            lanes (src/network/cuda/conv_f16.rs packs them)
 // mapping    block = item of conv_f16_tile.cuh: a tile x 32 or 64 channels, 8 warps; warp = 4 rows of 16 voxels; m16n8k16 with m = the 16
 //            voxels of a row, n = 8 outputs, k = 2 chunks of 8 inputs. A tap is a shift of the rows' addresses: ldmatrix takes any 16-byte
 //            address.
@@ -20,7 +20,7 @@ struct ConvF16Arguments {
     uint32_t kernel_depth, kernel_height;
     uint32_t input_chunks, chunks;
 };
-static_assert(sizeof(ConvF16Arguments) == 128, "src/cuda/conv_f16.rs has the same layout");
+static_assert(sizeof(ConvF16Arguments) == 128, "src/network/cuda/conv_f16.rs has the same layout");
 
 template <uint32_t KW, uint32_t GROUPS>
 DEVICE void conv_f16(const ConvF16Arguments& a) {

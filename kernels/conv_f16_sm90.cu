@@ -1,7 +1,7 @@
 // conv_f16_sm90: what conv_f16 computes, by wgmma and TMA, for compute capability 9.0.
 // layout     activations blocked f16 [C/8][V][8], copied by TMA as tensors (8 W, H, D, C/8): coordinates outside give the padding's zeros.
 //            weights [N/n][C/16][kh][kw][kd][2][n/8][8 outputs][8 inputs] f16, n = 32 or 64: a tap is a 16xn matrix b in shared memory,
-//            made of core matrices with no swizzle (src/cuda/conv_f16.rs packs them)
+//            made of core matrices with no swizzle (src/network/cuda/conv_f16.rs packs them)
 // mapping    block = items of conv_f16_tile.cuh, one after another; two warpgroups multiply, one thread of a third copies.
 //            m64nNk16: m = 4 rows of 16 voxels, one a warp; k = 2 chunks of 8 inputs. A plane z of the input is read for each tap (j, k) once
 //            (ldmatrix at a shifted address) and multiplied for each output plane d of the tile, with the weights of depth i = z - d.
@@ -24,7 +24,7 @@ struct ConvF16Sm90Arguments {
     uint32_t weight_stages;
     uint32_t padding[3];
 };
-static_assert(sizeof(ConvF16Sm90Arguments) == 384, "src/cuda/conv_f16.rs has the same layout");
+static_assert(sizeof(ConvF16Sm90Arguments) == 384, "src/network/cuda/conv_f16.rs has the same layout");
 
 constexpr uint32_t CONV_F16_SM90_THREADS = CONV_F16_THREADS + 128;
 constexpr uint32_t INPUT_STAGES = 2, MOST_WEIGHT_STAGES = 4;

@@ -20,7 +20,7 @@ struct ConvF16Output {
     uint32_t chunks, residual_chunks;
     uint32_t splits;
 };
-static_assert(sizeof(ConvF16Output) == 88, "src/cuda/conv_f16.rs has the same layout");
+static_assert(sizeof(ConvF16Output) == 88, "src/network/cuda/conv_f16.rs has the same layout");
 
 constexpr uint32_t CONV_F16_THREADS = 256;  // that hold sums
 

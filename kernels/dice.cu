@@ -1,6 +1,6 @@
 // dice_partial, dice_total, dice_gradient: overlap of probabilities p with a binary label g.
 //   five sums in one pass: p g, p^2 + g^2, |P and G|, |P|, |G| with P = p > threshold; from them soft Dice 2 sum(p g) / sum(p^2 + g^2)
-//   (Milletari et al. 2016, section 3), hard Dice and the volume (src/cuda/dice.rs)
+//   (Milletari et al. 2016, section 3), hard Dice and the volume (src/network/cuda/dice.rs)
 //   gradient[v] = 2 (g (sum p^2 + g^2) - 2 p sum(p g)) / (sum p^2 + g^2)^2, 0 where both are empty
 // layout     p f32 [V], g bytes 0 or 1 [V]; sums f64 [5] a block, then in all
 // mapping    a fixed number of blocks; each thread strides over the voxels. Sums are added in a fixed order, so the result is the same
@@ -20,7 +20,7 @@ struct DiceArguments {
     float threshold;
     uint32_t padding;
 };
-static_assert(sizeof(DiceArguments) == 56, "src/cuda/dice.rs has the same layout");
+static_assert(sizeof(DiceArguments) == 56, "src/network/cuda/dice.rs has the same layout");
 
 constexpr uint32_t DICE_THREADS = 256, DICE_BLOCKS = 64, DICE_SUMS = 5;
 

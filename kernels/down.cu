@@ -1,6 +1,6 @@
 // down_f32: convolution whose stride is its kernel, no padding, with its activation.
 //   y[n, d, h, w] = act(bias[n] + sum over c, i, j, k of weight[i, j, k, c, n] * x[c, d*sd+i, h*sh+j, w*sw+k])
-// layout     planar f32; weights f32 [N/8][sd sh sw][C/8][8 in][8 out], zeros in the padding (src/cuda/stride.rs)
+// layout     planar f32; weights f32 [N/8][sd sh sw][C/8][8 in][8 out], zeros in the padding (src/network/cuda/stride.rs)
 // mapping    thread = 2 output voxels x 8 channels; a block's threads share their weights, which L1 broadcasts
 // bound      L1: 16 loads of weights (16 bytes, one address a warp) for 128 FMA; 1% of the network's operations
 // tested by  tests/kernels.rs
@@ -22,7 +22,7 @@ struct StrideArguments {
     uint32_t channels, outputs;     // of f16 the channels fill their chunks
 };
 using StrideF32Arguments = StrideArguments<float, float4>;
-static_assert(sizeof(StrideF32Arguments) == 88, "src/cuda/stride.rs has the same layout");
+static_assert(sizeof(StrideF32Arguments) == 88, "src/network/cuda/stride.rs has the same layout");
 
 constexpr uint32_t STRIDE_THREADS = 128;
 constexpr uint32_t STRIDE_VOXELS = 2;  // of a thread

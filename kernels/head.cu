@@ -18,7 +18,7 @@ struct HeadArguments {
     Grid grid;
     uint32_t channels;
 };
-static_assert(sizeof(HeadArguments<float>) == 56, "src/cuda/head.rs has the same layout");
+static_assert(sizeof(HeadArguments<float>) == 56, "src/network/cuda/head.rs has the same layout");
 
 constexpr uint32_t HEAD_THREADS = 128;
 

@@ -2,7 +2,7 @@
 //   y[n, v] = act(bias[n] + sum over i, j, k of weight[i, j, k, n] * x[v + (i, j, k) - kernel/2]) + x[v]
 //   x and weights rounded to f16 in the products, sums in f32, the x that is added as it is
 // layout     x f32 [V]; weights f16 [N/16][kd kh / 2][lane 32][8]: 16 of depth are two rows of taps of 8 along W, zeros past kw
-//            (src/cuda/input.rs packs them); y blocked f16 [N/8][V][8]
+//            (src/network/cuda/input.rs packs them); y blocked f16 [N/8][V][8]
 // mapping    block = a tile x 16 outputs (block_index_y), 8 warps; warp = 4 rows of 16 voxels. A voxel's 8 inputs along W begin at any voxel,
 //            but a register holds two at an even one: so shared memory has each row twice, once shifted by a voxel
 // shared     (4+kd-1) x (8+kh-1) rows of 2 x 12 words of two halves: 9 KB at 5x5x5
@@ -24,7 +24,7 @@ struct InputArguments {
     uint32_t outputs;
     uint32_t padding;
 };
-static_assert(sizeof(InputArguments) == 80, "src/cuda/input.rs has the same layout");
+static_assert(sizeof(InputArguments) == 80, "src/network/cuda/input.rs has the same layout");
 
 KERNEL(input_f16, InputArguments, CONV_F16_THREADS) {
     constexpr uint32_t WORDS = 12;  // of a row: voxels 2 n and 2 n + 1, and once more 2 n + 1 and 2 n + 2

@@ -16,7 +16,7 @@ struct PointwiseArguments {
     uint64_t voxels;
     uint32_t channels, padding;
 };
-static_assert(sizeof(PointwiseArguments) == 40, "src/cuda/pointwise.rs has the same layout");
+static_assert(sizeof(PointwiseArguments) == 40, "src/network/cuda/pointwise.rs has the same layout");
 
 struct PackArguments {
     Global<const float> planar_input;  // of pack
@@ -27,7 +27,7 @@ struct PackArguments {
     uint64_t voxels;
     uint32_t channels, padding;
 };
-static_assert(sizeof(PackArguments) == 56, "src/cuda/pointwise.rs has the same layout");
+static_assert(sizeof(PackArguments) == 56, "src/network/cuda/pointwise.rs has the same layout");
 
 constexpr uint32_t POINTWISE_THREADS = 256;
 

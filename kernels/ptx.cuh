@@ -1,6 +1,6 @@
 // Everything that differs between a GPU and the emulated device: intrinsics, inline PTX, memory spaces. Kernels reach
 // the hardware through these wrappers only. Compiled by nvcc a wrapper is its instruction; compiled for the host
-// (src/emulator/emulated.hpp) it is the instruction's documented meaning, lane by lane, with every access checked.
+// (src/network/emulator/emulated.hpp) it is the instruction's documented meaning, lane by lane, with every access checked.
 #pragma once
 #ifndef __CUDACC__
 #include "emulated.hpp"

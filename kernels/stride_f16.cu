@@ -2,7 +2,7 @@
 //   down     rows = voxels of the coarse grid, columns = outputs, depth = the taps' inputs one tap after another
 //   up       rows = voxels of the coarse grid, columns = the outputs of every tap, depth = inputs
 // layout     activations blocked f16 [C/8][V][8]; weights f16 [columns/16][depth/16][lane 32][8]: the b fragments of two groups of 8 columns, in
-//            the order of the lanes; 16 of depth are two chunks of one tap (src/cuda/stride.rs packs them)
+//            the order of the lanes; 16 of depth are two chunks of one tap (src/network/cuda/stride.rs packs them)
 // mapping    warp = 32 rows x 8 groups of columns (block_index_y counts them); a fragment's register is read from memory as it is: 8 voxels
 //            in a row are 128 bytes
 // bound      memory: the larger activation once; 16 mma of m16n8k16 for 8 loads of 4 bytes and 4 of 16 (L1) a lane
@@ -12,7 +12,7 @@
 
 // Activations as pairs of halves.
 using StrideF16Arguments = StrideArguments<uint32_t, uint4>;
-static_assert(sizeof(StrideF16Arguments) == 88, "src/cuda/stride.rs has the same layout");
+static_assert(sizeof(StrideF16Arguments) == 88, "src/network/cuda/stride.rs has the same layout");
 
 constexpr uint32_t STRIDE_F16_THREADS = 128;
 constexpr uint32_t STRIDE_F16_ROWS = 32, STRIDE_F16_GROUPS = 8;  // of a warp

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::io::dicom::DicomError;
 use crate::io::nifti::NiftiError;
 use crate::io::transform::TransformError;
-use crate::pipeline::registration::RegistrationError;
-use crate::weights::{CheckpointError, WeightsError};
+use crate::network::weights::{CheckpointError, WeightsError};
+use crate::scan::registration::RegistrationError;
 
 /// Result of every fallible function of ichor.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,13 +1,13 @@
 //! What the built-in weights are, and that they find the blood of generated heads by the whole path, on the side where it is.
 
-use ichor::device::Device;
-use ichor::inference::Inference;
+use ichor::network::device::Device;
+use ichor::network::inference::Inference;
+use ichor::network::reference::dice;
+use ichor::network::weights::{Dtype, Weights};
 use ichor::phantom::{self, Head, Kind, Settings};
-use ichor::pipeline::segment::{self, Options};
-use ichor::pipeline::template;
-use ichor::reference::dice;
+use ichor::scan::segment::{self, Options};
+use ichor::scan::template;
 use ichor::volume::Volume;
-use ichor::weights::{Dtype, Weights};
 use std::path::Path;
 
 /// A head on coarse voxels of a seed that no training has seen.

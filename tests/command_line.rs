@@ -6,10 +6,10 @@ use dicom_core::VR;
 use dicom_dictionary_std::tags;
 #[cfg(feature = "emulator")]
 use ichor::io::nifti;
+use ichor::network::weights::Weights;
 use ichor::phantom::ellipsoids as phantom;
-use ichor::pipeline::template;
+use ichor::scan::template;
 use ichor::volume::{Affine, Grid, Volume, resample};
-use ichor::weights::Weights;
 use std::path::Path;
 use std::process::{Command, Output};
 use support::raw_dicom::{RawSeries, field_of};

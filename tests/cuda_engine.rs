@@ -2,10 +2,10 @@
 
 mod support;
 
-use ichor::cuda::device::{Device, Launch, Pass, Prepared, Region, Tensor, TensorMap};
-use ichor::cuda::{Engine, Grade, driver};
+use ichor::network::cuda::device::{Device, Launch, Pass, Prepared, Region, Tensor, TensorMap};
+use ichor::network::cuda::{Engine, Grade, driver};
+use ichor::network::weights::{Weights, generate};
 use ichor::network::{Activation, Description, Engine as _};
-use ichor::weights::{Weights, generate};
 use ichor::{Error, Result};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ fn devices() -> Vec<Box<dyn Device>> {
     let mut all: Vec<Box<dyn Device>> = Vec::new();
     #[cfg(feature = "emulator")]
     for capability in [(9, 0), (8, 0)] {
-        all.push(Box::new(ichor::emulator::Emulator::posing_as(capability, 17)));
+        all.push(Box::new(ichor::network::emulator::Emulator::posing_as(capability, 17)));
     }
     match driver::Gpu::new(0) {
         Ok(gpu) => all.push(Box::new(gpu)),
@@ -56,7 +56,7 @@ fn error(actual: &[f32], truth: &[f32]) -> f64 {
 
 fn truth(weights: &Weights, shape: [usize; 3], input: &[f32]) -> Vec<f32> {
     let mut logits = vec![0.0; input.len()];
-    ichor::reference::Engine::new(weights, shape).unwrap().run(input, None, &mut logits).unwrap();
+    ichor::network::reference::Engine::new(weights, shape).unwrap().run(input, None, &mut logits).unwrap();
     logits
 }
 
@@ -147,7 +147,7 @@ fn a_kernel_too_large_for_the_fast_grade_is_computed_in_f32() {
     let expected = truth(&weights, shape, &input);
     logged();
     for (capability, exact) in [((7, 5), true), ((8, 6), false)] {
-        let device = Box::new(ichor::emulator::Emulator::posing_as(capability, 5));
+        let device = Box::new(ichor::network::emulator::Emulator::posing_as(capability, 5));
         let mut engine = Engine::on(device, &weights, shape, Grade::Fast).unwrap();
         let mut logits = vec![0.0; input.len()];
         engine.run(&input, None, &mut logits).unwrap();

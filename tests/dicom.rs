@@ -4,9 +4,9 @@ mod support;
 
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
+use ichor::batch::inputs::{self, Scan};
 use ichor::io::dicom::{self, LEAST_SLICES, Series, Slice, Stack, Study};
 use ichor::io::nifti;
-use ichor::pipeline::inputs::{self, Scan};
 use ichor::volume::{Affine, Grid, Volume, orientation::Orientation};
 use std::path::Path;
 use support::raw_dicom::RawSeries;

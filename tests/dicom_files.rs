@@ -5,8 +5,8 @@ mod support;
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::open_file;
+use ichor::batch::inputs;
 use ichor::io::dicom::{self, Algorithm, Image, segmentation};
-use ichor::pipeline::inputs;
 use std::path::Path;
 use support::raw_dicom::{RawSeries, text};
 

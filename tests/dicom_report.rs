@@ -6,9 +6,9 @@ use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileDicomObject, InMemDicomObject, open_file};
 use ichor::Error;
+use ichor::batch::inputs::{self, Scan};
 use ichor::io::dicom::structured_report::{self, Measurements};
 use ichor::io::dicom::{Algorithm, Converted, segmentation};
-use ichor::pipeline::inputs::{self, Scan};
 use std::path::Path;
 use support::raw_dicom::{RawSeries, items, text};
 

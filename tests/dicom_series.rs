@@ -4,7 +4,7 @@ mod support;
 
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
-use ichor::pipeline::inputs::{self, Scan};
+use ichor::batch::inputs::{self, Scan};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};

@@ -3,15 +3,15 @@
 
 mod support;
 
-use ichor::device::Device;
-use ichor::inference::Inference;
 use ichor::io::nifti;
+use ichor::network::device::Device;
+use ichor::network::inference::Inference;
+use ichor::network::weights::Weights;
 use ichor::phantom::{self, ellipsoids};
-use ichor::pipeline::brain;
-use ichor::pipeline::segment::{self, BrainSource, Options};
-use ichor::pipeline::template;
+use ichor::scan::brain;
+use ichor::scan::segment::{self, BrainSource, Options};
+use ichor::scan::template;
 use ichor::volume::{Affine, Grid, Volume, resample};
-use ichor::weights::Weights;
 use rayon::prelude::*;
 use std::path::Path;
 use std::process::{Command, Output};

@@ -2,8 +2,8 @@
 #![cfg(feature = "emulator")]
 
 use half::f16;
-use ichor::cuda::{Device, Launch, Region, Tensor};
-use ichor::emulator::Emulator;
+use ichor::network::cuda::{Device, Launch, Region, Tensor};
+use ichor::network::emulator::Emulator;
 
 struct Run {
     outcome: Result<(), String>,

@@ -3,14 +3,15 @@
 
 mod support;
 
-use ichor::device::Device;
-use ichor::inference::Inference;
+use ichor::batch;
 use ichor::io::nifti;
+use ichor::network::device::Device;
+use ichor::network::inference::Inference;
+use ichor::network::weights::{Metadata, Weights, hand_set};
 use ichor::phantom::ellipsoids as phantom;
-use ichor::pipeline::segment::{self, Interpolation, Options, Segmentation};
-use ichor::pipeline::{batch, template};
+use ichor::scan::segment::{self, Interpolation, Options, Segmentation};
+use ichor::scan::template;
 use ichor::volume::{Affine, Grid, Volume, morphology, resample};
-use ichor::weights::{Metadata, Weights, hand_set};
 use rayon::prelude::*;
 use std::path::Path;
 use support::raw_nifti::{self, Codes};

@@ -1,10 +1,10 @@
 //! Volumes of any size: padding, slices in batches, patches, against single passes put together by hand.
 
-use ichor::device::Device;
-use ichor::inference::Inference;
+use ichor::network::device::Device;
+use ichor::network::inference::Inference;
+use ichor::network::reference::sigmoid;
+use ichor::network::weights::{InputKind, Metadata, Weights, generate};
 use ichor::network::{Activation, Description};
-use ichor::reference::sigmoid;
-use ichor::weights::{InputKind, Metadata, Weights, generate};
 use ndarray::{Array3, ArrayView3, s};
 use std::collections::BTreeMap;
 

@@ -2,15 +2,15 @@
 //! device where the feature `emulator` is on, and on a GPU where there is one.
 
 use half::f16;
-use ichor::cuda::conv::{self, Conv, Residual};
-use ichor::cuda::conv_f16::{self, ConvF16, Division, Path};
-use ichor::cuda::dice::{self, DiceProblem, PARTIAL_BYTES, TOTAL_BYTES};
-use ichor::cuda::head::{self, Head, HeadWeights};
-use ichor::cuda::input::{self, Input};
-use ichor::cuda::slots::Slots;
-use ichor::cuda::stride::{self, Order, Storage, Stride};
-use ichor::cuda::{Device, Launch, Region, driver, pointwise, tiles};
-use ichor::reference;
+use ichor::network::cuda::conv::{self, Conv, Residual};
+use ichor::network::cuda::conv_f16::{self, ConvF16, Division, Path};
+use ichor::network::cuda::dice::{self, DiceProblem, PARTIAL_BYTES, TOTAL_BYTES};
+use ichor::network::cuda::head::{self, Head, HeadWeights};
+use ichor::network::cuda::input::{self, Input};
+use ichor::network::cuda::slots::Slots;
+use ichor::network::cuda::stride::{self, Order, Storage, Stride};
+use ichor::network::cuda::{Device, Launch, Region, driver, pointwise, tiles};
+use ichor::network::reference;
 use ndarray::{Array4, Array5, ArrayView4};
 use proptest::prelude::*;
 
@@ -23,7 +23,7 @@ const F16_TOLERANCE: f32 = 6e-4;
 fn devices(seed: u64) -> Vec<Box<dyn Device>> {
     let mut all: Vec<Box<dyn Device>> = Vec::new();
     #[cfg(feature = "emulator")]
-    all.push(Box::new(ichor::emulator::Emulator::new(seed)));
+    all.push(Box::new(ichor::network::emulator::Emulator::new(seed)));
     #[cfg(not(feature = "emulator"))]
     let _ = seed;
     match driver::Gpu::new(0) {

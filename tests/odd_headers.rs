@@ -8,8 +8,10 @@ use std::cell::Cell;
 use std::path::Path;
 
 use ichor::io::nifti::{self, NiftiError, Scan};
-use ichor::pipeline::segment::{BrainSource, prepare};
-use ichor::pipeline::{brain, registration, template};
+use ichor::scan::brain;
+use ichor::scan::registration;
+use ichor::scan::segment::{BrainSource, prepare};
+use ichor::scan::template;
 use proptest::prelude::*;
 use support::odd_nifti::Format;
 

@@ -2,11 +2,11 @@
 
 mod support;
 
-use ichor::device::Device;
-use ichor::inference::Inference;
+use ichor::network::device::Device;
+use ichor::network::inference::Inference;
+use ichor::network::reference;
+use ichor::network::weights::{Weights, generate};
 use ichor::network::{Description, Engine};
-use ichor::reference;
-use ichor::weights::{Weights, generate};
 use ndarray::Array3;
 use serde::Deserialize;
 use std::collections::BTreeMap;

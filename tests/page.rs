@@ -4,9 +4,9 @@ mod support;
 
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
+use ichor::network::weights::Weights;
 use ichor::phantom::ellipsoids as phantom;
 use ichor::volume::{Affine, Grid};
-use ichor::weights::Weights;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::raw_dicom::{RawSeries, field_of};

@@ -5,10 +5,10 @@ mod support;
 
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
+use ichor::network::weights::Weights;
 use ichor::phantom::ellipsoids as phantom;
-use ichor::pipeline::template;
+use ichor::scan::template;
 use ichor::volume::{Affine, Grid, resample};
-use ichor::weights::Weights;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

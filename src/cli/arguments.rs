@@ -1,8 +1,8 @@
 //! The command line's arguments.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ichor::device::Device;
-use ichor::pipeline::inputs::Shard;
+use ichor::batch::inputs::Shard;
+use ichor::network::device::Device;
 use std::path::PathBuf;
 
 /// Finds intracerebral hemorrhage on a non-contrast head CT and measures its volume.

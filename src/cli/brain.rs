@@ -4,9 +4,9 @@ use super::{extraction, spare_inputs, tell_grid, tell_stages, timed, with_thread
 use crate::cli::arguments::Brain;
 use crate::cli::talk::say;
 use ichor::Result;
-use ichor::pipeline::batch::write_mask;
-use ichor::pipeline::inputs;
-use ichor::pipeline::segment::{self, BrainSource};
+use ichor::batch::inputs;
+use ichor::batch::write_mask;
+use ichor::scan::segment::{self, BrainSource};
 use ichor::volume::orientation;
 use std::process::ExitCode;
 

@@ -4,7 +4,7 @@ use super::timed;
 use crate::cli::arguments::Compare;
 use crate::cli::talk::say;
 use ichor::Result;
-use ichor::pipeline::compare::{EXPANSION_ML, EXPANSION_PERCENT, TimePoint, compare};
+use ichor::batch::compare::{EXPANSION_ML, EXPANSION_PERCENT, TimePoint, compare};
 use std::process::ExitCode;
 
 pub fn run(arguments: &Compare) -> Result<ExitCode> {

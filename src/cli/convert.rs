@@ -3,9 +3,9 @@
 use super::{spare_inputs, tell_grid, timed, with_threads};
 use crate::cli::arguments::Convert;
 use crate::cli::talk::say;
+use ichor::batch::inputs;
 use ichor::io::dicom::Summary;
 use ichor::io::{atomic, nifti};
-use ichor::pipeline::inputs;
 use ichor::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -3,13 +3,13 @@
 use super::{inference, segment::introduce, tell_grid, timed, with_threads};
 use crate::cli::arguments::Demo;
 use crate::cli::talk::say;
+use ichor::batch::write_mask;
 use ichor::io::nifti;
+use ichor::network::reference::dice;
+use ichor::network::weights::Weights;
 use ichor::phantom::{self, Kind};
-use ichor::pipeline::batch::write_mask;
-use ichor::pipeline::segment::{self, Options};
-use ichor::pipeline::template;
-use ichor::reference::dice;
-use ichor::weights::Weights;
+use ichor::scan::segment::{self, Options};
+use ichor::scan::template;
 use ichor::{Error, Result};
 use std::path::Path;
 use std::process::ExitCode;

@@ -2,7 +2,7 @@
 
 use crate::cli::talk::say;
 use ichor::Result;
-use ichor::device::Device;
+use ichor::network::device::Device;
 use std::process::ExitCode;
 
 pub fn run() -> Result<ExitCode> {

@@ -2,8 +2,8 @@
 
 use crate::cli::arguments::Inspect;
 use crate::cli::talk::say;
+use ichor::batch::inputs::{self, Found};
 use ichor::io::dicom::inspection::{SeriesInspection, StudyInspection, inspect};
-use ichor::pipeline::inputs::{self, Found};
 use ichor::words::counted;
 use ichor::{Error, Result};
 use std::process::ExitCode;

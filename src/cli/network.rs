@@ -4,8 +4,8 @@ use super::{inference, load_weights, spare_inputs, tell_grid, timed, with_thread
 use crate::cli::arguments::Network;
 use ichor::Result;
 use ichor::io::nifti;
-use ichor::pipeline::space;
-use ichor::reference::sigmoid;
+use ichor::network::reference::sigmoid;
+use ichor::scan::space;
 use std::process::ExitCode;
 
 pub fn run(arguments: &Network) -> Result<ExitCode> {

@@ -3,10 +3,12 @@
 use super::{extraction, spare_inputs, tell_grid, tell_stages, timed, with_threads};
 use crate::cli::arguments::Register;
 use crate::cli::talk::say;
+use ichor::batch::inputs;
 use ichor::io::{mask, nifti, transform};
-use ichor::pipeline::segment::{self, BrainSource};
-use ichor::pipeline::{Template, inputs};
-use ichor::pipeline::{registration, warnings::Warning};
+use ichor::scan::Template;
+use ichor::scan::registration;
+use ichor::scan::segment::{self, BrainSource};
+use ichor::scan::warnings::Warning;
 use ichor::{Error, Result};
 use std::process::ExitCode;
 

@@ -3,8 +3,9 @@
 use crate::cli::arguments::Table;
 use crate::cli::talk::say;
 use ichor::Result;
+use ichor::batch::page;
+use ichor::batch::table;
 use ichor::io::lock::PATIENCE;
-use ichor::pipeline::{page, table};
 use std::process::ExitCode;
 
 pub fn run(arguments: &Table) -> Result<ExitCode> {

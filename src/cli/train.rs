@@ -4,7 +4,7 @@ use super::talk;
 use super::with_threads;
 use crate::cli::arguments::Train;
 use crate::cli::talk::say;
-use ichor::pipeline::Template;
+use ichor::scan::Template;
 use ichor::training::{Cache, Config, Pairs, Phantoms, Progress, Source, train};
 use ichor::words::counted;
 use ichor::{Error, Result};

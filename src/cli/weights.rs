@@ -3,7 +3,7 @@
 use super::{load_weights, spare_inputs};
 use crate::cli::arguments::Weights as Command;
 use crate::cli::talk::say;
-use ichor::weights::{Dtype, Metadata, Summary, Weights, onnx, tensorflow};
+use ichor::network::weights::{Dtype, Metadata, Summary, Weights, onnx, tensorflow};
 use ichor::{Result, io::atomic};
 use std::path::Path;
 use std::process::ExitCode;

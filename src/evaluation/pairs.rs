@@ -1,7 +1,7 @@
 //! Which automated mask belongs to which manual one.
 
+use crate::batch::inputs;
 use crate::io::spreadsheet;
-use crate::pipeline::inputs;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,7 @@
 //! Files in and out. Knows nothing of networks.
 
 pub mod atomic;
-pub mod canvas;
 pub mod dicom;
-pub mod font;
 pub mod lock;
 pub mod mask;
 pub mod nifti;

@@ -1,12 +1,20 @@
-//! The V-Net as a description and a plan of steps. Knows nothing of CT, files or devices.
+//! The V-Net, from its description to the engines that run it. Knows nothing of CT.
 //!
 //! [`Description`] says what a network is; [`Plan`] is its forward pass on one grid, written once, as steps over
 //! numbered buffers; a back end implements [`Operations`] for its own buffers; [`Engine`] is what a loaded
 //! back end looks like from outside.
 
+pub mod cpu;
+pub mod cuda;
 pub mod description;
+pub mod device;
+#[cfg(feature = "emulator")]
+pub mod emulator;
+pub mod inference;
 pub mod plan;
+pub mod reference;
 pub mod region;
+pub mod weights;
 
 pub use description::{Activation, Description};
 pub use plan::{Buffer, BufferId, Operations, Plan, Step};

@@ -133,7 +133,7 @@ pub fn insert(seed: u64, scan: &Volume<f32>, brain: &Volume<bool>, settings: &Se
     if brain.grid() != grid {
         return Err(problem("the brain mask has another grid than the scan"));
     }
-    if crate::pipeline::segment::volume_ml(brain) < 300.0 {
+    if crate::scan::segment::volume_ml(brain) < 300.0 {
         return Err(problem("the brain mask holds less than 300 mL: there is no room for a bleed"));
     }
     let space = Space { grid, to_index };
@@ -323,7 +323,7 @@ fn calcifications(
 mod tests {
     use super::*;
     use crate::phantom::{self, ct_grid};
-    use crate::pipeline::segment::{count, volume_ml};
+    use crate::scan::segment::{count, volume_ml};
 
     fn settings(kind: Kind) -> Settings {
         Settings { without_bleed: 0.0, volume_ml: [6.0, 25.0], kinds: vec![kind], hard: false, calcifications: 3 }

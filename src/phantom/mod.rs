@@ -182,7 +182,7 @@ pub struct Head {
 impl Head {
     /// Volume of the label in mL: its voxels times the voxel's volume.
     pub fn label_ml(&self) -> f64 {
-        crate::pipeline::segment::volume_ml(&self.label)
+        crate::scan::segment::volume_ml(&self.label)
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::pipeline::segment::{count, volume_ml};
+use crate::scan::segment::{count, volume_ml};
 
 /// The brain on isotropic voxels of `mm`, without noise and artefacts.
 fn clean(mm: f64, kind: Kind, volume_ml: [f32; 2]) -> Settings {

@@ -1,9 +1,9 @@
 //! The options of a training: one TOML file, every entry of which may be left out.
 
 use super::conv;
+use crate::network::reference::Loss;
+use crate::network::weights::{InputKind, SKULL_MARGIN_MM};
 use crate::network::{Activation, Description};
-use crate::reference::Loss;
-use crate::weights::{InputKind, SKULL_MARGIN_MM};
 use serde::{Deserialize, Serialize};
 
 /// Everything that a training depends on besides its data. The same config and data give the same bytes.

@@ -9,13 +9,13 @@
 use super::kernels::{Kernels, Outer};
 use super::values::{Values, padded};
 use crate::Result;
-use crate::cpu::epilogue::Epilogue;
-use crate::cpu::kernels::{Instructions, Kernels as EngineKernels, by_points};
-use crate::cpu::layout::Slots;
-use crate::cpu::simd::LANES;
-use crate::cpu::winograd::batch::Batch;
-use crate::cpu::winograd::transform::{Lines, outputs};
-use crate::cpu::winograd::{Output, Winograd, pack, points};
+use crate::network::cpu::epilogue::Epilogue;
+use crate::network::cpu::kernels::{Instructions, Kernels as EngineKernels, by_points};
+use crate::network::cpu::layout::Slots;
+use crate::network::cpu::simd::LANES;
+use crate::network::cpu::winograd::batch::Batch;
+use crate::network::cpu::winograd::transform::{Lines, outputs};
+use crate::network::cpu::winograd::{Output, Winograd, pack, points};
 use crate::network::region::Tiling;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -152,7 +152,7 @@ impl Conv {
     pub fn kernel_gradient(&self, x: &Values, dz: &Values, needed: &[bool], gradient: &mut [f32]) {
         let [inputs, outputs] = self.channels;
         let pairs: Vec<[usize; 2]> = (0..x.blocks()).flat_map(|c| (0..dz.blocks()).map(move |n| [c, n])).collect();
-        let tiles = x.shape[0].div_ceil(crate::cpu::winograd::transform::outputs(self.points[0]));
+        let tiles = x.shape[0].div_ceil(crate::network::cpu::winograd::transform::outputs(self.points[0]));
         let parts = PARTS.div_ceil(pairs.len()).min(tiles);
         let taps: Vec<Vec<[f32; LANES]>> = pairs
             .par_iter()
@@ -351,7 +351,7 @@ fn clear(values: &mut Values, tiling: &Tiling, kept: &[bool]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference;
+    use crate::network::reference;
     use crate::training::testing::{assert_close, random};
     use ndarray::{Array4, Array5};
     use proptest::prelude::*;

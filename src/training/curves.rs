@@ -1,8 +1,8 @@
 //! The curves of a training: a table, and a picture of it.
 
 use super::trainer::Epoch;
+use crate::draw::canvas::{Canvas, Colour};
 use crate::io::atomic;
-use crate::io::canvas::{Canvas, Colour};
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -113,7 +113,7 @@ mod tests {
         let text = std::fs::read_to_string(folder.path().join("curves.csv")).unwrap();
         assert!(text.starts_with("epoch,updates,seconds,rate,loss,gradient,held_out_loss,held_out_dice,false_ml,threshold\n1,"));
         assert_eq!(text.lines().count(), 5);
-        let (width, height, pixels) = crate::io::canvas::testing::read(&folder.path().join("curves.png"));
+        let (width, height, pixels) = crate::draw::canvas::testing::read(&folder.path().join("curves.png"));
         assert_eq!((width, height), (WIDTH, HEIGHT));
         // The training's loss begins at the top of the left diagram and falls to a quarter.
         let at = |x: usize, y: usize| PALETTE.iter().position(|&colour| colour == pixels[y * WIDTH + x]).unwrap() as Colour;

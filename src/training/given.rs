@@ -2,7 +2,7 @@
 
 use super::checkpoint;
 use super::config::{Config, Samples};
-use crate::weights::{InputKind, Weights};
+use crate::network::weights::{InputKind, Weights};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -168,8 +168,8 @@ fn flatten(prefix: &str, table: &Table, flat: &mut BTreeMap<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::weights::Metadata;
     use crate::network::{Activation, Description};
-    use crate::weights::Metadata;
 
     fn small() -> Description {
         Description {

@@ -1,9 +1,9 @@
 //! The network's end, its loss, and the gradients of both.
 
 use super::values::Values;
-use crate::cpu::simd::LANES;
+use crate::network::cpu::simd::LANES;
 use crate::network::description::HEAD_CHANNELS;
-use crate::reference::{Loss, sigmoid};
+use crate::network::reference::{Loss, sigmoid};
 use rayon::prelude::*;
 
 /// Voxels that a thread takes at a time: fixed, so that sums have the same bits for any number of threads.

@@ -2,9 +2,9 @@
 
 use super::kernels::{Kernels, Outer};
 use super::values::{Values, padded};
-use crate::cpu::kernels::{Instructions, Kernels as EngineKernels};
-use crate::cpu::rows::{InputRow, Row};
-use crate::cpu::simd::LANES;
+use crate::network::cpu::kernels::{Instructions, Kernels as EngineKernels};
+use crate::network::cpu::rows::{InputRow, Row};
+use crate::network::cpu::simd::LANES;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -143,7 +143,7 @@ pub fn kernel_gradient(instructions: Instructions, x: &Padded, dz: &Values, grad
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference;
+    use crate::network::reference;
     use crate::training::testing::{assert_close, random};
     use ndarray::{Array4, Array5};
     use proptest::prelude::*;

@@ -1,10 +1,10 @@
-//! The kernels that only training has, written once over vectors of 16 and compiled for each set of instructions, as those of [`crate::cpu`].
+//! The kernels that only training has, written once over vectors of 16 and compiled for each set of instructions, as those of [`crate::network::cpu`].
 
-use crate::cpu::kernels::Instructions;
+use crate::network::cpu::kernels::Instructions;
 #[cfg(target_arch = "x86_64")]
-use crate::cpu::simd::{Avx2, Avx512};
-use crate::cpu::simd::{LANES, Portable, Simd};
-use crate::cpu::winograd::transform::Lines;
+use crate::network::cpu::simd::{Avx2, Avx512};
+use crate::network::cpu::simd::{LANES, Portable, Simd};
+use crate::network::cpu::winograd::transform::Lines;
 
 /// Sums of outer products: `sums[c][n] += sum over i of a[i * a_step + c] * b[i * b_step + n]` for 16 n.
 pub struct Outer {

@@ -1,9 +1,9 @@
 //! Training: the gradient of each operation, the optimiser, samples, and the trainer that joins them.
 //!
 //! From outside: [`train`] with a [`Config`] and a [`Source`] of samples. Inside: the operations forwards and backwards (`input`, `conv`, `stride`,
-//! `pointwise`, `head`) in the layout and with the parts of [`crate::cpu`]; `network`, which does them in the order of a plan and back; `optimiser`
+//! `pointwise`, `head`) in the layout and with the parts of [`crate::network::cpu`]; `network`, which does them in the order of a plan and back; `optimiser`
 //! (Adam, and `muon`); `sample`; `trainer`; `checkpoint`; `curves`. Everything is in f32, and the same for any number of threads. Each operation is tested against
-//! [`mod@crate::reference`].
+//! [`mod@crate::network::reference`].
 
 #![allow(clippy::needless_range_loop, reason = "kernels index several arrays of registers by one counter with a constant bound")]
 

@@ -10,11 +10,11 @@ use super::parameters::Parameters;
 use super::pointwise;
 use super::stride::Strided;
 use super::values::Values;
-use crate::cpu::Instructions;
+use crate::network::cpu::Instructions;
 use crate::network::plan::Layer;
+use crate::network::reference::{Dropout, Loss};
 use crate::network::region::{self, Tiling};
 use crate::network::{BufferId, Description, Plan, Step};
-use crate::reference::{Dropout, Loss};
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -421,7 +421,7 @@ fn head_of<'a>(parameters: &'a Parameters, hidden: &Layer, binary: &Layer, slope
 mod tests {
     use super::*;
     use crate::network::Activation;
-    use crate::reference;
+    use crate::network::reference;
     use crate::training::testing::{assert_close, random};
 
     fn network(shared: bool, kernel: [usize; 3], stride: [usize; 3]) -> Description {

@@ -2,8 +2,10 @@
 
 use super::sample::{Sample, Source};
 use crate::io::{mask, nifti};
-use crate::pipeline::segment::{self, BrainSource, Prepared};
-use crate::pipeline::{brain, registration, space};
+use crate::scan::brain;
+use crate::scan::registration;
+use crate::scan::segment::{self, BrainSource, Prepared};
+use crate::scan::space;
 use crate::volume::orientation::{self, Orientation};
 use crate::volume::{Affine, Grid, Volume, resample};
 use crate::{Error, Result, memory};

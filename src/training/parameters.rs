@@ -5,7 +5,7 @@ use crate::Result;
 use crate::network::Description;
 use crate::network::description::TensorSpec;
 use crate::network::plan::Layer;
-use crate::reference::Tensors;
+use crate::network::reference::Tensors;
 use std::collections::BTreeMap;
 use std::ops::Range;
 

@@ -2,7 +2,7 @@
 
 use super::input::Padded;
 use super::values::{Values, padded};
-use crate::cpu::simd::LANES;
+use crate::network::cpu::simd::LANES;
 use rayon::prelude::*;
 
 /// Vectors that a thread takes at a time: fixed, so that sums have the same bits for any number of threads.

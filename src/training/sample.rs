@@ -1,7 +1,7 @@
 //! Samples: what a source gives for a number, and how it is kept.
 
 use crate::io::atomic;
-use crate::pipeline::space;
+use crate::scan::space;
 use crate::volume::Volume;
 use crate::{Error, Result};
 use ndarray::ArrayView3;

@@ -6,8 +6,8 @@
 
 use super::kernels::{Kernels, Outer, Product};
 use super::values::{Values, padded};
-use crate::cpu::kernels::Instructions;
-use crate::cpu::simd::LANES;
+use crate::network::cpu::kernels::Instructions;
+use crate::network::cpu::simd::LANES;
 use rayon::prelude::*;
 
 /// A kernel, packed for both directions.
@@ -190,7 +190,7 @@ impl Strided {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference;
+    use crate::network::reference;
     use crate::training::testing::{assert_close, random};
     use ndarray::{Array4, Array5};
     use proptest::prelude::*;

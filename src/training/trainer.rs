@@ -11,12 +11,12 @@ use super::optimiser::State;
 use super::parameters::{Learning, Parameters};
 use super::random::{Random, mix};
 use super::sample::{Sample, Source};
-use crate::cpu::Instructions;
-use crate::device::Device;
-use crate::inference::Inference;
 use crate::network::Description;
-use crate::reference::{Dropout, Loss};
-use crate::weights::{Metadata, Weights};
+use crate::network::cpu::Instructions;
+use crate::network::device::Device;
+use crate::network::inference::Inference;
+use crate::network::reference::{Dropout, Loss};
+use crate::network::weights::{Metadata, Weights};
 use crate::{Error, Result, memory};
 use ndarray::ArrayView3;
 use serde::{Deserialize, Serialize};
@@ -649,7 +649,7 @@ mod tests {
         let history = train(&Config { network, schedule, ..config(1) }, &source, folder.path(), |_| {}).unwrap().history;
         assert!(history[2].loss < 0.7 * history[0].loss, "{history:?}");
         let weights = Weights::open(folder.path().join("weights.safetensors")).unwrap();
-        assert_eq!(weights.metadata().input, crate::weights::InputKind::NativeSlices);
+        assert_eq!(weights.metadata().input, crate::network::weights::InputKind::NativeSlices);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Activations and gradients in memory: channels in blocks of 16, as the fast engine keeps them, but a concatenation is stored as such.
 
 use crate::Result;
-use crate::cpu::layout::Blocks;
-use crate::cpu::memory::Block;
-use crate::cpu::simd::LANES;
+use crate::network::cpu::layout::Blocks;
+use crate::network::cpu::memory::Block;
+use crate::network::cpu::simd::LANES;
 
 /// Values of `channels` channels on a grid: blocks `[D][H][W][16]`; places without a channel hold 0.
 pub struct Values {

@@ -5,8 +5,8 @@
 //! block, around which a whole table with right checksums is built (by chance they would never be right), then the data
 //! file. n = 65535: the rest is the index as it is.
 
-use ichor::weights::Weights;
-use ichor::weights::tensorflow::Options;
+use ichor::network::weights::Weights;
+use ichor::network::weights::tensorflow::Options;
 
 /// Imports the checkpoint that the bytes describe.
 pub fn checkpoint(bytes: &[u8]) {

@@ -5,11 +5,11 @@
 mod choices;
 
 use choices::Choices;
-use ichor::cpu::{Engine, Instructions, Options};
+use ichor::network::cpu::{Engine, Instructions, Options};
+use ichor::network::reference;
+use ichor::network::weights::{Weights, generate};
 use ichor::network::{Activation, Description, Engine as _, Plan};
-use ichor::reference;
 use ichor::training::{Example, Layers, Network, Parameters};
-use ichor::weights::{Weights, generate};
 use std::num::NonZeroUsize;
 
 /// Most operations of a pass, and most parameters: what the plain loops do in a second or two under a sanitizer.

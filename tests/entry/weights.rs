@@ -1,6 +1,6 @@
 //! Any bytes as a weights file: weights or an error, no panic, no memory that the bytes do not account for.
 
-use ichor::weights::{Dtype, Weights, format};
+use ichor::network::weights::{Dtype, Weights, format};
 
 /// Opens the bytes; what can be opened can be read, written again, and comes back the same.
 pub fn weights(bytes: &[u8]) {

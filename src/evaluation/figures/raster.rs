@@ -1,7 +1,7 @@
 //! An RGB picture in memory, with lines of any width whose edges are smooth.
 
 use super::drawing::Colour;
-use crate::io::font::{self, ABOVE_BASELINE, LETTER};
+use crate::draw::font::{self, ABOVE_BASELINE, LETTER};
 
 /// A picture; what is drawn beyond its edges is left out.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ mod scan;
 
 use choices::Choices;
 use edits::{Edit, Outcome};
-use ichor::pipeline::inputs;
+use ichor::batch::inputs;
 use scan::Scan;
 use std::fs;
 use std::path::Path;

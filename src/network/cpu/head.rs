@@ -1,0 +1,59 @@
+//! The head: two convolutions of one tap that make a logit of each voxel.
+
+use super::kernels::Kernels;
+use super::layout::{Blocks, Slots};
+use super::rows::{HeadRow, HeadWeights};
+use crate::network::description::HEAD_CHANNELS;
+use crate::network::plan::Layer;
+use crate::network::region::{Tiling, Voxels};
+use crate::network::weights::Weights;
+
+/// A packed head.
+pub struct Head {
+    weights: HeadWeights,
+}
+
+impl Head {
+    /// The head with its weights in the places of `input`.
+    pub fn new(weights: &Weights, hidden: &Layer, binary: &Layer, input: &Slots) -> Head {
+        let tensor = |layer: &Layer, part: &str| weights.tensor(&format!("{}/{part}", layer.convolution)).into_owned();
+        let pair = |values: Vec<f32>| [values[0], values[1]];
+        let kernel = tensor(hidden, "kernel");
+        let column = |n: usize| input.spread(&kernel.iter().skip(n).step_by(HEAD_CHANNELS).copied().collect::<Vec<_>>());
+        Head {
+            weights: HeadWeights {
+                hidden: [column(0), column(1)],
+                hidden_bias: pair(tensor(hidden, "bias")),
+                slopes: hidden.slopes.as_ref().map_or([0.0; 2], |name| pair(weights.tensor(name).into_owned())),
+                binary: pair(tensor(binary, "kernel")),
+                bias: tensor(binary, "bias")[0],
+            },
+        }
+    }
+
+    /// What a pass is shared out in: rows.
+    pub fn tiling(shape: [usize; 3]) -> Tiling {
+        Tiling { shape, tile: [1, 1, shape[2]] }
+    }
+
+    /// The logits of `voxels` voxels; `blocks` has the first vector of each block.
+    ///
+    /// # Safety
+    /// Every block has `voxels` vectors, and there is one block for each that the head was made for; the logits have room.
+    pub unsafe fn logits(&self, kernels: &Kernels, blocks: &[*const f32], voxels: usize, logits: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { (kernels.head_row)(&HeadRow { blocks, voxels, weights: &self.weights, output: logits }) }
+    }
+
+    /// Computes one tile, `voxels`: a row.
+    ///
+    /// # Safety
+    /// The input is of the blocks that the head was made for, the logits have its grid, and nobody writes them at the same time but for other rows.
+    pub unsafe fn row(&self, kernels: &Kernels, input: &Blocks, logits: *mut f32, [d, h, _]: &Voxels) {
+        let (d, h) = (d.start, h.start);
+        let blocks: Vec<*const f32> = (0..input.places.len()).map(|b| input.at(b, [d, h, 0]).cast_const()).collect();
+        let width = input.shape[2];
+        // SAFETY: a row of the grid has `width` voxels on both sides.
+        unsafe { self.logits(kernels, &blocks, width, logits.add((d * input.shape[1] + h) * width)) }
+    }
+}

@@ -1,0 +1,18 @@
+//! One scan's way from HU to a mask and its volume: clamp, brain, registration, network, inverse.
+//!
+//! [`segment::segment`] goes the whole way; each stage is a public function of its own.
+
+pub mod brain;
+pub mod components;
+pub mod hu;
+pub mod inverse;
+pub mod postprocess;
+pub mod registration;
+pub mod segment;
+pub mod skull_margin;
+pub mod space;
+pub mod template;
+mod template_file;
+pub mod warnings;
+
+pub use template_file::Template;

@@ -1,0 +1,623 @@
+//! One scan from HU to a hemorrhage mask in its own space.
+
+use crate::batch::report::RegistrationQuality;
+use crate::network::inference::Inference;
+use crate::network::reference::sigmoid;
+use crate::network::weights::{InputKind, Weights};
+use crate::scan::brain;
+use crate::scan::brain::Missing;
+use crate::scan::components::{self, Component};
+use crate::scan::hu::{self, Values};
+use crate::scan::inverse;
+use crate::scan::postprocess::Postprocessing;
+use crate::scan::registration::{self, Registration};
+use crate::scan::skull_margin::SkullMargin;
+use crate::scan::space;
+use crate::scan::warnings::{self, Warning};
+use crate::volume::orientation::{self, Orientation};
+use crate::volume::{Affine, Grid, Volume, morphology, resample};
+use crate::{Error, Result, memory};
+use ndarray::{Array3, ArrayView3};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// Slices of the 2D network have this many voxels along both sides (Sharrock et al. 2020).
+const SLICE_SIDE: usize = 512;
+/// Bytes for each voxel of a scan that brain extraction has at once beside it, at least: the scan in another order, its brain alone, and a mask.
+const WORKING_BYTES: u64 = 9;
+
+/// A brain mask's corner voxels are no further from the scan's than this share of its smallest spacing: headers are in
+/// single precision.
+const SAME_PLACE: f64 = 0.01;
+
+/// How the brain of a scan is found.
+#[derive(Clone, Debug)]
+pub enum BrainSource {
+    /// By brain extraction.
+    Extract(brain::Options),
+    /// It is given, on the scan's points, in any order of axes.
+    Mask(Volume<bool>),
+    /// The scan holds nothing else: everything that is not 0.
+    SkullStripped,
+}
+
+/// How HU are found between voxels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interpolation {
+    /// Linear, as the released DeepBleed program does.
+    #[default]
+    Linear,
+    /// The nearest voxel's, as the DeepBleed paper says.
+    Nearest,
+}
+
+impl Interpolation {
+    /// A scan on `grid`; `transform` takes the grid's world to the scan's. 0 outside the scan.
+    ///
+    /// # Errors
+    /// As [`resample::linear`].
+    pub fn resample(self, scan: &Volume<f32>, grid: &Grid, transform: &Affine) -> Result<Volume<f32>> {
+        match self {
+            Interpolation::Linear => resample::linear(scan, grid, transform, 0.0),
+            Interpolation::Nearest => resample::nearest(scan, grid, transform, 0.0),
+        }
+    }
+}
+
+/// What [`segment`] can be told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How the brain is found.
+    pub brain: BrainSource,
+    /// Whether blood is sought outside the brain mask too.
+    pub outside_brain: bool,
+    /// How the scan is resampled into template space.
+    pub interpolation: Interpolation,
+    /// Probability above which a voxel is hemorrhage; the weights' own (else 0.5) if `None`.
+    pub threshold: Option<f32>,
+    /// What is done to the mask on the scan's grid; nothing by default.
+    pub postprocessing: Postprocessing,
+    /// Whether a result that cannot be right is kept, in place of an error.
+    pub keep_doubtful: bool,
+}
+
+impl Options {
+    /// The probability above which a voxel is hemorrhage with these weights.
+    pub fn threshold_for(&self, weights: &Weights) -> f32 {
+        self.threshold.or(weights.metadata().threshold).unwrap_or(0.5)
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            brain: BrainSource::Extract(brain::Options::default()),
+            outside_brain: false,
+            interpolation: Interpolation::Linear,
+            threshold: None,
+            postprocessing: Postprocessing::default(),
+            keep_doubtful: false,
+        }
+    }
+}
+
+/// A scan whose brain alone is left, in the order of axes nearest to RAS.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// HU inside the brain, 0 elsewhere.
+    pub masked: Volume<f32>,
+    /// The brain.
+    pub brain: Volume<bool>,
+    /// What blood between brain and bone may fill, where it was asked for.
+    pub skull_margin: SkullMargin,
+    /// The scan's own grid, with its own order of axes.
+    pub own_grid: Grid,
+    /// Whether the brain was not sought but given: by a mask, or by a scan that holds nothing else.
+    pub given: bool,
+    /// What should be known before the result is trusted.
+    pub warnings: Vec<Warning>,
+    /// Seconds of each stage.
+    pub seconds: BTreeMap<String, f64>,
+}
+
+impl Prepared {
+    /// Fails where one of the warnings is a doubt, so that nothing that comes of the scan can be right. `path` is for the message.
+    ///
+    /// # Errors
+    /// [`Error::Scan`] with the doubt and the way out of it.
+    pub fn check(&self, path: &std::path::Path) -> Result<()> {
+        no_doubt(&self.warnings, self.given, path)
+    }
+}
+
+/// Fails where one of the warnings is a doubt. Of several the one is told that the others follow from: that of all values, then that of the brain's size.
+fn no_doubt(warnings: &[Warning], given: bool, path: &std::path::Path) -> Result<()> {
+    let rank = |doubt: &&Warning| match doubt {
+        Warning::NotHu { inside: false, .. } => 0,
+        Warning::BrainVolume { .. } => 1,
+        Warning::NotHu { .. } => 2,
+        _ => 3,
+    };
+    match warnings.iter().filter(|warning| warning.is_doubt()).min_by_key(rank) {
+        Some(doubt) => Err(Error::Scan { path: path.to_path_buf(), problem: format!("{doubt}; {}", doubt.way_out(given)) }),
+        None => Ok(()),
+    }
+}
+
+/// Network input, output and mask in the space where the network ran.
+#[derive(Clone, Debug)]
+pub struct NetworkSpace {
+    /// The network's input: HU, 0 outside the brain.
+    pub input: Volume<f32>,
+    /// Probability of hemorrhage; 0 where it was not sought.
+    pub probability: Volume<f32>,
+    /// Where it is above the threshold.
+    pub mask: Volume<bool>,
+}
+
+/// The result of [`segment`].
+#[derive(Clone, Debug)]
+pub struct Segmentation {
+    /// The hemorrhage, on the scan's own grid.
+    pub mask: Volume<bool>,
+    /// The brain, on the scan's own grid.
+    pub brain: Volume<bool>,
+    /// The hemorrhage's connected components, the largest first.
+    pub components: Vec<Component>,
+    /// Probability of hemorrhage on the scan's own grid, where it was asked for.
+    pub probability: Option<Volume<f32>>,
+    /// The network's space: the template's, or the scan's slices for a 2D network.
+    pub network: NetworkSpace,
+    /// How the scan lies on the template; `None` for a network that works in the scan's own space.
+    pub registration: Option<Registration>,
+    /// The threshold that was used.
+    pub threshold: f32,
+    /// What should be known before the result is trusted.
+    pub warnings: Vec<Warning>,
+    /// Seconds of each stage.
+    pub seconds: BTreeMap<String, f64>,
+}
+
+impl Segmentation {
+    /// Number of voxels of the hemorrhage.
+    pub fn voxels(&self) -> usize {
+        count(&self.mask)
+    }
+
+    /// Whether the result cannot be right and was kept all the same ([`Options::keep_doubtful`]).
+    pub fn is_doubtful(&self) -> bool {
+        self.warnings.iter().any(Warning::is_doubt)
+    }
+
+    /// Fails where one of the warnings is a doubt, as [`Prepared::check`] does.
+    ///
+    /// # Errors
+    /// [`Error::Scan`] with the doubt and the way out of it.
+    pub fn check(&self, path: &std::path::Path) -> Result<()> {
+        no_doubt(&self.warnings, false, path)
+    }
+
+    /// Volume of the hemorrhage in mL: voxels times the volume of a voxel, from the affine.
+    pub fn volume_ml(&self) -> f64 {
+        volume_ml(&self.mask)
+    }
+
+    /// How well the scan lies on the template.
+    pub fn quality(&self) -> Option<RegistrationQuality> {
+        self.registration.as_ref().map(|r| RegistrationQuality { mutual_information: r.mutual_information, overlap: r.overlap })
+    }
+}
+
+/// Number of voxels inside a mask.
+pub fn count(mask: &Volume<bool>) -> usize {
+    mask.voxels().par_iter().filter(|&&inside| inside).count()
+}
+
+/// Volume of a mask in mL.
+pub fn volume_ml(mask: &Volume<bool>) -> f64 {
+    count(mask) as f64 * mask.grid().voxel_mm3() / 1000.0
+}
+
+/// Finds the brain of a scan: axes in the order nearest to RAS, clamp, brain mask, 0 outside of it.
+///
+/// `path` is for the messages.
+///
+/// # Errors
+/// [`Error::Scan`] where the scan is empty, no brain is found, or the brain mask has another grid than the scan.
+pub fn prepare(scan: Volume<f32>, source: &BrainSource, path: &std::path::Path) -> Result<Prepared> {
+    prepare_with_margin(scan, source, 0.0, path)
+}
+
+/// As [`prepare`], with the margin at the skull, so many mm wide.
+fn prepare_with_margin(scan: Volume<f32>, source: &BrainSource, margin_mm: f32, path: &std::path::Path) -> Result<Prepared> {
+    let problem = |problem: String| Error::Scan { path: path.to_path_buf(), problem };
+    let voxels = scan.grid().len() as u64;
+    memory::check(WORKING_BYTES * voxels, || format!("{}: the work on its {voxels} voxels", path.display()))?;
+    let mut seconds = BTreeMap::new();
+    let start = Instant::now();
+    let own_grid = scan.grid().clone();
+    // From here on nothing depends on the order of the axes in the file.
+    let mut scan = to_ras(scan);
+    let values: Values = hu::clamp(&mut scan);
+    let skull_stripped = matches!(source, BrainSource::SkullStripped);
+    let mut warnings = Vec::new();
+    let thickest = scan.grid().spacing().into_iter().fold(0.0, f64::max);
+    if thickest > warnings::THICKEST_SLICE_MM {
+        warnings.push(Warning::ThickSlices { mm: thickest });
+    }
+
+    let mut missing = None;
+    let brain = match source {
+        BrainSource::Extract(options) => {
+            let found = brain::extract(&scan, options).map_err(|error| {
+                // Where the values are no HU, that is why.
+                no_doubt(&values.warnings(true), false, path).err().unwrap_or_else(|| problem(error.to_string()))
+            })?;
+            warnings.extend(brain_doubts(&found));
+            missing = found.missing;
+            found.mask
+        }
+        BrainSource::Mask(mask) => match orientation::onto_same_points(mask, &own_grid, SAME_PLACE) {
+            Some(mask) => to_ras(mask),
+            None => {
+                return Err(problem(format!(
+                    "the brain mask has another grid: {:?} voxels for the scan's {:?}, or another affine",
+                    mask.grid().shape,
+                    own_grid.shape
+                )));
+            }
+        },
+        BrainSource::SkullStripped => filled(scan.map(|&hu| hu != 0.0)),
+    };
+    let brain_ml = volume_ml(&brain);
+    if brain_ml == 0.0 {
+        return Err(problem("there is no brain in it: every voxel is outside the brain mask".into()));
+    }
+    if !(warnings::BRAIN_ML[0]..=warnings::BRAIN_ML[1]).contains(&brain_ml) {
+        warnings.push(Warning::BrainVolume { ml: brain_ml });
+    }
+    if !skull_stripped {
+        warnings.extend(cut_sides(&brain));
+    }
+    warnings.extend(missing.map(|Missing { band, fill }| Warning::Missing { band, fill }));
+    let of_values = values.warnings(!skull_stripped && missing.is_none());
+    if !of_values.iter().any(Warning::is_doubt) {
+        warnings.extend(inside_doubt(&scan, &brain));
+    }
+    warnings.extend(of_values);
+    warnings.extend(contrast_or_kernel(&scan, &brain));
+
+    let skull_margin = SkullMargin::of(&scan, margin_mm);
+    let mut masked = scan;
+    if let Some(fill) = missing.and_then(|missing| missing.fill) {
+        // What is missing inside the brain is not known: 0, as outside.
+        masked.voxels_mut().par_iter_mut().filter(|hu| **hu == fill).for_each(|hu| *hu = 0.0);
+    }
+    masked.voxels_mut().par_iter_mut().zip(brain.voxels()).filter(|(_, inside)| !**inside).for_each(|(hu, _)| *hu = 0.0);
+    seconds.insert("brain".into(), start.elapsed().as_secs_f64());
+    let given = !matches!(source, BrainSource::Extract(_));
+    Ok(Prepared { masked, brain, skull_margin, own_grid, given, warnings, seconds })
+}
+
+/// Warnings for a brain that brain extraction found where there may be none: by the bone that covers it and by its shape.
+fn brain_doubts(found: &brain::Extraction) -> Vec<Warning> {
+    let mut doubts = Vec::new();
+    if found.bone_cover < warnings::BONE_COVER {
+        doubts.push(Warning::LittleBone { share: found.bone_cover });
+    }
+    let is_cut = found.cut_cm2.iter().flatten().any(|cm2| *cm2 > warnings::CUT_CM2);
+    if let Some(reason) = found.shape.as_ref().and_then(|shape| shape_doubt(shape, is_cut)) {
+        doubts.push(Warning::BrainShape { reason });
+    }
+    doubts
+}
+
+/// What of a shape no brain has.
+fn shape_doubt(shape: &brain::Shape, is_cut: bool) -> Option<String> {
+    let [longest, _, shortest] = shape.axes_mm;
+    if shape.solidity < warnings::SOLIDITY {
+        let (fills, least) = (100.0 * shape.solidity, 100.0 * warnings::SOLIDITY);
+        return Some(format!("it fills {fills:.0}% of an ellipsoid of its extent, where a brain fills {least:.0}% at least"));
+    }
+    if longest > warnings::LONGEST_MM {
+        return Some(format!("it is {longest:.0} mm long, where brains have up to 200 mm"));
+    }
+    (!is_cut && shortest < warnings::FLATTEST * longest)
+        .then(|| format!("it is whole and {shortest:.0} mm thick, with a length of {longest:.0} mm"))
+}
+
+/// The doubt that the values inside the brain are HU: by their median, without voxels of 0, which may stand for what is missing, and by
+/// how many are as bright as bone.
+fn inside_doubt(scan: &Volume<f32>, brain: &Volume<bool>) -> Option<Warning> {
+    let inside = scan.voxels().par_iter().zip(brain.voxels()).filter(|(hu, inside)| **inside && **hu != 0.0);
+    let mut values: Vec<f32> = inside.map(|(hu, _)| *hu).collect();
+    if values.is_empty() {
+        return None;
+    }
+    let bright = values.par_iter().filter(|hu| **hu > warnings::BRIGHT_HU).count() as f64 / values.len() as f64;
+    let middle = values.len() / 2;
+    let median = *values.select_nth_unstable_by(middle, f32::total_cmp).1;
+    let [least, most] = warnings::BRAIN_HU;
+    let [few, many] = warnings::USUAL_BRAIN_HU;
+    let sure = !(least..=most).contains(&median) || bright > warnings::BRIGHT_SHARE;
+    let reason = if !(least..=most).contains(&median) {
+        format!(
+            "the median inside the brain is {median:.0}, where brains have 20 to 45 HU: grey values of a window, another scale or an offset"
+        )
+    } else if bright > warnings::BRIGHT_SHARE {
+        format!("{:.0}% of what was taken for the brain are above {:.0}", 100.0 * bright, warnings::BRIGHT_HU)
+    } else if !(few..=many).contains(&median) {
+        format!(
+            "the median inside the brain is {median:.0}, where brains have 20 to 45 HU: an offset or another scale is suspected"
+        )
+    } else {
+        return None;
+    };
+    Some(Warning::NotHu { reason, sure, inside: true })
+}
+
+/// A mask with its holes filled: voxels of 0 HU inside a brain are part of it.
+fn filled(mut mask: Volume<bool>) -> Volume<bool> {
+    let shape = mask.grid().shape;
+    morphology::fill_holes(mask.voxels_mut(), shape);
+    mask
+}
+
+/// The volume in the order of axes nearest to RAS; as it is where it has that order.
+fn to_ras<T: Copy + Send + Sync>(volume: Volume<T>) -> Volume<T> {
+    if Orientation::of(&volume.grid().affine) == Orientation::RAS { volume } else { orientation::to_ras(&volume) }
+}
+
+/// A scan that waits for the network: [`make_ready`] makes it, [`find_blood`] takes it.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    brain: Volume<bool>,
+    skull_margin: SkullMargin,
+    own_grid: Grid,
+    /// The network's input, and where blood is sought in it; everywhere if `None`.
+    input: Volume<f32>,
+    sought: Option<Volume<bool>>,
+    /// Takes the network's world to the scan's.
+    to_scan: Affine,
+    registration: Option<Registration>,
+    warnings: Vec<Warning>,
+    seconds: BTreeMap<String, f64>,
+}
+
+/// Segments one scan: brain, registration to `template`, network, threshold, inverse transform.
+///
+/// The brain mask bounds the search in both spaces, unless `outside_brain` is asked for. The mask comes back by linear interpolation of the
+/// template-space mask, cut at one half (what ANTs calls a generic label); where the weights ask for it, blood at the brain's edge then goes on between brain and bone.
+/// With `probability`, so does the network's probability.
+///
+/// # Errors
+/// As [`prepare`], [`registration::register`] and the device.
+pub fn segment(
+    scan: Volume<f32>,
+    template: &Volume<f32>,
+    options: &Options,
+    probability: bool,
+    inference: &mut Inference,
+    path: &std::path::Path,
+) -> Result<Segmentation> {
+    let ready = make_ready(scan, template, options, inference.weights(), path)?;
+    let found = find_blood(ready, template, options, probability, inference)?;
+    if !options.keep_doubtful {
+        found.check(path)?;
+    }
+    Ok(found)
+}
+
+/// The first half of [`segment`], all that comes before the network: brain, registration, resampling.
+///
+/// # Errors
+/// As [`prepare`] and [`registration::register`].
+pub fn make_ready(
+    scan: Volume<f32>,
+    template: &Volume<f32>,
+    options: &Options,
+    weights: &Weights,
+    path: &std::path::Path,
+) -> Result<Ready> {
+    // With blood sought outside of the brain the network's answer stands there.
+    let margin_mm = if options.outside_brain { 0.0 } else { weights.metadata().skull_margin_mm };
+    let Prepared { masked, brain, skull_margin, own_grid, given, mut warnings, mut seconds } =
+        prepare_with_margin(scan, &options.brain, margin_mm, path)?;
+    if !options.keep_doubtful {
+        no_doubt(&warnings, given, path)?;
+    }
+    // The network's grid, and the rigid transform from its world to the scan's.
+    let start = Instant::now();
+    let registration = if weights.metadata().input == InputKind::NativeSlices {
+        None
+    } else {
+        let found = registration::register(&masked, template, &registration::Options::default());
+        Some(found.map_err(Error::registration(path))?)
+    };
+    let (grid, to_scan) = match &registration {
+        Some(registration) => {
+            if registration.is_poor() {
+                warnings.push(Warning::PoorRegistration {
+                    overlap: registration.overlap,
+                    mutual_information: registration.mutual_information,
+                    brain_ml: volume_ml(&brain),
+                });
+            }
+            if !options.keep_doubtful {
+                no_doubt(&warnings, given, path)?;
+            }
+            (template.grid().clone(), registration.template_to_scan)
+        }
+        None => (slice_grid(masked.grid()), Affine::IDENTITY),
+    };
+    seconds.insert("registration".into(), start.elapsed().as_secs_f64());
+
+    let start = Instant::now();
+    let input = options.interpolation.resample(&masked, &grid, &to_scan)?;
+    let sought = if options.outside_brain { None } else { Some(resample::nearest(&brain, &grid, &to_scan, false)?) };
+    seconds.insert("resampling".into(), start.elapsed().as_secs_f64());
+    Ok(Ready { brain, skull_margin, own_grid, input, sought, to_scan, registration, warnings, seconds })
+}
+
+/// The second half of [`segment`]: network, threshold, inverse transform. `template` and `options` are those of the first half.
+///
+/// # Errors
+/// Those of the device.
+pub fn find_blood(
+    ready: Ready,
+    template: &Volume<f32>,
+    options: &Options,
+    probability: bool,
+    inference: &mut Inference,
+) -> Result<Segmentation> {
+    let Ready { brain, skull_margin, own_grid, input, sought, to_scan, registration, mut warnings, mut seconds } = ready;
+    let threshold = options.threshold_for(inference.weights());
+    let grid = input.grid().clone();
+
+    let start = Instant::now();
+    let logits = network_logits(inference, &input, sought.as_ref())?;
+    // p > t exactly where logit > ln(t / (1 - t)); for 0.5 that is 0.
+    let limit = (f64::from(threshold) / (1.0 - f64::from(threshold))).ln() as f32;
+    let found = space::from_network(logits.mapv(|logit| logit > limit).view(), grid.clone());
+    let probabilities = space::from_network(logits.mapv(sigmoid).view(), grid);
+    seconds.insert("network".into(), start.elapsed().as_secs_f64());
+
+    let start = Instant::now();
+    let to_network = to_scan.inverse().ok_or_else(|| Error::Shape("the registration is not invertible".into()))?;
+    let within = (!options.outside_brain).then_some(&brain);
+    let mut own = inverse::mask_on(&found, brain.grid(), &to_network, within);
+    options.postprocessing.apply(&mut own, within);
+    skull_margin.add_to(&mut own, &brain);
+    let components = match &registration {
+        Some(_) => components::find(&own, Some(&to_network), components::midline(template, |&hu| hu > 0.0)),
+        None => components::find(&own, None, components::midline(&brain, |&inside| inside)),
+    };
+    let probability = if probability {
+        let mut values = resample::linear(&probabilities, brain.grid(), &to_network, 0.0)?;
+        if let Some(within) = within {
+            values.voxels_mut().par_iter_mut().zip(within.voxels()).filter(|(_, inside)| !**inside).for_each(|(p, _)| *p = 0.0);
+        }
+        Some(orientation::from_ras(&values, &own_grid))
+    } else {
+        None
+    };
+    if let Some(share) = share_on_edge(&own, &brain)
+        && share > warnings::EDGE_SHARE
+    {
+        warnings.push(Warning::OnBrainEdge { share });
+    }
+    let share = count(&own) as f64 / count(&brain).max(1) as f64;
+    if share > warnings::BLOOD_SHARE[0] {
+        warnings.push(Warning::MuchBlood { share });
+    }
+    let (mask, brain) = (orientation::from_ras(&own, &own_grid), orientation::from_ras(&brain, &own_grid));
+    seconds.insert("inverse".into(), start.elapsed().as_secs_f64());
+    warnings.sort_by_key(Warning::number);
+    let network = NetworkSpace { input, probability: probabilities, mask: found };
+    Ok(Segmentation { mask, brain, components, probability, network, registration, threshold, warnings, seconds })
+}
+
+/// Logits (i, j, k) of a volume in the network's space. A 2D network sees the slices along k.
+fn network_logits(inference: &mut Inference, input: &Volume<f32>, sought: Option<&Volume<bool>>) -> Result<Array3<f32>> {
+    if !inference.weights().description().is_planar() {
+        let sought = sought.map(space::to_network);
+        return inference.logits(space::to_network(input).view(), sought.as_ref().map(|s| s.view()));
+    }
+    // (i, j, k) -> (k, i, j) and back.
+    let slices = |view: ArrayView3<f32>| view.permuted_axes([2, 0, 1]).as_standard_layout().into_owned();
+    let sought = sought.map(|s| space::view(s).permuted_axes([2, 0, 1]).as_standard_layout().into_owned());
+    let logits = inference.logits(slices(space::view(input)).view(), sought.as_ref().map(|s| s.view()))?;
+    Ok(logits.permuted_axes([1, 2, 0]).as_standard_layout().into_owned())
+}
+
+/// The same slices with 512x512 voxels over the same field of view.
+pub(crate) fn slice_grid(grid: &Grid) -> Grid {
+    let [ni, nj, nk] = grid.shape;
+    let (si, sj) = (ni as f64 / SLICE_SIDE as f64, nj as f64 / SLICE_SIDE as f64);
+    // Voxel edges coincide: centre n of the new row lies at (n + 1/2) s - 1/2 of the old one.
+    let scale = Affine::new([[si, 0.0, 0.0], [0.0, sj, 0.0], [0.0, 0.0, 1.0]], [(si - 1.0) / 2.0, (sj - 1.0) / 2.0, 0.0]);
+    Grid { shape: [SLICE_SIDE, SLICE_SIDE, nk], affine: grid.affine.after(&scale) }
+}
+
+/// Warnings for brain in the outermost layers of a grid whose axes are in the order nearest to RAS.
+fn cut_sides(brain: &Volume<bool>) -> Vec<Warning> {
+    let names = [["left", "right"], ["back", "front"], ["lower", "upper"]];
+    let areas = brain::cut_areas(brain);
+    let cut = names.iter().flatten().zip(areas.iter().flatten()).filter(|(_, cm2)| **cm2 > warnings::CUT_CM2);
+    cut.map(|(&side, &cm2)| Warning::BrainCut { side, cm2 }).collect()
+}
+
+/// Warning for a scan whose values inside the brain look like contrast agent or a bone kernel.
+fn contrast_or_kernel(scan: &Volume<f32>, brain: &Volume<bool>) -> Option<Warning> {
+    let noise = hu::noise(scan, brain)?;
+    if noise > warnings::BONE_KERNEL_HU {
+        return Some(Warning::ContrastOrKernel { reason: format!("noise of {noise:.0} HU inside the brain") });
+    }
+    let bright =
+        scan.voxels().par_iter().zip(brain.voxels()).filter(|(hu, inside)| **inside && (110.0..400.0).contains(*hu)).count();
+    let ml = bright as f64 * scan.grid().voxel_mm3() / 1000.0;
+    (ml > warnings::CONTRAST_ML)
+        .then(|| Warning::ContrastOrKernel { reason: format!("{ml:.1} mL of 110 to 400 HU inside the brain") })
+}
+
+/// Share of a mask's surface (faces between voxels, by area) that it has in common with the edge of the brain; `None` for an empty mask.
+fn share_on_edge(mask: &Volume<bool>, brain: &Volume<bool>) -> Option<f64> {
+    let shape = mask.grid().shape;
+    let spacing = mask.grid().spacing();
+    let areas = [spacing[1] * spacing[2], spacing[0] * spacing[2], spacing[0] * spacing[1]];
+    let (mut surface, mut on_edge) = (0.0, 0.0);
+    let steps = [1, shape[0], shape[0] * shape[1]];
+    for (index, _) in mask.voxels().iter().enumerate().filter(|(_, inside)| **inside) {
+        let at = [index % shape[0], index / shape[0] % shape[1], index / steps[2]];
+        for axis in 0..3 {
+            let below = (at[axis] > 0).then(|| index - steps[axis]);
+            let above = (at[axis] + 1 < shape[axis]).then(|| index + steps[axis]);
+            for neighbour in [below, above] {
+                if neighbour.is_none_or(|n| !mask.voxels()[n]) {
+                    surface += areas[axis];
+                    if neighbour.is_none_or(|n| !brain.voxels()[n]) {
+                        on_edge += areas[axis];
+                    }
+                }
+            }
+        }
+    }
+    (surface > 0.0).then(|| on_edge / surface)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::testing::mask;
+
+    #[test]
+    fn a_cut_brain_is_told_by_its_side() {
+        // 12 x 12 voxels of 2 x 3 mm in the topmost layer: 8.64 cm2.
+        let inside = |n: usize| (1..13).contains(&n);
+        let brain = mask([14, 14, 4], |[i, j, k]| inside(i) && inside(j) && k > 0);
+        assert_eq!(cut_sides(&brain), [Warning::BrainCut { side: "upper", cm2: 8.64 }]);
+        let brain = mask([14, 14, 4], |[i, j, k]| i < 13 && inside(j) && k > 0 && k < 3);
+        assert!(cut_sides(&brain).is_empty(), "3.6 cm2 on the left are less than the limit");
+    }
+
+    #[test]
+    fn the_share_on_the_edge_counts_faces_by_area() {
+        let brain = mask([4, 4, 4], |[_, _, k]| k < 3);
+        // One voxel below the brain's upper edge: of 2 (6 + 10 + 15) mm2, 6 lie on it.
+        let bleed = mask([4, 4, 4], |at| at == [1, 1, 2]);
+        assert_eq!(share_on_edge(&bleed, &brain), Some(6.0 / 62.0));
+        assert_eq!(share_on_edge(&mask([4, 4, 4], |_| false), &brain), None);
+    }
+
+    #[test]
+    fn slices_keep_their_field_of_view() {
+        let grid = mask([256, 128, 3], |_| false).grid().clone();
+        let slices = slice_grid(&grid);
+        // The outer edges of the first and last voxels stay where they were.
+        assert_eq!(slices.affine.apply([-0.5, -0.5, 0.0]), grid.affine.apply([-0.5, -0.5, 0.0]));
+        assert_eq!(slices.affine.apply([511.5, 511.5, 2.0]), grid.affine.apply([255.5, 127.5, 2.0]));
+    }
+}
