@@ -15,9 +15,9 @@ static ALLOCATOR: cli::memory::Allocator = cli::memory::Allocator;
 
 fn main() -> ExitCode {
     let start = Instant::now();
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| cli::talk::refuse(&error));
     if let Some(Err(problem)) = arguments.command.run().map(Run::check) {
-        Arguments::command().error(ErrorKind::ArgumentConflict, problem).exit();
+        cli::talk::refuse(&Arguments::command().error(ErrorKind::ArgumentConflict, problem));
     }
     cli::talk::start(&arguments.talk);
     log::debug!(

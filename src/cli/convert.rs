@@ -2,7 +2,7 @@
 
 use super::{spare_inputs, tell_grid, timed, with_threads};
 use crate::cli::arguments::Convert;
-use crate::cli::talk::say;
+use crate::cli::talk;
 use ichor::batch::inputs;
 use ichor::io::dicom::Summary;
 use ichor::io::{atomic, nifti};
@@ -38,7 +38,7 @@ pub fn run(arguments: &Convert) -> Result<ExitCode> {
         }
         atomic::write_json(sidecar(&arguments.output), &summary)?;
         let [i, j, k] = summary.shape;
-        say!("{}\t{i} x {j} x {k} voxels", arguments.output.display());
+        talk::columns(&[&arguments.output.display(), &format!("{i} x {j} x {k} voxels")]);
         Ok(ExitCode::SUCCESS)
     })?
 }

@@ -2,8 +2,7 @@
 
 use super::{timed, with_threads};
 use crate::cli::arguments::Evaluate;
-use crate::cli::talk;
-use crate::cli::talk::say;
+use crate::cli::talk::{self, say};
 use ichor::batch::report::RESEARCH_USE_ONLY;
 use ichor::evaluation::pairs::{self, Pair, Pairs};
 use ichor::evaluation::results::{self, Failure, Results};
@@ -60,7 +59,7 @@ pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
     }
     say!("");
     for table in tables::all(&results) {
-        say!("{}", table.markdown());
+        talk::lines(&table.markdown());
     }
     say!("{RESEARCH_USE_ONLY}");
     Ok(exit)

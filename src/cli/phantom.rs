@@ -3,7 +3,6 @@
 use super::{tell_grid, timed, with_threads};
 use crate::cli::arguments::{BleedKind, Phantom};
 use crate::cli::talk;
-use crate::cli::talk::say;
 use ichor::batch::inputs;
 use ichor::batch::write_mask;
 use ichor::io::{atomic, mask, nifti, spreadsheet};
@@ -81,7 +80,8 @@ pub fn run(arguments: &Phantom) -> Result<ExitCode> {
             table.add(&rows(name, seed, &made))?;
             let label_ml = segment::volume_ml(&made.label);
             bar.suspend(|| {
-                say!("{name}\t{}\t{label_ml:.2} mL{}", kinds(&made.bleeds), remark(&made.bleeds));
+                let volume = format!("{label_ml:.2} mL{}", remark(&made.bleeds));
+                talk::columns(&[&name, &kinds(&made.bleeds), &volume]);
                 doubts(&made.bleeds, label_ml).iter().for_each(|doubt| log::warn!("{name}: {doubt}"));
             });
             bar.inc(1);

@@ -61,7 +61,8 @@ fn learn(config: &Config, source: &dyn Source, arguments: &Train) -> Result<Exit
     }
     let least = outcome.history.iter().min_by(|a, b| a.held_out_loss.total_cmp(&b.held_out_loss));
     let best = least.ok_or_else(|| Error::Training { path: folder.clone(), problem: "no epoch was trained".into() })?;
-    say!("{}\tepoch {}, held-out Dice {:.3}", folder.join("weights.safetensors").display(), best.epoch, best.held_out_dice);
+    let best = format!("epoch {}, held-out Dice {:.3}", best.epoch, best.held_out_dice);
+    talk::columns(&[&folder.join("weights.safetensors").display(), &best]);
     say!("For research use only, not for diagnosis.");
     Ok(ExitCode::SUCCESS)
 }

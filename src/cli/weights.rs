@@ -2,7 +2,7 @@
 
 use super::{load_weights, spare_inputs};
 use crate::cli::arguments::Weights as Command;
-use crate::cli::talk::say;
+use crate::cli::talk::{self, say};
 use ichor::network::weights::{Dtype, Metadata, Summary, Weights, onnx, tensorflow};
 use ichor::{Result, io::atomic};
 use std::path::Path;
@@ -45,9 +45,9 @@ pub fn run(command: &Command) -> Result<ExitCode> {
 fn info(file: Option<&Path>, json: bool) -> Result<()> {
     let summary = Summary::of(&load_weights(file)?);
     if json {
-        say!("{}", serde_json::to_string_pretty(&summary).expect("a summary is numbers and text"));
+        talk::lines(&serde_json::to_string_pretty(&summary).expect("a summary is numbers and text"));
     } else {
-        say!("{}", summary.to_string().trim_end());
+        talk::lines(summary.to_string().trim_end());
     }
     Ok(())
 }
