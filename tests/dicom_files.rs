@@ -354,7 +354,7 @@ fn a_deflated_data_set_under_another_transfer_syntax_is_not_inflated_without_bou
 }
 
 fn corpus(name: &str) -> Vec<u8> {
-    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/dicom").join(format!("{name}.dcm"))).unwrap()
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/dicom").join(format!("{name}.dcm"))).unwrap()
 }
 
 /// The same bytes with another transfer syntax in group 2.

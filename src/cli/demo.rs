@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The phantom's seed: none that a training or a table of docs/weights.md has seen.
+/// The phantom's seed: none that a training or a table of docs/model-card.md has seen.
 const SEED: u64 = 424_244;
 
 /// What is kept of a demo, in a folder.

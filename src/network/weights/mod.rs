@@ -93,8 +93,8 @@ impl Weights {
         Weights::from_bytes(name, bytes)
     }
 
-    /// The built-in weights: a network of about a quarter of the released widths, trained by `ichor train` on generated heads alone. `docs/weights.md` says how, and
-    /// what it finds and misses.
+    /// The built-in weights: a network of about a quarter of the released widths, trained by `ichor train` on generated
+    /// heads alone. `docs/model-card.md` says how, and what it finds and misses.
     pub fn built_in() -> Weights {
         Weights::from_bytes("built-in", &include_bytes!("built-in.safetensors")[..]).expect("a test opens them")
     }
