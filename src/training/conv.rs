@@ -15,7 +15,7 @@ use crate::network::cpu::layout::Slots;
 use crate::network::cpu::simd::LANES;
 use crate::network::cpu::winograd::batch::Batch;
 use crate::network::cpu::winograd::transform::{Lines, outputs};
-use crate::network::cpu::winograd::{Output, Winograd, pack, points};
+use crate::network::cpu::winograd::{Operands, Output, Winograd, pack, points};
 use crate::network::region::Tiling;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -141,9 +141,10 @@ impl Conv {
             || vec![0.0; layer.lengths(size).all()],
             |scratch, batch| {
                 let residual = accumulate.then_some(&to);
+                let operands = Operands { input: &from, residual, output: Output::Store(&to), zeros: &zeros };
                 // SAFETY: the values have the layer's channels; every batch writes voxels of its own, and what it adds to is read
                 // vector by vector before it is written; the scratch memory is as long as the largest batch asks for.
-                unsafe { layer.batch(kernels, batch, &from, residual, Output::Store(&to), &zeros, scratch) };
+                unsafe { layer.batch(kernels, &operands, batch, scratch) };
             },
         );
     }

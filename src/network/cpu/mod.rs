@@ -6,6 +6,7 @@
 
 #![allow(clippy::needless_range_loop, reason = "kernels index several arrays of registers by one counter with a constant bound")]
 
+mod builder;
 mod convolution;
 mod direct;
 mod down;
@@ -15,13 +16,13 @@ mod gemm;
 mod head;
 mod input;
 pub(crate) mod kernels;
+mod last_block;
 pub(crate) mod layout;
 pub(crate) mod memory;
 mod pass;
 pub(crate) mod rows;
 pub(crate) mod simd;
 mod threads;
-mod top;
 mod up;
 pub(crate) mod winograd;
 

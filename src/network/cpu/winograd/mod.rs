@@ -46,6 +46,19 @@ pub enum Output<'a> {
     Head(&'a Head, *mut f32),
 }
 
+/// What a layer is applied to.
+#[derive(Clone, Copy)]
+pub struct Operands<'a> {
+    /// The blocks that it reads.
+    pub input: &'a Blocks,
+    /// What is added after the activation.
+    pub residual: Option<&'a Blocks>,
+    /// Where the outputs go.
+    pub output: Output<'a>,
+    /// A row of zeros as long as the input's: what lies beyond the grid.
+    pub zeros: &'a [f32],
+}
+
 /// Lengths of the parts of memory that a batch needs, in f32.
 #[derive(Clone, Copy, Debug)]
 pub struct Lengths {
@@ -140,35 +153,25 @@ impl Winograd {
         }
     }
 
-    /// Computes all of a batch. `scratch` has [`Lengths::all`] f32, `zeros` a row of zeros as long as the input's.
+    /// Computes all of a batch. `scratch` has [`Lengths::all`] f32.
     ///
     /// # Safety
     /// As for [`Winograd::transform_depth`] and [`Winograd::finish`].
-    #[expect(clippy::too_many_arguments, reason = "what a layer reads and writes")]
-    pub unsafe fn batch(
-        &self,
-        kernels: &Kernels,
-        batch: &Batch,
-        input: &Blocks,
-        residual: Option<&Blocks>,
-        output: Output,
-        zeros: &[f32],
-        scratch: &mut [f32],
-    ) {
+    pub unsafe fn batch(&self, kernels: &Kernels, operands: &Operands, batch: &Batch, scratch: &mut [f32]) {
         let lengths = self.lengths(batch.size);
         let (depth, rest) = scratch.split_at_mut(lengths.depth);
         let (result, own) = rest.split_at_mut(lengths.result);
         for part in 0..self.depth_parts(batch) {
             // SAFETY: the caller's promise.
-            unsafe { self.transform_depth(kernels, batch, input, zeros, part, depth.as_mut_ptr()) };
+            unsafe { self.transform_depth(kernels, operands, batch, part, depth.as_mut_ptr()) };
         }
         for point in 0..self.points[0] {
             // SAFETY: `depth` has been filled; `result` has room for all points.
-            unsafe { self.point(kernels, batch, point, depth.as_ptr(), result.as_mut_ptr(), own) };
+            unsafe { self.point(kernels, batch, point, [depth.as_mut_ptr(), result.as_mut_ptr()], own) };
         }
         for run in &batch.runs {
             // SAFETY: `result` has been filled; the caller's promise for the output.
-            unsafe { self.finish(kernels, batch, run, input.shape, residual, output, result.as_ptr(), own) };
+            unsafe { self.finish(kernels, operands, batch, run, result.as_ptr(), own) };
         }
     }
 
@@ -180,14 +183,13 @@ impl Winograd {
     /// Transforms one part of a batch's input along D, all points.
     ///
     /// # Safety
-    /// The input is of the blocks that the layer was made for and nobody writes it; `depth` has room for [`Lengths::depth`]; nobody
+    /// The input is of the blocks that the layer was made for and nobody writes it; there are as many zeros as a row of it has; `depth` has room for [`Lengths::depth`]; nobody
     /// else writes the same part.
     pub unsafe fn transform_depth(
         &self,
         kernels: &Kernels,
+        &Operands { input, zeros, .. }: &Operands,
         batch: &Batch,
-        input: &Blocks,
-        zeros: &[f32],
         part: usize,
         depth: *mut f32,
     ) {
@@ -243,15 +245,7 @@ impl Winograd {
     ///
     /// # Safety
     /// `depth` has been filled by all parts; `result` has room for [`Lengths::result`], `own` for [`Lengths::own`]; nobody else writes the same point.
-    pub unsafe fn point(
-        &self,
-        kernels: &Kernels,
-        batch: &Batch,
-        point: usize,
-        depth: *const f32,
-        result: *mut f32,
-        own: &mut [f32],
-    ) {
+    pub unsafe fn point(&self, kernels: &Kernels, batch: &Batch, point: usize, [depth, result]: [*mut f32; 2], own: &mut [f32]) {
         let [_, ph, pw] = self.points;
         let [_, oh, ow] = self.points.map(outputs);
         let [bd, bh, bw] = batch.size;
@@ -263,7 +257,7 @@ impl Winograd {
         let columns = Batch::extent(bw, pw) * LANES;
         let plane = Batch::extent(bh, ph) * columns;
 
-        let depth = depth.wrapping_add(point * apart(k * bd * plane));
+        let depth = depth.cast_const().wrapping_add(point * apart(k * bd * plane));
         let height_stride = apart(k * bd * bh * columns);
         let (width_stride, product_stride) = (apart(k * tiles * LANES), apart(n * tiles * LANES));
         let row_stride = apart(n * tiles * ow * LANES);
@@ -355,20 +349,18 @@ impl Winograd {
     /// Transforms a run's results back along D and ends the convolution.
     ///
     /// # Safety
-    /// `result` has been filled for all points; residual and output are of the blocks that the layer was made for and of the grid `shape`;
+    /// `result` has been filled for all points; residual and output are of the blocks that the layer was made for and of the input's grid;
     /// nobody else writes the run's voxels.
-    #[expect(clippy::too_many_arguments, reason = "what a layer reads and writes")]
     pub unsafe fn finish(
         &self,
         kernels: &Kernels,
+        &Operands { input, residual, output, .. }: &Operands,
         batch: &Batch,
         run: &Run,
-        shape: [usize; 3],
-        residual: Option<&Blocks>,
-        output: Output,
         result: *const f32,
         own: &mut [f32],
     ) {
+        let shape = input.shape;
         let [od, oh, ow] = self.points.map(outputs);
         let (n, tiles) = (self.output_blocks, batch.tiles);
         let [d, h, w] = [0, 1, 2].map(|axis| (batch.origin[axis] + run.position[axis]) * [od, oh, ow][axis]);
