@@ -192,9 +192,9 @@ impl Conv {
         let [_, tiles_h, tiles_w] = tiling.counts();
         let channels = (self.channels[0] - block * LANES).min(LANES);
         let forward = self.points.map(|points| engine.forward[by_points(points)]);
-        let spread = self.points.map(|points| own.spread[usize::from(points != 1)]);
+        let transposed = self.points.map(|points| own.inverse_transposed[usize::from(points != 1)]);
         let mut x = Factor::new(x, block, &tiling, [self.points; 2], forward);
-        let mut dz = Factor::new(dz, to, &tiling, [tiling.tile, self.points], spread);
+        let mut dz = Factor::new(dz, to, &tiling, [tiling.tile, self.points], transposed);
         let mut sums = vec![0.0f32; pd * ph * pw * LANES * LANES];
         for tile_d in layers {
             for tile_h in 0..tiles_h {
@@ -407,7 +407,6 @@ fn clear(values: &mut Values, tiling: &Tiling, kept: &[bool]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::cpu::winograd::transform::outputs;
     use crate::network::reference;
     use crate::training::testing::{assert_close, random};
     use ndarray::{Array4, Array5};
@@ -433,7 +432,7 @@ mod tests {
             let array = |channels: usize, values: &[f32]| Array4::from_shape_vec((channels, shape[0], shape[1], shape[2]), values.to_vec()).unwrap();
             let weights = Array5::from_shape_vec((kernel[0], kernel[1], kernel[2], inputs, outputs), values.clone()).unwrap();
             // The tiles that are needed, and the voxels in them: elsewhere the gradient of the result is 0.
-            let tiling = Tiling { shape, tile: points_of(kernel).unwrap().map(outputs) };
+            let tiling = Tiling { shape, tile: points_of(kernel).unwrap().map(crate::network::cpu::winograd::transform::outputs) };
             let needed: Vec<bool> = random(seed ^ 4, tiling.len()).into_iter().map(|value| value.abs() <= share).collect();
             let tile = |voxel: usize| {
                 let at = [voxel / (shape[1] * shape[2]), voxel / shape[2] % shape[1], voxel % shape[2]];

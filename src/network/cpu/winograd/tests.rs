@@ -83,7 +83,7 @@ impl Problem {
         let kernels = Kernels::of(instructions).unwrap();
         let v = self.values();
         let [input, output] = self.channels.map(|channels| Slots::new(&[channels]));
-        let epilogue = Epilogue { bias: output.spread(&v.bias), slopes: output.spread(&v.slopes) };
+        let epilogue = Epilogue { bias: output.scatter(&v.bias), slopes: output.scatter(&v.slopes) };
         let ((mut x, shape), (mut residual, _)) = (blocked(v.x.view(), &input), blocked(v.residual.view(), &output));
         let mut y = vec![f32::NAN; residual.len()];
         let (from, to) = (places(&mut x, shape), places(&mut y, shape));
