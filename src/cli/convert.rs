@@ -14,9 +14,9 @@ pub fn run(arguments: &Convert) -> Result<ExitCode> {
     for output in [arguments.output.clone(), sidecar(&arguments.output)] {
         spare_inputs(&output, Some(&arguments.input), &[])?;
     }
-    with_threads(arguments.threads, |_| {
+    with_threads(arguments.threads.threads, |_| {
         let inputs::Scan { volume, header, warnings, series } =
-            timed("reading", || inputs::read_one(&arguments.input, arguments.series.as_deref()))?;
+            timed("reading", || inputs::read_one(&arguments.input, arguments.series.series.as_deref()))?;
         tell_grid("scan", volume.grid());
         let Some(converted) = series else {
             let problem = "this is no DICOM series, there is nothing to convert".into();

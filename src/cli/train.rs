@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 pub fn run(arguments: &Train) -> Result<ExitCode> {
     let config = Config::load(arguments.config.as_deref(), arguments.from.as_deref(), &arguments.output)?;
-    with_threads(arguments.threads, |_| {
+    with_threads(arguments.threads.threads, |_| {
         let folder = &arguments.output;
         let cache = arguments.cache.clone().unwrap_or_else(|| folder.join("samples"));
         let planar = config.network.is_planar();
