@@ -78,7 +78,8 @@ pub enum Command {
 /// The series of a DICOM scan.
 #[derive(Args)]
 pub struct Series {
-    /// UID or number of the DICOM series to use, a part of it behind a colon; by the rules that `ichor inspect` shows if not given
+    /// UID or number of the DICOM series to use, a part of it behind a colon; by the rules that `ichor inspect` shows
+    /// if not given
     #[arg(long, value_name = "UID|NUMBER[:PART]")]
     pub series: Option<String>,
 }
@@ -94,7 +95,8 @@ pub struct Threads {
 /// What is done with a result that cannot be right.
 #[derive(Args)]
 pub struct Doubtful {
-    /// Keep a result that cannot be right (no brain's volume, shape or bone, values that are no HU, a failed registration) instead of failing
+    /// Keep a result that cannot be right (no brain's volume, shape or bone, values that are no HU, a failed
+    /// registration) instead of failing
     #[arg(long)]
     pub keep_doubtful: bool,
 }

@@ -219,8 +219,8 @@ fn chain(p: Vec3, nodes: &[(Vec3, f32)], more: f32) -> f32 {
     parts.fold(f32::MIN, |a, b| union(a, b, 2.0))
 }
 
-/// Depth in the bones that are no shell (sphenoid, clivus, petrous and mastoid, condyles, cheek and jaw) at a point of the average head, mirrored to
-/// the right.
+/// Depth in the bones that are no shell (sphenoid, clivus, petrous and mastoid, condyles, cheek and jaw) at a point of
+/// the average head, mirrored to the right.
 fn masses(m: Vec3) -> [f32; 10] {
     [
         ellipsoid(m, [0.0, 10.0, -33.0], [17.0, 20.0, 12.0]),
@@ -236,7 +236,8 @@ fn masses(m: Vec3) -> [f32; 10] {
     ]
 }
 
-/// Depth below the skin at a point of the average head that is `scalp` deep in the scalp: face, nose, ears and nape are added.
+/// Depth below the skin at a point of the average head that is `scalp` deep in the scalp: face, nose, ears and nape are
+/// added.
 fn skin(a: Vec3, scalp: f32) -> f32 {
     let m = [a[0].abs(), a[1], a[2]];
     let face =
@@ -554,8 +555,8 @@ impl Anatomy {
         chain(a, &axis, -0.8 * self.person.atrophy) * self.mean_scale
     }
 
-    /// Depth in the cerebellum, mm, at a point of the average head: it fills the posterior fossa behind the brainstem but for a `rim` of fluid; a
-    /// valley parts the hemispheres below.
+    /// Depth in the cerebellum, mm, at a point of the average head: it fills the posterior fossa behind the brainstem
+    /// but for a `rim` of fluid; a valley parts the hemispheres below.
     fn cerebellum(&self, a: Vec3, cavity: f32, hind_side: f32, rim: f32) -> f32 {
         let atrophy = self.person.atrophy;
         let valley = ellipsoid(a, [0.0, -92.0, -46.0], [5.0, 12.0, 24.0]);
@@ -563,7 +564,8 @@ impl Anatomy {
         intersection(cerebellum + 1.0 - atrophy, cavity - 1.5 - 0.6 * rim, 3.0).min(hind_side - 1.4 - atrophy)
     }
 
-    /// Depth in the cisterns, mm, at a point of the average head, mirrored to the right, that is `stem` mm deep in the brainstem.
+    /// Depth in the cisterns, mm, at a point of the average head, mirrored to the right, that is `stem` mm deep in the
+    /// brainstem.
     fn cisterns(&self, m: Vec3, stem: f32) -> f32 {
         let (s, atrophy, [_, y, z]) = (self.mean_scale, self.person.atrophy, m);
         let wide = 0.5 + 1.7 * atrophy;

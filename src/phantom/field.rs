@@ -170,8 +170,8 @@ impl Noise {
     }
 }
 
-/// Values of several fields, a T of f32 alone, at the nodes of a cubic lattice, linear between them: what is smooth and dear is computed once for
-/// each node.
+/// Values of several fields, a T of f32 alone, at the nodes of a cubic lattice, linear between them: what is smooth and
+/// dear is computed once for each node.
 pub struct Lattice<T> {
     origin: Vec3,
     step: f32,

@@ -202,7 +202,8 @@ impl<'a> Head<'a> {
         Ok(Head { space, depth, ventricles, means, middle, corners: (low, high) })
     }
 
-    /// Draws bleeds where there is room; `free` is the depth in what they may fill, and becomes that in what they leave.
+    /// Draws bleeds where there is room; `free` is the depth in what they may fill, and becomes that in what they
+    /// leave.
     fn bleeds(&self, random: &mut Random, settings: &Settings, free: &mut [f32]) -> Vec<Bleed> {
         let kinds: Vec<Kind> = settings.kinds.iter().copied().filter(|&kind| kind != Kind::Infratentorial).collect();
         let mut bleeds: Vec<Bleed> = Vec::new();

@@ -311,7 +311,8 @@ impl<'a> Scanner<'a> {
         image
     }
 
-    /// HU at a point of the world in slice k, and whether more than half of what the voxel stands for is blood, and brain.
+    /// HU at a point of the world in slice k, and whether more than half of what the voxel stands for is blood, and
+    /// brain.
     fn voxel(&self, world: Vec3, k: usize) -> (f32, bool, bool) {
         let (scan, subject) = (self.scan, self.subject);
         let centre = place(&self.poses[k][0], world);

@@ -260,7 +260,8 @@ impl Conv {
     }
 }
 
-/// One of the two factors of a kernel's gradient: a block of values, transformed tile by tile along one axis after the other.
+/// One of the two factors of a kernel's gradient: a block of values, transformed tile by tile along one axis after the
+/// other.
 struct Factor<'a> {
     values: &'a [[f32; LANES]],
     shape: [usize; 3],
@@ -344,7 +345,8 @@ impl<'a> Factor<'a> {
                 output_step: LANES,
                 n: inside.len(),
             };
-            // SAFETY: every input is a row of the grid or zeros as long; the outputs have room for the row at each point.
+            // SAFETY: every input is a row of the grid or zeros as long; the outputs have room for the row at each
+            // point.
             unsafe { self.transforms[0](&lines) };
         }
     }
@@ -377,7 +379,8 @@ impl<'a> Factor<'a> {
             output_step: LANES,
             n: tiles.len(),
         };
-        // SAFETY: a row has the columns that its tiles are made from; the outputs have a vector for each point and tile.
+        // SAFETY: a row has the columns that its tiles are made from; the outputs have a vector for each point and
+        // tile.
         unsafe { self.transforms[2](&lines) };
     }
 

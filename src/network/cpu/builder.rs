@@ -178,8 +178,9 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Places all buffers in one block of memory: each where no other lives at the same time. The output of the convolution with the head, and what
-    /// the last block makes slab by slab (so also the input layer's, which the first down-convolution makes tile by tile), are not stored.
+    /// Places all buffers in one block of memory: each where no other lives at the same time. The output of the
+    /// convolution with the head, and what the last block makes slab by slab (so also the input layer's, which the
+    /// first down-convolution makes tile by tile), are not stored.
     ///
     /// # Errors
     /// [`crate::Error::Memory`] where memory runs out.

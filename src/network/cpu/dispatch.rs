@@ -1,7 +1,8 @@
 //! Kernels that are generic over [`Simd`](super::simd::Simd), compiled for each set of instructions.
 
-/// Compiles kernels for every set of [`Instructions`](super::kernels::Instructions): `name[constants] = function(argument);` becomes a function
-/// `name` with the set's target features, which `function`, generic over the vectors and the constants, is inlined into.
+/// Compiles kernels for every set of [`Instructions`](super::kernels::Instructions): `name[constants] =
+/// function(argument);` becomes a function `name` with the set's target features, which `function`, generic over the
+/// vectors and the constants, is inlined into.
 ///
 /// `$table` is a macro that makes a `Kernels` of these functions, given the vectors. `compiled` returns that of a set.
 macro_rules! compile {

@@ -82,7 +82,8 @@ pub unsafe fn gemm(kernels: &Kernels, g: &Gemm) {
                 next: next.wrapping_add(group * g.segments.len() * ahead * LANES),
                 ahead,
             };
-            // SAFETY: the tile lies within what the caller promises, and has at most as many rows and blocks as there are kernels for.
+            // SAFETY: the tile lies within what the caller promises, and has at most as many rows and blocks as there
+            // are kernels for.
             unsafe { (kernels.micro[width - 1][end - begin - 1])(&tile) };
         }
         weights = after;

@@ -1,8 +1,9 @@
 //! The last block of the network slab by slab: its up-convolution, the skip connection, its convolution and the head.
 //!
-//! On the network's own grid activations are largest. Where the last block has a single convolution, the up-convolution's output and the skip
-//! connection (the input layer's output, computed a second time) are only made for the few planes that the convolution is about to read. That
-//! costs one more pass of the input layer and saves two buffers on the largest grid.
+//! On the network's own grid activations are largest. Where the last block has a single convolution, the
+//! up-convolution's output and the skip connection (the input layer's output, computed a second time) are only made for
+//! the few planes that the convolution is about to read. That costs one more pass of the input layer and saves two
+//! buffers on the largest grid.
 
 use super::convolution::{self, Convolution};
 use super::head::Head;
@@ -69,8 +70,8 @@ pub struct Slab {
     pub batches: Range<usize>,
 }
 
-/// Whether a plan's last block can be done slab by slab: one convolution, which step `number` of the plan is, with the head following, by tiles
-/// as thick as those of the layers that make what it reads.
+/// Whether a plan's last block can be done slab by slab: one convolution, which step `number` of the plan is, with the
+/// head following, by tiles as thick as those of the layers that make what it reads.
 pub fn possible(plan: &Plan, number: usize, convolution: &Convolution) -> bool {
     let Some(Step::Up { skip, .. }) = number.checked_sub(1).map(|before| &plan.steps[before]) else { return false };
     let Some(winograd) = convolution.winograd() else { return false };
@@ -81,7 +82,8 @@ pub fn possible(plan: &Plan, number: usize, convolution: &Convolution) -> bool {
 }
 
 impl LastBlock {
-    /// The last block on the network's grid, `shape`; `blocks` are the numbers of the up-convolution's and of the skip connection's.
+    /// The last block on the network's grid, `shape`; `blocks` are the numbers of the up-convolution's and of the skip
+    /// connection's.
     ///
     /// # Errors
     /// [`crate::Error::Memory`] where memory runs out.
@@ -102,16 +104,19 @@ impl LastBlock {
         // A grid of one tile without a scan. No tile of the scan will do: those at the grid's ends may be smaller.
         let nothing = [0.0; input::TILE[0] * input::TILE[1] * input::TILE[2]];
         let mut scratch = vec![0.0; layers.input.scratch_len()];
-        // SAFETY: `nothing` has the grid of `background`, whose blocks are those of the layer and known to nobody else yet.
+        // SAFETY: `nothing` has the grid of `background`, whose blocks are those of the layer and known to nobody else
+        // yet.
         unsafe { layers.input.tiles(kernels, &nothing, &background, &input::TILE.map(|side| 0..side), &mut scratch) };
         let planes = Blocks { shape, planes, places };
         Ok(LastBlock { layers, planes, skip, background, _memory: memory })
     }
 
-    /// The slabs of a pass, from the work of the input layer and the up-convolution; `batches` are the convolution's, in the order of their first axis.
+    /// The slabs of a pass, from the work of the input layer and the up-convolution; `batches` are the convolution's,
+    /// in the order of their first axis.
     pub fn slabs(&self, [input, up]: [&Work; 2], batches: &[Batch]) -> Vec<Slab> {
         let shape = self.planes.shape;
-        // Of the input layer's tiles the first block needs more than the last, which reads those where the up-convolution's are.
+        // Of the input layer's tiles the first block needs more than the last, which reads those where the
+        // up-convolution's are.
         let tiling = input::Input::tiling(shape);
         debug_assert_eq!(tiling, up::Up::tiling(shape), "both layers' outputs are read together");
         let rows = tiling.counts()[0];

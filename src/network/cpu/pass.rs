@@ -93,14 +93,16 @@ impl<'a> Pass<'a> {
     #[expect(clippy::mut_from_ref, reason = "each worker has a part of its own")]
     unsafe fn scratch(&self, worker: &Worker) -> &mut [f32] {
         let len = self.engine.scratch_len;
-        // SAFETY: the scratch memory has a part for each thread, and this one belongs to this worker alone, which has no other reference to it.
+        // SAFETY: the scratch memory has a part for each thread, and this one belongs to this worker alone, which has
+        // no other reference to it.
         unsafe { std::slice::from_raw_parts_mut(self.scratch.wrapping_add(worker.index * len), len) }
     }
 
     /// Does this worker's share of a step.
     ///
-    /// Layers and buffers were made for one another by the engine, whose arena keeps apart what lives at the same time. Within a loop no two
-    /// threads do the same item, and what a loop reads was written before the barrier at the end of another: the contracts of all layers.
+    /// Layers and buffers were made for one another by the engine, whose arena keeps apart what lives at the same time.
+    /// Within a loop no two threads do the same item, and what a loop reads was written before the barrier at the end
+    /// of another: the contracts of all layers.
     fn step(&self, worker: &mut Worker, number: usize) {
         let (engine, job) = (self.engine, &self.jobs[number]);
         let kernels = engine.kernels;
@@ -177,7 +179,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Fills the tiles of a step that are copies. Only the encoder has any, whose outputs are all stored but for what [`LastBlock`] makes again.
+    /// Fills the tiles of a step that are copies. Only the encoder has any, whose outputs are all stored but for what
+    /// [`LastBlock`] makes again.
     fn copies(&self, worker: &mut Worker, number: usize, output: &Blocks) {
         let (copies, tiling) = (&self.jobs[number].work.copies, &self.engine.tilings[number]);
         worker.for_each(copies.len(), |copy| {
@@ -230,7 +233,8 @@ impl<'a> Pass<'a> {
         let operands = Operands { input: planes, residual: Some(planes), output, zeros: &engine.zeros };
         for slab in &job.slabs {
             worker.for_each(slab.sources.len(), |source| {
-                // SAFETY: as in `step`; of the planes that are written all batches that read what was there before have been done.
+                // SAFETY: as in `step`; of the planes that are written all batches that read what was there before have
+                // been done.
                 unsafe {
                     match &slab.sources[source] {
                         Source::Up(voxels) => layers.up.tiles(kernels, &engine.buffers[below], planes, voxels, scratch),

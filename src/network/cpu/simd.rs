@@ -1,8 +1,9 @@
 //! One vector of 16 f32, in the three forms that the kernels are compiled for.
 //!
-//! Every kernel is written once, generic over [`Simd`], and always inlined into a function with the right target features (see
-//! `dispatch.rs`): that is what makes the intrinsics below single instructions. For the same reason kernels are plain loops over indices:
-//! closures and iterators are functions of their own, which are not always inlined and have no target features.
+//! Every kernel is written once, generic over [`Simd`], and always inlined into a function with the right target
+//! features (see `dispatch.rs`): that is what makes the intrinsics below single instructions. For the same reason
+//! kernels are plain loops over indices: closures and iterators are functions of their own, which are not always
+//! inlined and have no target features.
 
 /// Number of f32 in a vector, and of channels in a block.
 pub const LANES: usize = 16;

@@ -27,7 +27,8 @@ impl Activations {
         Activations::F16(slots(plan))
     }
 
-    /// Channels (in f16 chunks of them) that are stored for a buffer: those of its skip connection are read where they are.
+    /// Channels (in f16 chunks of them) that are stored for a buffer: those of its skip connection are read where they
+    /// are.
     fn stored(&self, plan: &Plan, id: BufferId) -> usize {
         self.all(plan, id) - plan.buffers[id].skip.map_or(0, |skip| self.all(plan, skip))
     }
@@ -334,7 +335,8 @@ fn tensors<'a>(weights: &'a Weights, layer: &Layer) -> Tensors<'a> {
     }
 }
 
-/// A layer's packed tensors on the device: kernel, bias and slopes. A layer that is applied several times is stored once.
+/// A layer's packed tensors on the device: kernel, bias and slopes. A layer that is applied several times is stored
+/// once.
 #[derive(Default)]
 struct Layers(std::collections::HashMap<(String, Option<String>), [Region; 3]>);
 

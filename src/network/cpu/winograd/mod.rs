@@ -183,8 +183,8 @@ impl Winograd {
     /// Transforms one part of a batch's input along D, all points.
     ///
     /// # Safety
-    /// The input is of the blocks that the layer was made for and nobody writes it; there are as many zeros as a row of it has; `depth` has room for [`Lengths::depth`]; nobody
-    /// else writes the same part.
+    /// The input is of the blocks that the layer was made for and nobody writes it; there are as many zeros as a row of
+    /// it has; `depth` has room for [`Lengths::depth`]; nobody else writes the same part.
     pub unsafe fn transform_depth(
         &self,
         kernels: &Kernels,
@@ -251,7 +251,8 @@ impl Winograd {
         let (width, own) = own.split_at_mut(lengths.width);
         let (products, rows) = own.split_at_mut(lengths.products);
         let segments: Vec<usize> = (0..self.input_blocks).map(|block| block * batch.tiles * LANES).collect();
-        // SAFETY: the caller's promise; each part of `own` has room for what is made there, and is filled before it is read.
+        // SAFETY: the caller's promise; each part of `own` has room for what is made there, and is filled before it is
+        // read.
         unsafe {
             self.along_height(kernels, batch, depth.cast_const().wrapping_add(point * self.depth_stride(batch)), height);
             for row in 0..self.points[1] {
@@ -345,7 +346,8 @@ impl Winograd {
         }
     }
 
-    /// The matrix products at all points along W; `row` counts the points along D and H, `segments` says where the blocks begin in `width`.
+    /// The matrix products at all points along W; `row` counts the points along D and H, `segments` says where the
+    /// blocks begin in `width`.
     ///
     /// # Safety
     /// `width` has been filled.
@@ -363,7 +365,8 @@ impl Winograd {
         let packed = gemm::packed_len(k, n);
         for point in 0..self.points[2] {
             let weights = self.weights.values()[(row * self.points[2] + point) * packed..].as_ptr();
-            // SAFETY: `width` has `tiles` vectors of each block, `products` room for them; the weights were packed for these blocks.
+            // SAFETY: `width` has `tiles` vectors of each block, `products` room for them; the weights were packed for
+            // these blocks.
             unsafe {
                 gemm::gemm(
                     kernels,
