@@ -11,7 +11,7 @@ struct Run {
     words: Vec<u32>,
 }
 
-/// Runs a kernel of `src/emulator/self_test.cu` with `input`, `outputs` f32 of output and `words` words.
+/// Runs a kernel of `src/network/emulator/self_test.cu` with `input`, `outputs` f32 of output and `words` words.
 fn run(
     kernel: &'static str,
     mode: u32,

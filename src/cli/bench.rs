@@ -53,7 +53,7 @@ pub fn run(arguments: &Bench) -> Result<ExitCode> {
 }
 
 fn measure(arguments: &Bench, threads: usize) -> Result<Figures> {
-    let weights = load_weights(arguments.weights.as_deref())?;
+    let weights = load_weights(arguments.weights.weights.as_deref())?;
     let size = arguments.size;
     let plan = Plan::new(weights.description(), size)?;
     let mask = match &arguments.mask {

@@ -12,13 +12,13 @@ use std::process::ExitCode;
 
 pub fn run(arguments: &Brain) -> Result<ExitCode> {
     spare_inputs(&arguments.output, Some(&arguments.input), &[])?;
-    with_threads(arguments.threads, |_| {
-        let scan = timed("reading", || inputs::read_one(&arguments.input, arguments.series.as_deref()))?;
+    with_threads(arguments.threads.threads, |_| {
+        let scan = timed("reading", || inputs::read_one(&arguments.input, arguments.series.series.as_deref()))?;
         tell_grid("scan", scan.volume.grid());
-        let options = extraction::Options { method: arguments.brain_method.into() };
+        let options = extraction::Options { method: arguments.extraction.brain_method.into() };
         let prepared = segment::prepare(scan.volume, &BrainSource::Extract(options), &arguments.input)?;
         tell_stages("scan", &prepared.seconds);
-        if !arguments.keep_doubtful {
+        if !arguments.doubtful.keep_doubtful {
             prepared.check(&arguments.input)?;
         }
         for warning in &prepared.warnings {

@@ -15,9 +15,9 @@ pub fn run(arguments: &Convert) -> Result<ExitCode> {
         spare_inputs(&output, Some(&arguments.input), &[])?;
     }
     spare_sidecar(&sidecar(&arguments.output))?;
-    with_threads(arguments.threads, |_| {
+    with_threads(arguments.threads.threads, |_| {
         let inputs::Scan { volume, header, warnings, series } =
-            timed("reading", || inputs::read_one(&arguments.input, arguments.series.as_deref()))?;
+            timed("reading", || inputs::read_one(&arguments.input, arguments.series.series.as_deref()))?;
         tell_grid("scan", volume.grid());
         let Some(converted) = series else {
             let problem = "this is no DICOM series, there is nothing to convert".into();

@@ -31,8 +31,9 @@ pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
         bar.inc(1);
         case
     };
-    let outcomes: Vec<Result<Case>> =
-        timed("comparison of the masks", || with_threads(arguments.threads, |_| found.pairs.par_iter().map(compare).collect()))?;
+    let outcomes: Vec<Result<Case>> = timed("comparison of the masks", || {
+        with_threads(arguments.threads.threads, |_| found.pairs.par_iter().map(compare).collect())
+    })?;
     bar.finish_and_clear();
     let (mut compared, mut cases, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for (pair, outcome) in found.pairs.iter().zip(outcomes) {

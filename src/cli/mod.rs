@@ -3,6 +3,7 @@
 pub mod arguments;
 mod bench;
 mod brain;
+mod choices;
 mod compare;
 mod convert;
 mod demo;
@@ -20,13 +21,11 @@ pub mod talk;
 mod train;
 mod weights;
 
-use arguments::{BrainMethod, Command, Interpolation, Run};
+use arguments::{Command, Run};
 use ichor::batch::inputs;
-use ichor::network::cuda::Grade;
 use ichor::network::inference::Inference;
 use ichor::network::weights::Weights;
 use ichor::scan::brain as extraction;
-use ichor::scan::segment::Interpolation as Method;
 use ichor::volume::Grid;
 use ichor::words::counted;
 use ichor::{Error, Result};
@@ -174,31 +173,4 @@ fn load_weights(file: Option<&Path>) -> Result<Weights> {
 /// `weights` on the device and in the grade of the command line.
 fn inference(weights: &Weights, run: &Run, threads: usize) -> Inference {
     Inference::new(weights, run.device, threads).with_grade(run.grade.into())
-}
-
-impl From<arguments::Grade> for Grade {
-    fn from(grade: arguments::Grade) -> Self {
-        match grade {
-            arguments::Grade::Exact => Grade::Exact,
-            arguments::Grade::Fast => Grade::Fast,
-        }
-    }
-}
-
-impl From<BrainMethod> for extraction::Method {
-    fn from(method: BrainMethod) -> Self {
-        match method {
-            BrainMethod::Skull => extraction::Method::Skull,
-            BrainMethod::Bet => extraction::Method::Bet,
-        }
-    }
-}
-
-impl From<Interpolation> for Method {
-    fn from(method: Interpolation) -> Self {
-        match method {
-            Interpolation::Linear => Method::Linear,
-            Interpolation::Nearest => Method::Nearest,
-        }
-    }
 }

@@ -1,12 +1,12 @@
 //! `ichor phantom`
 
 use super::{spare_inputs, tell_grid, timed, with_threads};
-use crate::cli::arguments::{BleedKind, Phantom};
+use crate::cli::arguments::Phantom;
 use crate::cli::talk;
 use ichor::batch::inputs;
 use ichor::batch::write_mask;
 use ichor::io::{atomic, mask, nifti, spreadsheet};
-use ichor::phantom::{self, Kind, Person, Settings, Sex, Truth, insert};
+use ichor::phantom::{self, Person, Settings, Sex, Truth, insert};
 use ichor::scan::brain;
 use ichor::scan::segment::{self, BrainSource};
 use ichor::volume::{Volume, orientation};
@@ -51,7 +51,7 @@ struct Made {
 }
 
 pub fn run(arguments: &Phantom) -> Result<ExitCode> {
-    with_threads(arguments.threads, |_| {
+    with_threads(arguments.threads.threads, |_| {
         let folder = &arguments.output;
         std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
         let settings = settings(arguments);
@@ -331,16 +331,4 @@ fn taken(folder: &Path, wanted: &[(u64, String)], there: &HashSet<&str>, rows: &
         "{first}{others} would be replaced: give another --seed (from {next} on none is taken), another folder, or --overwrite"
     );
     Error::Scan { path: folder.to_path_buf(), problem }
-}
-
-impl From<BleedKind> for Kind {
-    fn from(kind: BleedKind) -> Self {
-        match kind {
-            BleedKind::Deep => Kind::Deep,
-            BleedKind::Lobar => Kind::Lobar,
-            BleedKind::Infratentorial => Kind::Infratentorial,
-            BleedKind::Intraventricular => Kind::Intraventricular,
-            BleedKind::Subdural => Kind::Subdural,
-        }
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Names of files and texts of headers are other people's: whatever is said goes through [`shown`].
 
-use crate::cli::arguments::{LogLevel, Talk};
+use crate::cli::arguments::Talk;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::borrow::Cow;
@@ -42,13 +42,7 @@ impl Log for Messages {
 
 /// Starts the messages at the level that was asked for.
 pub fn start(talk: &Talk) {
-    let level = match talk.log_level {
-        _ if talk.quiet => LevelFilter::Error,
-        LogLevel::Error => LevelFilter::Error,
-        LogLevel::Warn => LevelFilter::Warn,
-        LogLevel::Info => LevelFilter::Info,
-        LogLevel::Debug => LevelFilter::Debug,
-    };
+    let level = if talk.quiet { LevelFilter::Error } else { talk.log_level.into() };
     log::set_max_level(level);
     // A second logger cannot have been set: this is the first thing that the program does.
     let _ = log::set_logger(&Messages);

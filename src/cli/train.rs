@@ -16,7 +16,7 @@ pub fn run(arguments: &Train) -> Result<ExitCode> {
     let given = [arguments.config.as_deref(), arguments.template.as_deref(), config.from.as_deref().map(Path::new)];
     let inputs: Vec<&Path> = given.into_iter().flatten().collect();
     check_folder(&config, &arguments.output, &inputs)?;
-    with_threads(arguments.threads, |_| {
+    with_threads(arguments.threads.threads, |_| {
         let folder = &arguments.output;
         let cache = arguments.cache.clone().unwrap_or_else(|| folder.join("samples"));
         let planar = config.network.is_planar();

@@ -203,6 +203,32 @@ fn background_is_skipped_without_a_change_of_any_bit() {
 }
 
 #[test]
+fn background_in_the_short_tiles_at_a_grids_end_is_no_pattern_for_whole_ones() {
+    // One level, so that sides need be no multiples of 4: the first tiles of background are the short ones at the end
+    // of W.
+    let description = Description { widths: vec![4, 8], convs: vec![1, 1], up_widths: vec![8], up_convs: vec![1], ..uneven(5) };
+    let weights = Weights::generate(&description, "short").unwrap();
+    let shape = [22, 22, 22];
+    let scan = |background: f32| {
+        let mut x = generate::ct_input("short", shape);
+        for (index, value) in x.iter_mut().enumerate() {
+            let (d, w) = (index / (22 * 22), index % 22);
+            // Small beside the biases, which are all that background has.
+            *value = if d >= 10 || (d < 8 && w >= 18) { background } else { 0.01 * value.abs() + 1.0 };
+        }
+        x
+    };
+    for instructions in Instructions::ALL.into_iter().filter(|i| i.available()) {
+        let [mut skipped, mut computed] = [(); 2].map(|()| vec![f32::NAN; 22 * 22 * 22]);
+        engine(&weights, shape, 2, instructions).run(&scan(0.0), None, &mut skipped).unwrap();
+        engine(&weights, shape, 2, instructions).run(&scan(f32::MIN_POSITIVE), None, &mut computed).unwrap();
+        let largest = computed.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+        let error = skipped.iter().zip(&computed).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest;
+        assert!(f64::from(error) <= TOLERANCE, "{instructions}: {error:e}");
+    }
+}
+
+#[test]
 fn any_number_of_threads_gives_the_same_bits() {
     let (description, shape) = (uneven(5), [32, 40, 36]);
     let weights = Weights::generate(&description, "threads").unwrap();
