@@ -204,7 +204,8 @@ fn every_orientation_and_placement_gives_the_same_mask_in_the_world() {
                 let differences = found.as_flattened().iter().zip(expected.as_flattened()).map(|(a, b)| (a - b).abs());
                 // Single precision holds the affine, and the quaternion of these turns: sines of 0 and 90 degrees.
                 assert!(differences.fold(0.0, f64::max) < 1e-6, "{other:?}: {found:?} for {expected:?}");
-                let moved = mask_by_file(folder.path(), upright.grid(), &result.mask, &again.header, other);
+                let on_its_grid = Volume::new(again.volume.grid().clone(), result.mask.voxels().to_vec());
+                let moved = mask_by_file(folder.path(), upright.grid(), &on_its_grid, &again.header, other);
                 assert!(moved == mask, "{other:?}: another mask than {case:?}");
             }
             mask

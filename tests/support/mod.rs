@@ -1,7 +1,6 @@
 //! What several tests share.
 #![allow(dead_code)] // each test file uses a part
 
-#[cfg(feature = "emulator")]
 pub mod devices;
 pub mod odd_nifti;
 pub mod oracle;
