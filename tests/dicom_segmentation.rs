@@ -234,8 +234,10 @@ fn what_the_source_says_of_its_images_is_carried_on() {
     assert_eq!(text(&told, tags::DEIDENTIFICATION_METHOD), "defaced");
     // Slices that are equally far apart say how far; others must not.
     let measures = |object: &Object, tag| {
-        let shared = &items(object, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE)[0];
-        let measures = &items(shared, tags::PIXEL_MEASURES_SEQUENCE)[0];
+        let groups = [tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE];
+        let mut groups = groups.iter().map(|&groups| &items(object, groups)[0]);
+        let group = groups.find(|group| group.element(tags::PIXEL_MEASURES_SEQUENCE).is_ok()).unwrap();
+        let measures = &items(group, tags::PIXEL_MEASURES_SEQUENCE)[0];
         measures.element(tag).ok().map(|element| element.to_float64().unwrap())
     };
     assert_eq!(measures(&odd, tags::SPACING_BETWEEN_SLICES), Some(3.0));

@@ -152,7 +152,7 @@ fn a_threshold_is_the_one_that_was_asked_for() {
     let place = Place::new();
     let plain = place.segment(&[]);
     let high = place.segment(&["--threshold", "0.9"]);
-    assert_eq!((&plain.report()["threshold"], &high.report()["threshold"]), (&0.5.into(), &f64::from(0.9f32).into()));
+    assert_eq!((&plain.report()["threshold"], &high.report()["threshold"]), (&0.5.into(), &0.9.into()));
     for (results, threshold) in [(&plain, 0.5), (&high, 0.9)] {
         let space = "template_ich";
         let found = count(&results.flags(space));
