@@ -389,5 +389,5 @@ fn blood_that_is_sought_everywhere_is_left_as_the_network_found_it() {
         segment::segment(phantom.scan.clone(), &template(), &options, false, &mut inference, path).unwrap().mask
     };
     assert!(with(3.2, false) != with(0.0, false), "blood at the edge");
-    assert_eq!(with(3.2, true), with(0.0, true));
+    assert!(with(3.2, true) == with(0.0, true));
 }
