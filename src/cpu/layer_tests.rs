@@ -108,7 +108,7 @@ impl Problem {
             let (block, voxel, lane) = (index / LANES / voxels, index / LANES % voxels, index % LANES);
             let at = [voxel / (height * width), voxel / width % height, voxel % width];
             let tile = tiling.index([0, 1, 2].map(|axis| at[axis] / tiling.tile[axis]));
-            let right = if block >= slots.blocks() || tile % self.every != 0 {
+            let right = if block >= slots.blocks() || !tile.is_multiple_of(self.every) {
                 UNTOUCHED
             } else {
                 slots.channel(block * LANES + lane).map_or(0.0, |channel| expected[[channel, at[0], at[1], at[2]]])
@@ -135,7 +135,7 @@ impl Problem {
             let (read, written) = (places(&mut input, self.fine()), places(&mut output, self.coarse));
             let mut scratch = vec![f32::NAN; layer.scratch_len()];
             let tiling = Down::tiling(self.coarse);
-            for voxels in tiling.boxes(0..tiling.len(), |tile| tile % self.every == 0, down::LONGEST) {
+            for voxels in tiling.boxes(0..tiling.len(), |tile| tile.is_multiple_of(self.every), down::LONGEST) {
                 // SAFETY: the buffers and the scratch memory were made for the layer, and nobody else uses them.
                 unsafe { layer.tiles(kernels, &read, &written, &voxels, &mut scratch) };
             }
@@ -159,7 +159,7 @@ impl Problem {
             let (read, written) = (places(&mut input, self.coarse), places(&mut output, self.fine()));
             let mut scratch = vec![f32::NAN; layer.scratch_len()];
             let tiling = Up::tiling(self.fine());
-            for voxels in tiling.boxes(0..tiling.len(), |tile| tile % self.every == 0, up::LONGEST) {
+            for voxels in tiling.boxes(0..tiling.len(), |tile| tile.is_multiple_of(self.every), up::LONGEST) {
                 // SAFETY: the buffers and the scratch memory were made for the layer, and nobody else uses them.
                 unsafe { layer.tiles(kernels, &read, &written, &voxels, &mut scratch) };
             }
@@ -250,7 +250,7 @@ proptest! {
                 unsafe { head.row(Kernels::of(instructions).unwrap(), &read, logits.as_mut_ptr(), &tiling.voxels(tile)) };
             }
             for (voxel, (&logit, &right)) in logits.iter().zip(&expected).enumerate() {
-                let right = if voxel / shape[2] % every == 0 { right } else { UNTOUCHED };
+                let right = if (voxel / shape[2]).is_multiple_of(every) { right } else { UNTOUCHED };
                 prop_assert!((logit - right).abs() <= TOLERANCE * largest, "{instructions}: {logit} for {right} in voxel {voxel}");
             }
         }
