@@ -411,6 +411,8 @@ fn a_plain_head_is_used_and_not_what_lies_beside_it() {
     let (description, body, agent) = (tags::SERIES_DESCRIPTION, tags::BODY_PART_EXAMINED, tags::CONTRAST_BOLUS_AGENT);
     let (kernel, kind) = (tags::CONVOLUTION_KERNEL, tags::IMAGE_TYPE);
     let wide = RawSeries { spacing: [6.0, 6.0], ..thin() };
+    let rows = (0..70).map(|n| [-63.0, -70.0 + 2.0 * f64::from(n), 145.0]).collect();
+    let coronal = RawSeries { along_column: [0.0, 0.0, -1.0], positions: rows, ..thin() };
     type Beside<'a> = (&'a str, RawSeries, Vec<(Tag, &'a str)>);
     let beside: Vec<Beside> = vec![
         ("agent", thin(), vec![(agent, "Iomeron 400")]),
@@ -432,6 +434,9 @@ fn a_plain_head_is_used_and_not_what_lies_beside_it() {
         ("neck", thin(), vec![(description, "C-Spine 1.0")]),
         ("a body's field of view", wide, vec![]),
         ("bone", thin(), vec![(kernel, "H60s")]),
+        ("soft and sharp", thin(), vec![(kernel, "H31s\\H60s")]),
+        ("head and neck", thin(), vec![(description, "Head and neck 1.0")]),
+        ("coronal", coronal, vec![]),
         ("projection", thin(), vec![(kind, "DERIVED\\SECONDARY\\MIP")]),
         ("maps", thin(), vec![(description, "CBF")]),
         ("derived", thin(), vec![(kind, "DERIVED\\SECONDARY\\MPR")]),
@@ -458,6 +463,27 @@ fn a_plain_head_is_used_and_not_what_lies_beside_it() {
     assert!(said(&scan).contains("contrast agent (ContrastBolusAgent \"Ultravist\")"), "{}", said(&scan));
     series(folder.path(), "3", head(), &[(description, "Kopf ohne KM"), (agent, "NONE")]);
     assert_eq!(used(folder.path()), 3);
+    // Words that say plain and an attribute that names an agent are less certain than an agent alone; but not plain.
+    let folder = tempfile::tempdir().unwrap();
+    series(folder.path(), "1", thin(), &[(description, "Head"), (agent, "Ultravist")]);
+    series(folder.path(), "2", head(), &[(description, "Head native"), (agent, "Ultravist")]);
+    assert_eq!(used(folder.path()), 2);
+    series(folder.path(), "3", RawSeries::axial(&heights(20, 6.0, 0.0)), &[(description, "Head native")]);
+    assert_eq!(used(folder.path()), 3);
+    // Where no kernel is named, words that name bone say that it is sharp.
+    let folder = tempfile::tempdir().unwrap();
+    series(folder.path(), "1", thin(), &[(description, "Head bone 1.0")]);
+    series(folder.path(), "2", head(), &[(description, "Head 5.0")]);
+    assert_eq!(used(folder.path()), 2);
+    // One slice that names an agent speaks for all of its series.
+    let folder = tempfile::tempdir().unwrap();
+    series(folder.path(), "1", thin(), &[]);
+    let first = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let mut file = dicom_object::open_file(&first).unwrap();
+    file.put(dicom_core::DataElement::new(agent, VR::LO, "Ultravist"));
+    file.write_to_file(&first).unwrap();
+    series(folder.path(), "2", head(), &[]);
+    assert_eq!(used(folder.path()), 2);
 }
 
 #[test]

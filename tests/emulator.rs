@@ -1,5 +1,4 @@
 //! The emulated device finds the bugs that it is there to find, and its instructions do what the PTX manual says.
-#![cfg(feature = "emulator")]
 
 use half::f16;
 use ichor::network::cuda::{Device, Launch, Region, Tensor};

@@ -96,6 +96,10 @@ mod tests {
         assert!(left.contains("mirrored left to right they would (Dice 1.00)"), "{left}");
         let both = said(bleed, |[i, j, k]| bleed([19 - i, 23 - j, k])).unwrap();
         assert!(both.contains("mirrored left to right and front to back"), "{both}");
+        // Of mirrors that fit as well, the one of the fewest sides is named.
+        let even = |[i, j, k]: [usize; 3]| (2..7).contains(&i) && (9..15).contains(&j) && (2..6).contains(&k);
+        let left = said(even, |[i, j, k]| even([19 - i, j, k])).unwrap();
+        assert!(left.contains("mirrored left to right they would"), "{left}");
     }
 
     #[test]

@@ -202,3 +202,21 @@ fn lesions_that_touch_at_a_corner_are_one() {
     let diagonal = mask([3, 3, 3], |[i, j, k]| i == j && j == k);
     assert_eq!(Lesions::of(&diagonal, &diagonal, 0.1), Lesions { automated: 1, manual: 1, matched: 1 });
 }
+
+#[test]
+fn a_distance_of_just_the_tolerance_is_within_it() {
+    // From 0.4 to 2.4 mm are 2.0000000000000004 mm in floating point.
+    let affine = Affine::new([[0.4, 0.0, 0.0], [0.0, 0.4, 0.0], [0.0, 0.0, 0.4]], [0.0; 3]);
+    let voxel = |at: usize| Volume::new(Grid { shape: [10, 1, 1], affine }, (0..10).map(|i| i == at).collect());
+    let distances = SurfaceDistances::between(&voxel(6), &voxel(1)).unwrap();
+    assert_eq!((distances.surface_dice(2.0), distances.surface_dice(1.99)), (1.0, 0.0));
+}
+
+#[test]
+fn the_diagonal_of_a_sheared_grid_is_its_longest() {
+    let affine = Affine::new([[1.0, -0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [7.0; 3]);
+    let empty = Volume::new(Grid { shape: [4; 3], affine }, vec![false; 64]);
+    // From (4, 0, 0) to (0, 4, 4): 6, 4 and 4 mm.
+    let case = measure(&[empty.clone(), empty]);
+    assert!((case.diagonal_mm - 68.0_f64.sqrt()).abs() < 1e-9, "{}", case.diagonal_mm);
+}

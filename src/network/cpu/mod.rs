@@ -32,4 +32,6 @@ pub use engine::{Engine, Options};
 pub use kernels::Instructions;
 
 #[cfg(test)]
+mod layer_tests;
+#[cfg(test)]
 mod tests;
