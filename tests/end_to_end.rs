@@ -283,9 +283,11 @@ fn blood_is_sought_in_the_whole_of_both_spaces_or_in_the_brain() {
         let brain = segment::BrainSource::Mask(phantom.brain.clone());
         // All of a brain cannot be blood.
         let threshold = Some(0.0);
-        let options = Options { threshold, outside_brain, brain, postprocessing, keep_doubtful: true, ..Options::default() };
+        let (probability, keep_doubtful) = (true, true);
+        let options =
+            Options { threshold, outside_brain, brain, postprocessing, probability, keep_doubtful, ..Options::default() };
         let mut inference = Inference::new(&weights, Device::Cpu, 2);
-        segment::segment(phantom.scan.clone(), &template, &options, true, &mut inference, Path::new("scan")).unwrap()
+        segment::segment(phantom.scan.clone(), &template, &options, &mut inference, Path::new("scan")).unwrap()
     };
     let brain = phantom.brain.voxels();
     let outside = |inside: &[bool]| inside.iter().zip(brain).filter(|(inside, brain)| **inside && !**brain).count();
