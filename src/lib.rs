@@ -5,6 +5,7 @@
 //! The folders in the order in which data goes through them; a module uses those above it only:
 //!
 //! - [`words`]: words of messages. Knows nothing of anything.
+//! - [`random`]: random numbers.
 //! - [`volume`]: voxel grids, affines, orientation, resampling. Knows nothing of networks.
 //! - [`io`]: NIfTI, DICOM, transforms. Knows nothing of networks.
 //! - [`draw`]: pictures and their letters.
@@ -26,6 +27,7 @@ pub mod io;
 mod memory;
 pub mod network;
 pub mod phantom;
+pub mod random;
 pub mod scan;
 pub mod training;
 pub mod volume;
