@@ -2,8 +2,7 @@
 //!
 //! It is written from the table and the reports on disk, so it shows what an interrupted run has done, too. One scan at a time is in memory.
 
-use crate::batch::picture::Layout;
-use crate::batch::report::{Report, Row};
+use crate::batch::report::{Layout, Report, Row};
 use crate::batch::table::{self, Table};
 use crate::io::atomic;
 use crate::io::dicom::Summary;
