@@ -5,11 +5,11 @@
 mod choices;
 
 use choices::Choices;
+use ichor::network::cpu::backward::{Example, Layers, Network, Parameters};
 use ichor::network::cpu::{Engine, Instructions, Options};
 use ichor::network::reference;
 use ichor::network::weights::{Weights, generate};
 use ichor::network::{Activation, Description, Engine as _, Loss, Plan};
-use ichor::training::{Example, Layers, Network, Parameters};
 use std::num::NonZeroUsize;
 
 /// Most operations of a pass, and most parameters: what the plain loops do in a second or two under a sanitizer.

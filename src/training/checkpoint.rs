@@ -6,7 +6,7 @@
 use super::config::Config;
 use super::given::Difference;
 use super::optimiser::State;
-use super::parameters::Parameters;
+use crate::network::cpu::backward::parameters::Parameters;
 use super::trainer::Epoch;
 use crate::io::atomic;
 use crate::{Error, Result};

@@ -191,7 +191,7 @@ impl Strided {
 mod tests {
     use super::*;
     use crate::network::reference;
-    use crate::training::testing::{assert_close, random};
+    use crate::network::cpu::backward::testing::{assert_close, random};
     use ndarray::{Array4, Array5};
     use proptest::prelude::*;
 

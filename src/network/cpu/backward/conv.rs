@@ -352,7 +352,7 @@ fn clear(values: &mut Values, tiling: &Tiling, kept: &[bool]) {
 mod tests {
     use super::*;
     use crate::network::reference;
-    use crate::training::testing::{assert_close, random};
+    use crate::network::cpu::backward::testing::{assert_close, random};
     use ndarray::{Array4, Array5};
     use proptest::prelude::*;
 

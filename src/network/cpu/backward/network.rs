@@ -422,7 +422,7 @@ mod tests {
     use super::*;
     use crate::network::Activation;
     use crate::network::reference;
-    use crate::training::testing::{assert_close, random};
+    use crate::network::cpu::backward::testing::{assert_close, random};
 
     fn network(shared: bool, kernel: [usize; 3], stride: [usize; 3]) -> Description {
         Description {
