@@ -6,6 +6,7 @@
 //!
 //! - [`words`]: words of messages. Knows nothing of anything.
 //! - [`random`]: random numbers.
+//! - [`memory`]: whether memory can be had.
 //! - [`volume`]: voxel grids, affines, orientation, resampling. Knows nothing of networks.
 //! - [`io`]: NIfTI, DICOM, transforms. Knows nothing of networks.
 //! - [`draw`]: pictures and their letters.
@@ -24,7 +25,7 @@ pub mod draw;
 pub mod error;
 pub mod evaluation;
 pub mod io;
-mod memory;
+pub mod memory;
 pub mod network;
 pub mod phantom;
 pub mod random;

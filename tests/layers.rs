@@ -237,8 +237,12 @@ fn violations(layers: &Layers, sources: &Sources) -> Vec<String> {
         let place = |name: &String| order.iter().position(|listed| listed == name);
         let there = sources.children(folder);
         let shown = format!("src/{}", folder.join("/"));
-        wrong.extend(there.iter().filter(|name| place(name).is_none()).map(|name| format!("{name} of {shown} has no place in the table")));
-        wrong.extend(order.iter().filter(|name| !there.contains(*name)).map(|name| format!("{name} of the table is not in {shown}")));
+        wrong.extend(
+            there.iter().filter(|name| place(name).is_none()).map(|name| format!("{name} of {shown} has no place in the table")),
+        );
+        wrong.extend(
+            order.iter().filter(|name| !there.contains(*name)).map(|name| format!("{name} of the table is not in {shown}")),
+        );
         for module in sources.0.keys().filter(|module| module.len() > folder.len() && module.starts_with(folder)) {
             for (used, path) in sources.used(module) {
                 if !used.starts_with(folder) || used.len() == folder.len() {
@@ -253,7 +257,11 @@ fn violations(layers: &Layers, sources: &Sources) -> Vec<String> {
     }
     // What a folder's mod.rs defines may be used by all of its modules: so it uses none of them.
     for (folder, _) in folders.iter().skip(1) {
-        let code: String = sources.0[folder].lines().filter(|line| !line.trim_start().starts_with("pub use ")).map(|line| format!("{line}\n")).collect();
+        let code: String = sources.0[folder]
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("pub use "))
+            .map(|line| format!("{line}\n"))
+            .collect();
         let own = uses(&code).into_iter().map(|(_, path)| path).chain(inline_paths(&code));
         for path in own {
             let used = sources.absolute(folder, &path).map(|path| sources.home(&path, 8));
@@ -299,7 +307,8 @@ fn a_planted_line_is_found() {
 
 #[test]
 fn a_folder_that_the_table_forgets_is_found() {
-    let document: String = document().lines().filter(|line| !line.starts_with("| `src/phantom/`")).map(|line| format!("{line}\n")).collect();
+    let document: String =
+        document().lines().filter(|line| !line.starts_with("| `src/phantom/`")).map(|line| format!("{line}\n")).collect();
     let found = violations(&Layers::of(&document), &Sources::read());
     assert!(found.contains(&"phantom of src/ has no place in the table".to_string()), "{found:?}");
     let document = document.replace("`plan`, ", "");

@@ -519,5 +519,5 @@ fn write_extras(job: &Job, settings: &Settings, result: &Segmentation, header: &
 /// # Errors
 /// As [`nifti::write`].
 pub fn write_mask(path: &Path, mask: &Volume<bool>, header: &nifti::Header) -> Result<()> {
-    nifti::write(path, &mask.map(|&inside| u8::from(inside)), header)
+    Ok(nifti::write(path, &mask.map(|&inside| u8::from(inside)), header)?)
 }

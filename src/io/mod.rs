@@ -2,8 +2,11 @@
 
 pub mod atomic;
 pub mod dicom;
+mod error;
 pub mod lock;
 pub mod mask;
 pub mod nifti;
 pub mod spreadsheet;
 pub mod transform;
+
+pub use error::{Error, Result};

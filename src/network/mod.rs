@@ -12,6 +12,7 @@ mod dice;
 mod dropout;
 #[cfg(feature = "emulator")]
 pub mod emulator;
+mod error;
 pub mod inference;
 mod loss;
 pub mod plan;
@@ -24,12 +25,11 @@ pub mod weights;
 pub use description::{Activation, Description};
 pub use dice::{Dice, dice};
 pub use dropout::Dropout;
+pub use error::{Error, Result};
 pub use loss::Loss;
 pub use plan::{Buffer, BufferId, Operations, Plan, Step};
 pub use real::Real;
 pub use sigmoid::{sigmoid, sigmoid_backward};
-
-use crate::Result;
 
 /// A loaded network on one device for one grid: what the pipeline and the benchmarks drive.
 pub trait Engine {
@@ -46,6 +46,6 @@ pub trait Engine {
     /// without `needed`.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] where a slice has another length than the grid, and whatever the device reports.
+    /// [`crate::network::Error::Shape`] where a slice has another length than the grid, and whatever the device reports.
     fn run(&mut self, input: &[f32], needed: Option<&[bool]>, logits: &mut [f32]) -> Result<()>;
 }

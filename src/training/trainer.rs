@@ -5,13 +5,13 @@ use super::checkpoint;
 use super::config::Config;
 use super::curves;
 use super::given;
-use crate::network::cpu::backward::head;
-use crate::network::cpu::backward::{Example, Layers, Network};
 use super::optimiser::State;
-use crate::network::cpu::backward::parameters::{Learning, Parameters};
 use super::sample::{Sample, Source};
 use crate::network::Description;
 use crate::network::cpu::Instructions;
+use crate::network::cpu::backward::head;
+use crate::network::cpu::backward::parameters::{Learning, Parameters};
+use crate::network::cpu::backward::{Example, Layers, Network};
 use crate::network::device::Device;
 use crate::network::inference::Inference;
 use crate::network::weights::{Metadata, Weights};
@@ -164,7 +164,7 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
 
 /// What a training begins with.
 fn first_weights(config: &Config) -> Result<Parameters> {
-    let Some(name) = &config.from else { return Parameters::initial(&config.network, config.seed) };
+    let Some(name) = &config.from else { return Ok(Parameters::initial(&config.network, config.seed)?) };
     let weights = given::open(name)?;
     let problem = |problem: String| Error::Training { path: name.into(), problem };
     if *weights.description() != config.network {
@@ -444,7 +444,7 @@ impl Trainer<'_> {
             input: config.input(),
             others: BTreeMap::from([("training".to_string(), config.to_toml())]),
         };
-        Weights::from_tensors("trained", &config.network, &metadata, &parameters.tensors())
+        Ok(Weights::from_tensors("trained", &config.network, &metadata, &parameters.tensors())?)
     }
 }
 

@@ -11,7 +11,7 @@ use super::tiles::{flag_sizes, needed_tiles};
 use crate::network::plan::Layer;
 use crate::network::weights::Weights;
 use crate::network::{self, BufferId, Plan, Step};
-use crate::{Error, Result};
+use crate::network::{Error, Result};
 
 /// How a pass computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
