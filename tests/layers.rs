@@ -50,8 +50,21 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// The sources: what each module's file holds besides tests.
-struct Sources(BTreeMap<Module, String>);
+/// A source besides its tests.
+struct Source {
+    code: String,
+    /// Its `use` lines: the name that each brings, and the path it stands for.
+    uses: Vec<(String, String)>,
+}
+
+impl Source {
+    fn of(code: String) -> Source {
+        Source { uses: uses(&code), code }
+    }
+}
+
+/// The sources, by module.
+struct Sources(BTreeMap<Module, Source>);
 
 impl Sources {
     fn read() -> Sources {
@@ -72,7 +85,7 @@ impl Sources {
                     }
                     let (code, of_tests) = without_tests(&std::fs::read_to_string(&path).unwrap());
                     tests.extend(of_tests.into_iter().map(|name| child(&module, &name)));
-                    files.insert(module, code);
+                    files.insert(module, Source::of(code));
                 }
             }
         }
@@ -109,8 +122,8 @@ impl Sources {
         let length = (0..=path.len()).rev().find(|&length| self.0.contains_key(&path[..length])).unwrap_or(0);
         let module = &path[..length];
         let handed_on = path.get(length).and_then(|name| {
-            let (_, target) = uses(&self.0[module]).into_iter().find(|(own, _)| own == name)?;
-            self.absolute(module, &target)
+            let (_, target) = self.0[module].uses.iter().find(|(own, _)| own == name)?;
+            self.absolute(module, target)
         });
         match handed_on {
             Some(target) if depth > 0 => self.home(&target, depth - 1),
@@ -120,9 +133,9 @@ impl Sources {
 
     /// The modules that `module` uses, each with the path as it stands there.
     fn used(&self, module: &Module) -> Vec<(Module, String)> {
-        let code = &self.0[module];
-        let imports = uses(code).into_iter().map(|(_, path)| path);
-        let paths = imports.chain(inline_paths(code));
+        let source = &self.0[module];
+        let imports = source.uses.iter().map(|(_, path)| path.clone());
+        let paths = imports.chain(inline_paths(&source.code));
         let home = |path: String| Some((self.home(&self.absolute(module, &path)?, 8), path));
         paths.filter_map(home).collect()
     }
@@ -258,6 +271,7 @@ fn violations(layers: &Layers, sources: &Sources) -> Vec<String> {
     // What a folder's mod.rs defines may be used by all of its modules: so it uses none of them.
     for (folder, _) in folders.iter().skip(1) {
         let code: String = sources.0[folder]
+            .code
             .lines()
             .filter(|line| !line.trim_start().starts_with("pub use "))
             .map(|line| format!("{line}\n"))
@@ -298,8 +312,8 @@ fn a_planted_line_is_found() {
     ] {
         let mut sources = Sources::read();
         let module: Module = module.split('/').map(str::to_string).collect();
-        let code = sources.0.get_mut(&module).unwrap_or_else(|| panic!("no module {module:?}"));
-        *code = format!("{code}\n{line}\n");
+        let source = sources.0.get_mut(&module).unwrap_or_else(|| panic!("no module {module:?}"));
+        *source = Source::of(format!("{}\n{line}\n", source.code));
         let found = violations(&layers, &sources);
         assert!(found.iter().any(|wrong| wrong.starts_with(expected)), "{line}: {found:?}");
     }

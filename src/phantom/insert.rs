@@ -139,8 +139,7 @@ pub fn insert(seed: u64, scan: &Volume<f32>, brain: &Volume<bool>, settings: &Se
     let space = Space { grid, to_index };
     let depth = signed_depth(brain);
     let means = smoothed(scan, brain);
-    let [ni, nj, _] = grid.shape;
-    let ijk = |n: usize| [n % ni, n / ni % nj, n / ni / nj].map(|x| x as f64);
+    let ijk = |n: usize| grid.ijk(n).map(|x| x as f64);
     let (mut low, mut high, mut sum, mut count) = ([f32::MAX; 3], [f32::MIN; 3], [0.0f64; 3], 0.0);
     for n in (0..depth.len()).filter(|&n| brain.voxels()[n]) {
         let p = space.point(ijk(n));

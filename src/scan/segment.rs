@@ -561,7 +561,7 @@ fn share_on_edge(mask: &Volume<bool>, brain: &Volume<bool>) -> Option<f64> {
     let (mut surface, mut on_edge) = (0.0, 0.0);
     let steps = [1, shape[0], shape[0] * shape[1]];
     for (index, _) in mask.voxels().iter().enumerate().filter(|(_, inside)| **inside) {
-        let at = [index % shape[0], index / shape[0] % shape[1], index / steps[2]];
+        let at = mask.grid().ijk(index);
         for axis in 0..3 {
             let below = (at[axis] > 0).then(|| index - steps[axis]);
             let above = (at[axis] + 1 < shape[axis]).then(|| index + steps[axis]);

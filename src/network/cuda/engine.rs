@@ -210,7 +210,7 @@ fn fill(pass: &mut dyn Prepared, plan: &Plan, input: &[f32], needed: Option<&[bo
         Some(mask) => {
             let mut at = 0;
             for tiles in needed_tiles(plan, mask) {
-                let bytes: &[u8] = bytemuck::cast_slice(tiles.flags());
+                let bytes: &[u8] = bytemuck::cast_slice(&tiles);
                 control[at..at + bytes.len()].copy_from_slice(bytes);
                 at += bytes.len();
             }
