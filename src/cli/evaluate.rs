@@ -5,6 +5,7 @@ use crate::cli::arguments::Evaluate;
 use crate::cli::talk;
 use crate::cli::talk::say;
 use ichor::batch::report::RESEARCH_USE_ONLY;
+use ichor::evaluation::files;
 use ichor::evaluation::pairs::{self, Pair, Pairs};
 use ichor::evaluation::results::{self, Failure, Results};
 use ichor::evaluation::{self, Case, Settings, figures, tables};
@@ -54,7 +55,7 @@ pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
         log::warn!("{}", doubt.trim_end_matches('.'));
     }
     let figures = timed("figures", || figures::all(&compared, &cases, &results));
-    results::write(&arguments.output, &cases, &results, &figures)?;
+    files::write(&arguments.output, &cases, &results, &figures)?;
     for remark in tables::remarks(&results) {
         say!("{remark}");
     }

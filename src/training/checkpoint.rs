@@ -4,9 +4,9 @@
 //! before it; little-endian. Random numbers need no state: see [`super::random`].
 
 use super::config::Config;
-use super::given::Difference;
+use super::difference::Difference;
+use super::epoch::Epoch;
 use super::optimiser::State;
-use super::trainer::Epoch;
 use crate::io::atomic;
 use crate::network::cpu::backward::parameters::Parameters;
 use crate::{Error, Result};

@@ -1,6 +1,6 @@
 //! The curves of a training: a table, and a picture of it.
 
-use super::trainer::Epoch;
+use super::epoch::Epoch;
 use crate::draw::canvas::{Canvas, Colour};
 use crate::io::atomic;
 use crate::{Error, Result};

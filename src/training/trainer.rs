@@ -4,6 +4,7 @@ use super::augment::{self, Crop, Prepared};
 use super::checkpoint;
 use super::config::Config;
 use super::curves;
+use super::epoch::Epoch;
 use super::given;
 use super::optimiser::State;
 use super::sample::{Sample, Source};
@@ -19,7 +20,6 @@ use crate::network::{Dropout, Loss};
 use crate::random::keyed::{Random, mix};
 use crate::{Error, Result, memory};
 use ndarray::ArrayView3;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
@@ -33,31 +33,6 @@ const PARAMETER_BYTES: u64 = 36;
 const CROPS_PER_SAMPLE: usize = 8;
 /// Thresholds of the probability among which the best for the held-out samples is taken.
 const THRESHOLDS: [f32; 13] = [0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8];
-
-/// What came of an epoch: a row of `curves.csv`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Epoch {
-    /// Number, from 1.
-    pub epoch: usize,
-    /// Updates of the weights so far.
-    pub updates: usize,
-    /// Seconds that the epoch took.
-    pub seconds: f64,
-    /// Learning rate of its last update.
-    pub rate: f64,
-    /// Mean loss of its samples, while it was trained.
-    pub loss: f64,
-    /// Mean norm of the gradients before they were shortened.
-    pub gradient: f64,
-    /// Mean loss of the held-out samples, by the averaged weights.
-    pub held_out_loss: f64,
-    /// Mean Dice of the held-out samples with a bleed, at the best threshold.
-    pub held_out_dice: f64,
-    /// Mean volume that is found in held-out samples without a bleed, in mL.
-    pub false_ml: f64,
-    /// The threshold that the weights' file gets: the best one, where the config has none.
-    pub threshold: f32,
-}
 
 /// What a training says while it goes on.
 #[derive(Clone, Debug)]
