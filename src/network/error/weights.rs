@@ -28,7 +28,7 @@ pub enum WeightsError {
     /// Another format.
     #[error("has format {0:?}, but this version of ichor reads {FORMAT:?}: update ichor or import the weights again")]
     Format(String),
-    /// Not a file that [`super::onnx::export`] made.
+    /// Not a file that [`crate::network::weights::onnx::export`] made.
     #[error("is no ONNX file that `ichor weights export` made, or it is damaged")]
     NotOnnx,
     /// A file of another program: what it is, and what can be done with it.
