@@ -1,7 +1,8 @@
 //! Data goes down the table of docs/ARCHITECTURE.md: no module of src/ uses one that stands below it there.
 //!
-//! What is read is the `use` lines and the paths that begin with `crate::`, `super::` or `ichor::`, without the modules
-//! for tests. A name that a folder only hands on (`crate::Error`, `network::Plan`) counts as the module that defines it.
+//! What is read is the `use` lines and the paths that begin with `crate::`, `super::` or `ichor::`, without the
+//! modules for tests. A name that a folder only hands on (`crate::Error`, `network::Plan`) counts as the module that
+//! defines it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
