@@ -1,12 +1,25 @@
 //! ichor finds intracerebral hemorrhage on a non-contrast head CT and measures its volume.
 //!
-//! For research use only, not for diagnosis.
+//! **For research use only, not for diagnosis.**
+//!
+//! ```no_run
+//! let mut segmenter = ichor::Segmenter::builder().threads(4).build()?; // built-in weights and template, on the CPU
+//! let scan = ichor::Scan::open("ct.nii.gz")?; // NIfTI, or a DICOM file, folder or series
+//! let found = segmenter.segment(&scan)?;
+//! println!("{:.2} mL", found.volume_ml());
+//! found.save("results/ct")?; // mask, report, picture; DICOM-SEG of a series
+//! # Ok::<(), ichor::Error>(())
+//! ```
+//!
+//! [`Segmenter`] is loaded once and kept; [`Segmenter::preparer`] makes the next scan ready on another thread. [`Engine`]
+//! is the network alone, on plain slices, for a service that makes its own input. What stands below the root is what the
+//! command line is made of.
 //!
 //! The folders in the order in which data goes through them; a module uses those above it only:
 //!
 //! - [`words`]: words of messages. Knows nothing of anything.
 //! - [`random`]: random numbers.
-//! - [`memory`]: whether memory can be had.
+//! - [`memory`]: memory and threads that cannot be had are an error. Knows nothing of anything.
 //! - [`volume`]: voxel grids, affines, orientation, resampling. Knows nothing of networks.
 //! - [`draw`]: pictures and their letters.
 //! - [`io`]: NIfTI, DICOM, transforms. Knows nothing of networks.
@@ -23,6 +36,7 @@
 
 pub mod batch;
 pub mod draw;
+mod engine;
 pub mod error;
 pub mod evaluation;
 pub mod io;
@@ -31,8 +45,17 @@ pub mod network;
 pub mod phantom;
 pub mod random;
 pub mod scan;
+mod segmenter;
 pub mod training;
 pub mod volume;
 pub mod words;
 
+pub use engine::Engine;
 pub use error::{Error, Result};
+pub use network::cuda::Grade;
+pub use network::device::Device;
+pub use network::weights::Weights;
+pub use scan::segment::{BrainSource, Options, Segmentation};
+pub use scan::warnings::Warning;
+pub use segmenter::{Finding, Prepared, Preparer, Scan, Segmenter, SegmenterBuilder};
+pub use volume::{Grid, Volume};

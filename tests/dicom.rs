@@ -409,7 +409,7 @@ fn the_program_says_what_is_wrong_with_each_bad_series_and_leaves_no_output() {
 }
 
 fn corpus(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/dicom").join(format!("{name}.dcm"))
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/dicom").join(format!("{name}.dcm"))
 }
 
 /// The picture of the small files: 32 rows of 40, written by pydicom and GDCM from this formula, in HU.

@@ -269,19 +269,23 @@ fn violations(layers: &Layers, sources: &Sources) -> Vec<String> {
             }
         }
     }
-    // What a folder's mod.rs defines may be used by all of its modules: so it uses none of them.
-    for (folder, _) in folders.iter().skip(1) {
-        let code: String = sources.0[folder]
-            .code
+    // What a folder's mod.rs defines may be used by its modules: so it uses none of those that use it, or may use one.
+    for (folder, order) in folders.iter().skip(1) {
+        let uses_folder = |name: &String| {
+            let own = sources.0.keys().filter(|module| module.starts_with(&child(folder, name)));
+            own.flat_map(|module| sources.used(module)).any(|(used, _)| used == *folder)
+        };
+        let first = order.iter().position(uses_folder).unwrap_or(order.len());
+        let source = &sources.0[folder].code;
+        let code: String = source
             .lines()
             .filter(|line| !line.trim_start().starts_with("pub use "))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        let own = uses(&code).into_iter().map(|(_, path)| path).chain(inline_paths(&code));
-        for path in own {
-            let used = sources.absolute(folder, &path).map(|path| sources.home(&path, 8));
-            if used.is_some_and(|used| used.starts_with(folder) && used.len() > folder.len()) {
-                wrong.push(format!("{}/mod.rs uses {path}, and is used by the modules beside it", folder.join("/")));
+            .fold(String::new(), |code, line| code + line + "\n");
+        for path in uses(&code).into_iter().map(|(_, path)| path).chain(inline_paths(&code)) {
+            let Some(used) = sources.absolute(folder, &path).map(|path| sources.home(&path, 8)) else { continue };
+            let name = used.get(folder.len()).filter(|_| used.starts_with(folder));
+            if name.is_some_and(|name| order.iter().position(|listed| listed == name) >= Some(first)) {
+                wrong.push(format!("{}/mod.rs uses {path}, which uses it or may do so", folder.join("/")));
             }
         }
     }

@@ -7,7 +7,7 @@ pub mod page;
 pub mod picture;
 pub mod report;
 pub mod resume;
-mod run;
+pub(crate) mod run;
 mod settings;
 pub mod source;
 pub mod table;

@@ -346,7 +346,7 @@ pub enum Weights {
     Export {
         /// The weights file; the built-in weights if not given
         file: Option<PathBuf>,
-        /// The file to write: ONNX where it ends in `.onnx`, else safetensors
+        /// The file to write: ONNX where it ends in `.onnx`, safetensors where in `.safetensors`
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
         /// Store values in 16 bits (F16), of safetensors
@@ -423,7 +423,7 @@ pub struct Bench {
 
 #[derive(Args)]
 pub struct Demo {
-    /// Keep the phantom, its true mask and the results in this folder
+    /// Keep the phantom, its true mask, the mask that is found and demo.json in this folder
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     #[command(flatten)]
@@ -460,7 +460,7 @@ pub struct Phantom {
     /// Least and greatest volume of a bleed in mL
     #[arg(long, default_value = "0.5,150", value_name = "LOW,HIGH", value_parser = range)]
     pub volume: [f32; 2],
-    /// What bleeds may be; anything if not given
+    /// What bleeds may be; anything if not given. No infratentorial ones with --into: where a scan's tentorium is, is not known
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND,..")]
     pub kinds: Vec<BleedKind>,
     /// Bleeds that are hard to see: half of them faint, most of the larger ones pale in parts, many layered, subdural ones thin

@@ -2,7 +2,7 @@
 
 use super::{extraction, spare_inputs, tell_grid, tell_stages, timed, with_threads};
 use crate::cli::arguments::Brain;
-use crate::cli::talk::say;
+use crate::cli::talk;
 use ichor::Result;
 use ichor::batch::inputs;
 use ichor::batch::write_mask;
@@ -26,7 +26,7 @@ pub fn run(arguments: &Brain) -> Result<ExitCode> {
         }
         let mask = orientation::from_ras(&prepared.brain, &prepared.own_grid);
         write_mask(&arguments.output, &mask, &scan.header)?;
-        say!("{}\t{:.1} mL", arguments.output.display(), mask.volume_ml());
+        talk::columns(&[&arguments.output.display(), &format!("{:.1} mL", mask.volume_ml())]);
         Ok(ExitCode::SUCCESS)
     })?
 }

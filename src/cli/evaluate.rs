@@ -2,8 +2,7 @@
 
 use super::{timed, with_threads};
 use crate::cli::arguments::Evaluate;
-use crate::cli::talk;
-use crate::cli::talk::say;
+use crate::cli::talk::{self, say};
 use ichor::batch::report::RESEARCH_USE_ONLY;
 use ichor::evaluation::files;
 use ichor::evaluation::pairs::{self, Pair, Pairs};
@@ -11,10 +10,15 @@ use ichor::evaluation::results::{self, Failure, Results};
 use ichor::evaluation::{self, Case, Settings, figures, tables};
 use ichor::{Error, Result};
 use rayon::prelude::*;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
     let found = find(arguments)?;
+    let masks = found.pairs.iter().flat_map(|pair| [Some(&pair.automated), Some(&pair.manual), pair.scan.as_ref()]);
+    let tables = [arguments.pairs.as_ref(), arguments.table.as_ref()];
+    let inputs: Vec<&Path> = masks.chain(tables).flatten().map(PathBuf::as_path).collect();
+    files::check(&arguments.output, &inputs)?;
     let settings = Settings { tolerance_mm: arguments.tolerance, lesion_iou: arguments.lesion_iou };
     log::debug!(
         "{} pairs, surface tolerance {} mm, lesions from an overlap of {}",
@@ -45,7 +49,7 @@ pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
         }
     }
     let exit = if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    let results = Results {
+    let mut results = Results {
         failed,
         without_partner: found.without_partner.iter().map(|path| path.display().to_string()).collect(),
         weights: results::weights_of(&found.pairs),
@@ -55,13 +59,13 @@ pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
         log::warn!("{}", doubt.trim_end_matches('.'));
     }
     let figures = timed("figures", || figures::all(&compared, &cases, &results));
-    files::write(&arguments.output, &cases, &results, &figures)?;
+    files::write(&arguments.output, &cases, &mut results, &figures)?;
     for remark in tables::remarks(&results) {
         say!("{remark}");
     }
     say!("");
     for table in tables::all(&results) {
-        say!("{}", table.markdown());
+        talk::lines(&table.markdown());
     }
     say!("{RESEARCH_USE_ONLY}");
     Ok(exit)

@@ -2,7 +2,7 @@
 
 use super::{extraction, spare_inputs, tell_grid, tell_stages, timed, with_threads};
 use crate::cli::arguments::Register;
-use crate::cli::talk::say;
+use crate::cli::talk;
 use ichor::batch::inputs;
 use ichor::io::{mask, nifti, transform};
 use ichor::scan::Template;
@@ -54,12 +54,8 @@ pub fn run(arguments: &Register) -> Result<ExitCode> {
             transform::write(path, &result.template_to_scan)?;
         }
         nifti::write(&arguments.output, &moved, &template.header_for(grid)?)?;
-        say!(
-            "{}\tmutual information {:.4}, overlap {:.3}",
-            arguments.output.display(),
-            result.mutual_information,
-            result.overlap
-        );
+        let quality = format!("mutual information {:.4}, overlap {:.3}", result.mutual_information, result.overlap);
+        talk::columns(&[&arguments.output.display(), &quality]);
         Ok(ExitCode::SUCCESS)
     })?
 }

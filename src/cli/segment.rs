@@ -3,7 +3,7 @@
 use super::progress::Progress;
 use super::{extraction, inference, load_weights, pool, tell_stages, timed};
 use crate::cli::arguments::{Save, Segment};
-use crate::cli::talk::say;
+use crate::cli::talk;
 use ichor::batch::inputs;
 use ichor::batch::report::{RESEARCH_USE_ONLY, Report};
 use ichor::batch::{self, Extra, Outcome, Settings};
@@ -12,7 +12,7 @@ use ichor::io::mask;
 use ichor::network::weights::Weights;
 use ichor::scan::Template;
 use ichor::scan::postprocess::Postprocessing;
-use ichor::scan::segment::{BrainSource, Options};
+use ichor::scan::segment::{self, BrainSource, Options};
 use ichor::words::counted;
 use ichor::{Error, Result};
 use std::collections::BTreeSet;
@@ -51,6 +51,8 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
                 fill_holes: arguments.postprocessing.fill_holes,
                 min_component_ml: arguments.postprocessing.min_component,
             },
+            // Asked for by what is saved.
+            probability: false,
             keep_doubtful: arguments.keep_doubtful,
         },
         brain_mask: arguments.brain.brain_mask.clone(),
@@ -74,6 +76,10 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
     let mut failed = 0;
     let pool = pool(arguments.run.threads)?;
     let mut inference = inference(&weights, &arguments.run, pool.current_num_threads());
+    if arguments.run.device.has_grades() {
+        // A GPU that cannot be used is told before the first scan is read. A CPU packs the weights while that is done.
+        inference.load(segment::network_shape(&weights, &settings.template))?;
+    }
     batch::run(&jobs, &settings, &mut inference, &pool, |job, outcome| {
         progress.suspend(|| match outcome {
             Outcome::Done(report) => print_report(report, false),
@@ -107,7 +113,8 @@ fn print_report(report: &Report, skipped: bool) {
         log::debug!("{name}: registration {quality:?}");
     }
     tell_stages(name, &report.seconds);
-    say!("{}\t{:.2} mL\t{}{}", report.name, report.volume_ml, counted(report.voxels, "voxel"), remarks(report, skipped));
+    let voxels = counted(report.voxels, "voxel") + &remarks(report, skipped);
+    talk::columns(&[&report.name, &format!("{:.2} mL", report.volume_ml), &voxels]);
     for sentence in report.dicom.iter().flat_map(Summary::sentences) {
         log::info!("{}: {sentence}", report.name);
     }
@@ -116,13 +123,15 @@ fn print_report(report: &Report, skipped: bool) {
     }
 }
 
-/// What stands behind a result: whether it is of an earlier run, and whether it may be trusted.
+/// What stands behind a result: whether it is of an earlier run, whether it cannot be right and was kept all the same,
+/// and which warnings it has.
 fn remarks(report: &Report, skipped: bool) -> String {
     let numbers: BTreeSet<u8> = report.warnings.iter().map(|warning| warning.number).collect();
     let numbers: Vec<String> = numbers.iter().map(u8::to_string).collect();
     let plural = if numbers.len() == 1 { "" } else { "s" };
-    let doubts = (!numbers.is_empty()).then(|| format!("doubtful: warning{plural} {}", numbers.join(", ")));
-    let remarks: Vec<String> = skipped.then(|| "there already".to_string()).into_iter().chain(doubts).collect();
+    let doubtful = if report.doubtful { "doubtful: " } else { "" };
+    let warnings = (!numbers.is_empty()).then(|| format!("{doubtful}warning{plural} {}", numbers.join(", ")));
+    let remarks: Vec<String> = skipped.then(|| "there already".to_string()).into_iter().chain(warnings).collect();
     if remarks.is_empty() { String::new() } else { format!("  ({})", remarks.join("; ")) }
 }
 

@@ -1,5 +1,6 @@
 //! A drawing of lines, dots, boxes, text and images, written as SVG and as PNG.
 
+use super::font::Size;
 use super::raster::{Colour, Raster};
 use std::fmt::Write;
 
@@ -16,6 +17,8 @@ pub const LETTER: f64 = 12.0;
 
 /// Pixels of a PNG to a unit of a drawing.
 const SCALE: f64 = 2.0;
+/// Letters of a PNG: as high as those of the SVG.
+const LETTERS: Size = Size::Large;
 
 /// Which end of a text its place is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -118,14 +121,14 @@ impl Drawing {
                 }
                 Shape::Fill { corner, size, colour } => raster.fill(scaled(*corner), scaled(*size), *colour),
                 Shape::Text { at, anchor, text, colour } => {
-                    let width = Raster::text_width(text, SCALE as usize) as f64;
+                    let width = Raster::text_width(text, LETTERS) as f64;
                     let before = match anchor {
                         Anchor::Start => 0.0,
                         Anchor::Middle => width / 2.0,
                         Anchor::End => width,
                     };
                     let [x, y] = scaled(*at);
-                    raster.text([x - before, y], SCALE as usize, text, *colour);
+                    raster.text([x - before, y], LETTERS, text, *colour);
                 }
                 Shape::Image { corner, size, image } => raster.image(scaled(*corner), scaled(*size), image),
             }

@@ -2,7 +2,7 @@
 
 use super::pairs::Pair;
 use super::statistics::{Agreement, Summary, percent};
-use super::{Case, Settings};
+use super::{Case, NO_OVERLAP, Settings};
 use crate::batch::inputs;
 use crate::batch::report::{RESEARCH_USE_ONLY, Report};
 use serde::Serialize;
@@ -121,6 +121,8 @@ pub struct Results {
     pub without_partner: Vec<String>,
     /// The weights that made the automated masks, as far as reports beside them say.
     pub weights: Vec<MaskWeights>,
+    /// The files that were written besides summary.json, by name; of them alone a later evaluation removes any.
+    pub outputs: Vec<String>,
 }
 
 /// A measure of a case as it counts in a table: its column, its title, its value.
@@ -166,7 +168,8 @@ impl Results {
             WithoutBleed { false_positive_ml, clear_percent: percent(&volumes, |ml| ml == 0.0) }
         });
         let apart = bleeding.iter().filter(|case| case.automated_ml > 0.0 && case.dice == 0.0);
-        let remarked = cases.iter().filter(|case| !case.remark.is_empty());
+        // Those that do not overlap are named together.
+        let remarked = cases.iter().filter(|case| !case.remark.is_empty() && case.remark != NO_OVERLAP);
         let remarks = remarked.map(|case| Remark { name: case.name.clone(), remark: case.remark.clone() });
         Results {
             notice: RESEARCH_USE_ONLY,
@@ -185,6 +188,7 @@ impl Results {
             failed: Vec::new(),
             without_partner: Vec::new(),
             weights: Vec::new(),
+            outputs: Vec::new(),
         }
     }
 }

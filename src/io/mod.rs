@@ -6,6 +6,7 @@ mod error;
 pub mod lock;
 pub mod mask;
 pub mod nifti;
+pub mod ownership;
 pub mod spreadsheet;
 pub mod transform;
 

@@ -103,13 +103,7 @@ impl Device {
     /// # Errors
     /// [`crate::network::Error::Device`] where the device cannot run here or has no such grade, [`crate::network::Error::Shape`] for a grid that the network
     /// cannot have.
-    pub fn load<'w>(
-        self,
-        weights: &'w Weights,
-        shape: [usize; 3],
-        threads: usize,
-        grade: Grade,
-    ) -> Result<Box<dyn Engine + Send + 'w>> {
+    pub fn load(self, weights: &Weights, shape: [usize; 3], threads: usize, grade: Grade) -> Result<Box<dyn Engine + Send>> {
         if grade != Grade::Exact && !self.has_grades() {
             return Err(Error::Device(format!("{self} computes in f32 alone: another grade needs a CUDA device")));
         }

@@ -13,7 +13,7 @@ pub mod segment;
 pub mod skull_margin;
 pub mod space;
 pub mod template;
-mod template_file;
+pub(crate) mod template_file;
 pub mod warnings;
 
 pub use error::{Error, Result};

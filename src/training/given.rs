@@ -75,7 +75,13 @@ const NETWORK_OPTIONS: usize = 8;
 /// What a config file gives. A mistake in it is told with its line.
 fn read(file: &Path) -> Result<Table> {
     let text = std::fs::read_to_string(file).map_err(Error::read(file))?;
-    let problem = |error: toml::de::Error| Error::Training { path: file.to_path_buf(), problem: error.to_string() };
+    // The line is named, and not shown: messages have one line.
+    let problem = |error: toml::de::Error| {
+        let said = error.to_string();
+        let place = said.lines().next().filter(|first| first.contains(" at line ")).map(|first| format!("{first}: "));
+        let problem = place.unwrap_or_default() + error.message().trim_end();
+        Error::Training { path: file.to_path_buf(), problem }
+    };
     match toml::from_str::<Config>(&text) {
         // What [network] lacks is completed; all else is wrong whatever it is completed with.
         Err(error) if !error.message().starts_with("missing field") => Err(problem(error)),

@@ -28,4 +28,4 @@ pub use epoch::Epoch;
 pub use pairs::Pairs;
 pub use phantoms::Phantoms;
 pub use sample::{Cache, Sample, Source};
-pub use trainer::{Outcome, Progress, train};
+pub use trainer::{Outcome, Progress, check_folder, train};

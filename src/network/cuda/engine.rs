@@ -14,9 +14,10 @@ use crate::network::{self, BufferId, Plan, Step};
 use crate::network::{Error, Result};
 
 /// How a pass computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Grade {
     /// f32 storage and fused multiply-adds: within 1e-4 of the largest logit.
+    #[default]
     Exact,
     /// f16 storage, f32 sums on tensor cores: within 1% of the largest logit. Where a value does not fit f16 the pass is done again
     /// in [`Grade::Exact`]; where a weight does not, or the GPU lacks shared memory for the kernels, every pass is. A warning says so.
@@ -178,14 +179,22 @@ impl network::Engine for Engine {
 
     fn run(&mut self, input: &[f32], needed: Option<&[bool]>, logits: &mut [f32]) -> Result<()> {
         network_slice("output", logits.len(), self.plan.shape.iter().product())?;
-        self.start(input, needed)?;
-        self.finish(logits)?;
+        Engine::start(self, input, needed)?;
+        Engine::finish(self, logits)?;
         if let Some(mask) = needed {
             for (logit, _) in logits.iter_mut().zip(mask).filter(|(_, needed)| !**needed) {
                 *logit = f32::NEG_INFINITY;
             }
         }
         Ok(())
+    }
+
+    fn start(&mut self, input: &[f32], needed: Option<&[bool]>) -> Option<Result<()>> {
+        Some(Engine::start(self, input, needed))
+    }
+
+    fn finish(&mut self, logits: &mut [f32]) -> Result<()> {
+        Engine::finish(self, logits)
     }
 }
 

@@ -34,6 +34,15 @@ pub enum WeightsError {
     /// A file of another program: what it is, and what can be done with it.
     #[error("is no weights file but {0}")]
     Foreign(String),
+    /// A weights file that is to be imported.
+    #[error("is a weights file already: give it to `--weights` as it is (`ichor weights info` shows what it holds)")]
+    Already,
+    /// What is to be imported is no file of the kinds that can be.
+    #[error(
+        "is neither a TensorFlow checkpoint nor an ONNX file: give the path of PREFIX.index without `.index`, \
+         or the .onnx file that `ichor weights export` made"
+    )]
+    NotImported,
     /// No `network` entry.
     #[error("does not say what its network is: its metadata has no `network`")]
     NoNetwork,
