@@ -42,7 +42,7 @@ enum State {
     /// In a pass that the device does by itself, with the voxels that are wanted.
     OnDevice(Loaded, Option<Vec<bool>>),
     /// In a pass that a thread does.
-    OnThread(JoinHandle<(Loaded, Result<Vec<f32>>)>),
+    OnThread(JoinHandle<(Loaded, network::Result<Vec<f32>>)>),
     /// The thread that had it has panicked.
     Lost,
 }
@@ -89,7 +89,7 @@ impl Engine {
     /// whatever the device reports.
     pub fn run(&mut self, input: &[f32], needed: Option<&[bool]>, logits: &mut [f32]) -> Result<()> {
         match &mut self.state {
-            State::Idle(engine) => engine.run(input, needed, logits),
+            State::Idle(engine) => Ok(engine.run(input, needed, logits)?),
             State::OnDevice(..) | State::OnThread(_) => Err(under_way()),
             State::Lost => Err(lost()),
         }
@@ -116,7 +116,7 @@ impl Engine {
             Some(Ok(())) => self.state = State::OnDevice(engine, wanted),
             Some(Err(error)) => {
                 self.state = State::Idle(engine);
-                return Err(error);
+                return Err(error.into());
             }
             None => {
                 let input = input.to_vec();

@@ -104,7 +104,7 @@ fn the_bleed_of_the_phantom_is_found_where_it_is() {
     let phantom = scan();
     let result = run(phantom.scan.clone(), &template::built_in(), &Options::default());
     let both = result.mask.voxels().iter().zip(phantom.bleed.voxels()).filter(|(a, b)| **a && **b).count();
-    let truth = segment::count(&phantom.bleed);
+    let truth = phantom.bleed.count();
     let dice = 2.0 * both as f64 / (result.voxels() + truth) as f64;
     assert!(dice > 0.8, "Dice {dice}, {} mL of {}", result.volume_ml(), phantom.bleed_ml());
     for (index, _) in result.mask.voxels().iter().enumerate().filter(|(_, inside)| **inside) {
@@ -297,15 +297,15 @@ fn blood_is_sought_in_the_whole_of_both_spaces_or_in_the_brain() {
 
     let bounded = with(false, Postprocessing::default());
     let template_voxels = template.grid().len();
-    let sought = segment::count(&bounded.network.mask);
+    let sought = bounded.network.mask.count();
     // The brain fills about a third of the template's grid.
     assert!(sought > template_voxels / 5 && sought < template_voxels / 2, "{sought} of {template_voxels} voxels");
     assert_eq!(outside(bounded.mask.voxels()), 0);
-    assert!(bounded.voxels() as f64 > 0.95 * segment::count(&phantom.brain) as f64);
+    assert!(bounded.voxels() as f64 > 0.95 * phantom.brain.count() as f64);
     assert_eq!(outside(&above_0(&bounded.probability)), 0);
 
     let dense = with(true, Postprocessing::default());
-    assert_eq!(segment::count(&dense.network.mask), template_voxels, "everywhere in the network's space");
+    assert_eq!(dense.network.mask.count(), template_voxels, "everywhere in the network's space");
     // In the scan's: in every voxel that lies inside of the template's grid.
     let registration = dense.registration.as_ref().unwrap();
     let (grid, shape) = (phantom.scan.grid(), template.grid().shape);
@@ -320,11 +320,11 @@ fn blood_is_sought_in_the_whole_of_both_spaces_or_in_the_brain() {
             assert!(dense.mask.voxels()[index], "voxel {at:?}, {place:?} of the template");
         }
     }
-    assert!(outside(dense.mask.voxels()) > segment::count(&phantom.brain), "{inside} voxels inside of the template's grid");
-    assert!(outside(&above_0(&dense.probability)) > segment::count(&phantom.brain));
+    assert!(outside(dense.mask.voxels()) > phantom.brain.count(), "{inside} voxels inside of the template's grid");
+    assert!(outside(&above_0(&dense.probability)) > phantom.brain.count());
     // What follows the network does not cut it at the brain either.
     let smooth = Postprocessing { smooth_mm: Some(1.0), ..Postprocessing::default() };
-    assert!(outside(with(true, smooth).mask.voxels()) > segment::count(&phantom.brain));
+    assert!(outside(with(true, smooth).mask.voxels()) > phantom.brain.count());
     assert_eq!(outside(with(false, smooth).mask.voxels()), 0);
     let fill = Postprocessing { fill_holes: true, ..Postprocessing::default() };
     assert_eq!(outside(with(false, fill).mask.voxels()), 0);

@@ -5,7 +5,7 @@ mod support;
 use dicom_core::VR;
 use dicom_dictionary_std::tags;
 use ichor::io::{nifti, transform};
-use ichor::network::reference::sigmoid;
+use ichor::network::sigmoid;
 use ichor::network::weights::Weights;
 use ichor::phantom::ellipsoids as phantom;
 use ichor::scan::postprocess::Postprocessing;

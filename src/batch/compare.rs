@@ -1,12 +1,11 @@
 //! Two time points of one patient: how much larger the hemorrhage has become.
 
-use crate::batch::report::{NumberedWarning, RESEARCH_USE_ONLY, Report, WeightsIdentity};
-use crate::batch::resume::Choices;
 #[cfg(doc)]
-use crate::batch::source::Source;
+use crate::batch::report::Source;
+use crate::batch::report::{Choices, NumberedWarning, RESEARCH_USE_ONLY, Report, WeightsIdentity};
 use crate::io::mask::{self, Mask};
 use crate::scan::postprocess::Postprocessing;
-use crate::scan::segment::{Interpolation, volume_ml};
+use crate::scan::segment::Interpolation;
 use crate::words::counted;
 use crate::{Error, Result};
 use serde::Serialize;
@@ -136,7 +135,7 @@ impl TimePoint {
         }
         let Mask { inside, labels } = mask::read(path)?;
         let labels = if labels.len() > 1 { labels } else { Vec::new() };
-        let volume_ml = volume_ml(&inside);
+        let volume_ml = inside.volume_ml();
         Ok(TimePoint { file, volume_ml, patient_id: None, weights: None, method: None, warnings: Vec::new(), labels })
     }
 

@@ -8,7 +8,10 @@ pub mod picture;
 pub mod report;
 pub mod resume;
 pub(crate) mod run;
+mod settings;
 pub mod source;
 pub mod table;
 
-pub use run::*;
+pub use report::Extra;
+pub use run::{Outcome, run, write_mask};
+pub use settings::Settings;

@@ -58,7 +58,7 @@ pub(super) fn begun(folder: &Path, name: &str) -> PathBuf {
 /// # Errors
 /// [`Error::Write`](crate::Error::Write).
 pub(super) fn begin(folder: &Path, name: &str, files: &BTreeSet<String>) -> Result<()> {
-    ownership::begin(&report_of(folder, name), files)
+    Ok(ownership::begin(&report_of(folder, name), files)?)
 }
 
 /// Says that nothing is in the making any more.
@@ -66,7 +66,7 @@ pub(super) fn begin(folder: &Path, name: &str, files: &BTreeSet<String>) -> Resu
 /// # Errors
 /// [`Error::Write`](crate::Error::Write).
 pub(super) fn end(folder: &Path, name: &str) -> Result<()> {
-    ownership::end(&report_of(folder, name))
+    Ok(ownership::end(&report_of(folder, name))?)
 }
 
 fn report_of(folder: &Path, name: &str) -> PathBuf {

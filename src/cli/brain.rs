@@ -26,7 +26,7 @@ pub fn run(arguments: &Brain) -> Result<ExitCode> {
         }
         let mask = orientation::from_ras(&prepared.brain, &prepared.own_grid);
         write_mask(&arguments.output, &mask, &scan.header)?;
-        talk::columns(&[&arguments.output.display(), &format!("{:.1} mL", segment::volume_ml(&mask))]);
+        talk::columns(&[&arguments.output.display(), &format!("{:.1} mL", mask.volume_ml())]);
         Ok(ExitCode::SUCCESS)
     })?
 }

@@ -6,7 +6,7 @@ use crate::cli::talk::say;
 use ichor::batch::report::{RESEARCH_USE_ONLY, WeightsIdentity};
 use ichor::batch::write_mask;
 use ichor::io::{atomic, nifti, ownership};
-use ichor::network::reference::dice;
+use ichor::network::dice;
 use ichor::network::weights::Weights;
 use ichor::phantom::{self, Kind};
 use ichor::scan::segment::Options;
@@ -48,7 +48,7 @@ fn begin(folder: &Path) -> Result<()> {
     let names = [SCAN, TRUTH, FOUND, RECORD];
     ownership::spare(folder, names, &ownership::of(&record), &[])?;
     std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
-    ownership::begin(&record, &names.map(String::from).into())
+    Ok(ownership::begin(&record, &names.map(String::from).into())?)
 }
 
 pub fn run(arguments: &Demo) -> Result<ExitCode> {

@@ -4,6 +4,7 @@ use super::{timed, with_threads};
 use crate::cli::arguments::Evaluate;
 use crate::cli::talk::{self, say};
 use ichor::batch::report::RESEARCH_USE_ONLY;
+use ichor::evaluation::files;
 use ichor::evaluation::pairs::{self, Pair, Pairs};
 use ichor::evaluation::results::{self, Failure, Results};
 use ichor::evaluation::{self, Case, Settings, figures, tables};
@@ -17,7 +18,7 @@ pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
     let masks = found.pairs.iter().flat_map(|pair| [Some(&pair.automated), Some(&pair.manual), pair.scan.as_ref()]);
     let tables = [arguments.pairs.as_ref(), arguments.table.as_ref()];
     let inputs: Vec<&Path> = masks.chain(tables).flatten().map(PathBuf::as_path).collect();
-    results::check(&arguments.output, &inputs)?;
+    files::check(&arguments.output, &inputs)?;
     let settings = Settings { tolerance_mm: arguments.tolerance, lesion_iou: arguments.lesion_iou };
     log::debug!(
         "{} pairs, surface tolerance {} mm, lesions from an overlap of {}",
@@ -59,7 +60,7 @@ pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
         log::warn!("{}", doubt.trim_end_matches('.'));
     }
     let figures = timed("figures", || figures::all(&compared, &cases, &results));
-    results::write(&arguments.output, &cases, &mut results, &figures)?;
+    files::write(&arguments.output, &cases, &mut results, &figures)?;
     for remark in tables::remarks(&results) {
         say!("{remark}");
     }

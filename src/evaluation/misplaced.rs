@@ -53,9 +53,8 @@ pub fn remark([automated, manual]: &[Volume<bool>; 2], dice: f64) -> Option<Stri
 }
 
 fn places(mask: &Volume<bool>) -> Vec<[isize; 3]> {
-    let [ni, nj, _] = mask.grid().shape;
     let inside = mask.voxels().iter().enumerate().filter(|(_, inside)| **inside);
-    inside.map(|(n, _)| [n % ni, n / ni % nj, n / (ni * nj)].map(|at| at as isize)).collect()
+    inside.map(|(n, _)| mask.grid().ijk(n).map(|at| at as isize)).collect()
 }
 
 fn middle(places: &[[isize; 3]]) -> [f64; 3] {

@@ -5,6 +5,7 @@
 
 mod csv_files;
 pub mod figures;
+pub mod files;
 pub mod lesions;
 pub mod metrics;
 mod misplaced;

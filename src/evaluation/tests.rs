@@ -11,9 +11,8 @@ use std::collections::BTreeSet;
 type Place = [i64; 3];
 
 fn places(mask: &Volume<bool>) -> BTreeSet<Place> {
-    let [ni, nj, _] = mask.grid().shape;
     let inside = (0..mask.voxels().len()).filter(|&n| mask.voxels()[n]);
-    inside.map(|n| [n % ni, n / ni % nj, n / (ni * nj)].map(|at| at as i64)).collect()
+    inside.map(|n| mask.grid().ijk(n).map(|at| at as i64)).collect()
 }
 
 /// A voxel with a neighbour outside the mask.
@@ -130,14 +129,13 @@ proptest! {
     #[test]
     fn mirroring_both_masks_changes_nothing(masks in masks(), axis in 0..3_usize) {
         let mirrored = [0, 1].map(|n| {
-            let [ni, nj, _] = masks[n].grid().shape;
             let mut affine = Affine::IDENTITY;
             affine.rows[axis][axis] = -1.0;
             affine.rows[axis][3] = (masks[n].grid().shape[axis] - 1) as f64;
             let grid = Grid { affine: masks[n].grid().affine.after(&affine), ..masks[n].grid().clone() };
             let mut voxels = masks[n].voxels().to_vec();
             for (from, &inside) in masks[n].voxels().iter().enumerate() {
-                let mut place = [from % ni, from / ni % nj, from / (ni * nj)];
+                let mut place = grid.ijk(from);
                 place[axis] = grid.shape[axis] - 1 - place[axis];
                 voxels[grid.index(place)] = inside;
             }

@@ -2,9 +2,12 @@
 
 pub mod atomic;
 pub mod dicom;
+mod error;
 pub mod lock;
 pub mod mask;
 pub mod nifti;
 pub mod ownership;
 pub mod spreadsheet;
 pub mod transform;
+
+pub use error::{Error, Result};

@@ -5,7 +5,7 @@
 //! lists what is in the making: after a kill it tells what the run had begun.
 
 use crate::io::atomic;
-use crate::{Error, Result};
+use crate::io::{Error, Result};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;

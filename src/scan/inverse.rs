@@ -61,10 +61,9 @@ pub fn mask_on(mask: &Volume<bool>, grid: &Grid, to_mask: &Affine, within: Optio
 
 /// The lowest and the highest index along each axis among the voxels of a mask; `None` for an empty one.
 fn bounds(mask: &Volume<bool>) -> Option<[[f64; 3]; 2]> {
-    let [ni, nj, _] = mask.grid().shape;
     let (mut low, mut high) = ([f64::INFINITY; 3], [f64::NEG_INFINITY; 3]);
     for (index, _) in mask.voxels().iter().enumerate().filter(|(_, inside)| **inside) {
-        for (axis, at) in [index % ni, index / ni % nj, index / (ni * nj)].into_iter().enumerate() {
+        for (axis, at) in mask.grid().ijk(index).into_iter().enumerate() {
             low[axis] = low[axis].min(at as f64);
             high[axis] = high[axis].max(at as f64);
         }

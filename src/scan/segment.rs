@@ -1,8 +1,8 @@
 //! One scan from HU to a hemorrhage mask in its own space.
 
-use crate::batch::report::RegistrationQuality;
+use crate::memory;
 use crate::network::inference::Inference;
-use crate::network::reference::sigmoid;
+use crate::network::sigmoid;
 use crate::network::weights::{InputKind, Weights};
 use crate::scan::Template;
 use crate::scan::brain;
@@ -11,13 +11,13 @@ use crate::scan::components::{self, Component};
 use crate::scan::hu::{self, Values};
 use crate::scan::inverse;
 use crate::scan::postprocess::Postprocessing;
-use crate::scan::registration::{self, Registration};
+use crate::scan::registration::{self, Registration, RegistrationQuality};
 use crate::scan::skull_margin::SkullMargin;
 use crate::scan::space;
 use crate::scan::warnings::{self, Warning};
+use crate::scan::{Error, Result};
 use crate::volume::orientation::{self, Orientation};
 use crate::volume::{Affine, Grid, Volume, morphology, resample};
-use crate::{Error, Result, memory};
 use ndarray::{Array3, ArrayView3};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -62,10 +62,10 @@ impl Interpolation {
     /// # Errors
     /// As [`resample::linear`].
     pub fn resample(self, scan: &Volume<f32>, grid: &Grid, transform: &Affine) -> Result<Volume<f32>> {
-        match self {
-            Interpolation::Linear => resample::linear(scan, grid, transform, 0.0),
-            Interpolation::Nearest => resample::nearest(scan, grid, transform, 0.0),
-        }
+        Ok(match self {
+            Interpolation::Linear => resample::linear(scan, grid, transform, 0.0)?,
+            Interpolation::Nearest => resample::nearest(scan, grid, transform, 0.0)?,
+        })
     }
 }
 
@@ -189,7 +189,7 @@ pub struct Segmentation {
 impl Segmentation {
     /// Number of voxels of the hemorrhage.
     pub fn voxels(&self) -> usize {
-        count(&self.mask)
+        self.mask.count()
     }
 
     /// Whether the result cannot be right and was kept all the same ([`Options::keep_doubtful`]).
@@ -199,23 +199,13 @@ impl Segmentation {
 
     /// Volume of the hemorrhage in mL: voxels times the volume of a voxel, from the affine.
     pub fn volume_ml(&self) -> f64 {
-        volume_ml(&self.mask)
+        self.mask.volume_ml()
     }
 
     /// How well the scan lies on the template.
     pub fn quality(&self) -> Option<RegistrationQuality> {
-        self.registration.as_ref().map(|r| RegistrationQuality { mutual_information: r.mutual_information, overlap: r.overlap })
+        self.registration.as_ref().map(Registration::quality)
     }
-}
-
-/// Number of voxels inside a mask.
-pub fn count(mask: &Volume<bool>) -> usize {
-    mask.voxels().par_iter().filter(|&&inside| inside).count()
-}
-
-/// Volume of a mask in mL.
-pub fn volume_ml(mask: &Volume<bool>) -> f64 {
-    count(mask) as f64 * mask.grid().voxel_mm3() / 1000.0
 }
 
 /// Finds the brain of a scan: axes in the order nearest to RAS, clamp, brain mask, 0 outside of it.
@@ -269,7 +259,7 @@ fn prepare_with_margin(scan: Volume<f32>, source: &BrainSource, margin_mm: f32, 
         },
         BrainSource::SkullStripped => filled(scan.map(|&hu| hu != 0.0)),
     };
-    let brain_ml = volume_ml(&brain);
+    let brain_ml = brain.volume_ml();
     if brain_ml == 0.0 {
         return Err(problem("there is no brain in it: every voxel is outside the brain mask".into()));
     }
@@ -434,7 +424,7 @@ pub fn make_ready(scan: Volume<f32>, template: &Volume<f32>, options: &Options, 
                 warnings.push(Warning::PoorRegistration {
                     overlap: registration.overlap,
                     mutual_information: registration.mutual_information,
-                    brain_ml: volume_ml(&brain),
+                    brain_ml: brain.volume_ml(),
                 });
             }
             if !options.keep_doubtful {
@@ -499,7 +489,7 @@ pub fn find_blood(ready: Ready, inference: &mut Inference) -> Result<Segmentatio
     {
         warnings.push(Warning::OnBrainEdge { share });
     }
-    let share = count(&own) as f64 / count(&brain).max(1) as f64;
+    let share = own.count() as f64 / brain.count().max(1) as f64;
     if share > warnings::BLOOD_SHARE[0] {
         warnings.push(Warning::MuchBlood { share });
     }
@@ -518,7 +508,7 @@ pub fn find_blood(ready: Ready, inference: &mut Inference) -> Result<Segmentatio
 fn network_logits(inference: &mut Inference, input: &Volume<f32>, sought: Option<&Volume<bool>>) -> Result<Array3<f32>> {
     if !inference.weights().description().is_planar() {
         let sought = sought.map(space::to_network);
-        return inference.logits(space::to_network(input).view(), sought.as_ref().map(|s| s.view()));
+        return Ok(inference.logits(space::to_network(input).view(), sought.as_ref().map(|s| s.view()))?);
     }
     // (i, j, k) -> (k, i, j) and back.
     let slices = |view: ArrayView3<f32>| view.permuted_axes([2, 0, 1]).as_standard_layout().into_owned();
@@ -574,7 +564,7 @@ fn share_on_edge(mask: &Volume<bool>, brain: &Volume<bool>) -> Option<f64> {
     let (mut surface, mut on_edge) = (0.0, 0.0);
     let steps = [1, shape[0], shape[0] * shape[1]];
     for (index, _) in mask.voxels().iter().enumerate().filter(|(_, inside)| **inside) {
-        let at = [index % shape[0], index / shape[0] % shape[1], index / steps[2]];
+        let at = mask.grid().ijk(index);
         for axis in 0..3 {
             let below = (at[axis] > 0).then(|| index - steps[axis]);
             let above = (at[axis] + 1 < shape[axis]).then(|| index + steps[axis]);

@@ -4,11 +4,11 @@
 //! before it; little-endian. Random numbers need no state: see [`super::random`].
 
 use super::config::Config;
-use super::given::Difference;
+use super::difference::Difference;
+use super::epoch::Epoch;
 use super::optimiser::State;
-use super::parameters::Parameters;
-use super::trainer::Epoch;
 use crate::io::atomic;
+use crate::network::cpu::backward::parameters::Parameters;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -36,7 +36,7 @@ pub fn write(path: &Path, config: &Config, state: &State, history: &[Epoch]) -> 
         bytes.extend(parameters.values().iter().flat_map(|value| value.to_le_bytes()));
     }
     bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
-    atomic::write(path, |file| file.write_all(&bytes))
+    Ok(atomic::write(path, |file| file.write_all(&bytes))?)
 }
 
 /// What is said of a checkpoint that is not whole.

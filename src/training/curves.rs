@@ -1,6 +1,6 @@
 //! The curves of a training: a table, and a picture of it.
 
-use super::trainer::Epoch;
+use super::epoch::Epoch;
 use crate::draw::canvas::{Canvas, Colour};
 use crate::draw::font::Size::Small;
 use crate::io::atomic;
@@ -21,7 +21,7 @@ pub fn write(folder: &Path, history: &[Epoch]) -> Result<()> {
     atomic::write(&path, |file| file.write_all(&text))?;
     let path = folder.join("curves.png");
     let png = draw(history).png().map_err(Error::write(&path))?;
-    atomic::write(&path, |file| file.write_all(&png))
+    Ok(atomic::write(&path, |file| file.write_all(&png))?)
 }
 
 const WIDTH: usize = 900;

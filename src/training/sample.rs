@@ -7,6 +7,9 @@ use crate::{Error, Result};
 use ndarray::ArrayView3;
 use std::path::{Path, PathBuf};
 
+/// About the mean of grey and white matter: HU about which contrasts are changed.
+pub const TISSUE_HU: f32 = 33.0;
+
 /// A brain on the network's grid with what is to be found in it. Arrays are (D, H, W) = (i, j, k), W fastest; those for a 2D network (k, i, j).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {

@@ -4,23 +4,23 @@ use super::augment::{self, Crop, Prepared};
 use super::checkpoint;
 use super::config::Config;
 use super::curves;
+use super::epoch::Epoch;
 use super::given;
-use super::head;
-use super::network::{Example, Layers, Network};
 use super::optimiser::State;
-use super::parameters::{Learning, Parameters};
-use super::random::{Random, mix};
 use super::sample::{Sample, Source};
 use crate::io::{atomic, ownership};
 use crate::network::Description;
 use crate::network::cpu::Instructions;
+use crate::network::cpu::backward::head;
+use crate::network::cpu::backward::parameters::{Learning, Parameters};
+use crate::network::cpu::backward::{Example, Layers, Network};
 use crate::network::device::Device;
 use crate::network::inference::Inference;
-use crate::network::reference::{Dropout, Loss};
 use crate::network::weights::{Metadata, Weights};
+use crate::network::{Dropout, Loss};
+use crate::random::keyed::{Random, mix};
 use crate::{Error, Result, memory};
 use ndarray::ArrayView3;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
@@ -34,31 +34,6 @@ const PARAMETER_BYTES: u64 = 36;
 const CROPS_PER_SAMPLE: usize = 8;
 /// Thresholds of the probability among which the best for the held-out samples is taken.
 const THRESHOLDS: [f32; 13] = [0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8];
-
-/// What came of an epoch: a row of `curves.csv`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Epoch {
-    /// Number, from 1.
-    pub epoch: usize,
-    /// Updates of the weights so far.
-    pub updates: usize,
-    /// Seconds that the epoch took.
-    pub seconds: f64,
-    /// Learning rate of its last update.
-    pub rate: f64,
-    /// Mean loss of its samples, while it was trained.
-    pub loss: f64,
-    /// Mean norm of the gradients before they were shortened.
-    pub gradient: f64,
-    /// Mean loss of the held-out samples, by the averaged weights.
-    pub held_out_loss: f64,
-    /// Mean Dice of the held-out samples with a bleed, at the best threshold.
-    pub held_out_dice: f64,
-    /// Mean volume that is found in held-out samples without a bleed, in mL.
-    pub false_ml: f64,
-    /// The threshold that the weights' file gets: the best one, where the config has none.
-    pub threshold: f32,
-}
 
 /// What a training says while it goes on.
 #[derive(Clone, Debug)]
@@ -100,7 +75,7 @@ pub fn check_folder(config: &Config, folder: &Path, inputs: &[&Path]) -> Result<
         None => ownership::in_the_making(&path),
     };
     let same = has_config(folder, config);
-    ownership::spare(folder, FILES.into_iter().filter(|&name| !(same && name == CONFIG)), &own, inputs)
+    Ok(ownership::spare(folder, FILES.into_iter().filter(|&name| !(same && name == CONFIG)), &own, inputs)?)
 }
 
 /// Whether the folder has these very options.
@@ -201,7 +176,7 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
 
 /// What a training begins with.
 fn first_weights(config: &Config) -> Result<Parameters> {
-    let Some(name) = &config.from else { return Parameters::initial(&config.network, config.seed) };
+    let Some(name) = &config.from else { return Ok(Parameters::initial(&config.network, config.seed)?) };
     let weights = given::open(name)?;
     let problem = |problem: String| Error::Training { path: name.into(), problem };
     if *weights.description() != config.network {
@@ -481,7 +456,7 @@ impl Trainer<'_> {
             input: config.input(),
             others: BTreeMap::from([("training".to_string(), config.to_toml())]),
         };
-        Weights::from_tensors("trained", &config.network, &metadata, &parameters.tensors())
+        Ok(Weights::from_tensors("trained", &config.network, &metadata, &parameters.tensors())?)
     }
 }
 
@@ -647,7 +622,7 @@ mod tests {
         let layers = Layers::new(&config.network, &trainer.state.average, instructions).unwrap();
         let scaled: Vec<f32> = seen.hu.iter().map(|hu| hu * SCALE).collect();
         network.forward(&layers, &trainer.state.average, &scaled, &vec![true; scaled.len()], None);
-        crate::training::testing::assert_close(network.logits(), exported.as_slice().unwrap(), 1e-4);
+        crate::network::cpu::backward::testing::assert_close(network.logits(), exported.as_slice().unwrap(), 1e-4);
     }
 
     #[test]
@@ -662,7 +637,7 @@ mod tests {
         run(&Config { from: from.clone(), schedule, ..config(1) }, folders[1].path(), 2);
         let trained = Weights::open(folders[1].path().join("weights.safetensors")).unwrap();
         for spec in given.description().tensors() {
-            crate::training::testing::assert_close(&trained.tensor(&spec.name), &given.tensor(&spec.name), 1e-6);
+            crate::network::cpu::backward::testing::assert_close(&trained.tensor(&spec.name), &given.tensor(&spec.name), 1e-6);
         }
         assert!(trained.metadata().origin.as_ref().unwrap().ends_with(&format!(", from {}", path.display())));
         // Another network, other HU, no file.

@@ -12,6 +12,8 @@ pub mod resample;
 pub use affine::Affine;
 pub use orientation::Orientation;
 
+use rayon::prelude::*;
+
 /// A voxel grid in the world: `shape` voxels along i, j and k, placed by `affine`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
@@ -45,6 +47,17 @@ impl Grid {
     /// Place of voxel (i, j, k) in a volume's voxels.
     pub fn index(&self, [i, j, k]: [usize; 3]) -> usize {
         i + self.shape[0] * (j + self.shape[1] * k)
+    }
+
+    /// Indices (i, j, k) of the voxel at a place in a volume's voxels: [`Grid::index`] back.
+    pub fn ijk(&self, index: usize) -> [usize; 3] {
+        let [ni, nj, _] = self.shape;
+        [index % ni, index / ni % nj, index / ni / nj]
+    }
+
+    /// Where in the world, in RAS millimetres, the voxel at a place in a volume's voxels has its centre.
+    pub fn world(&self, index: usize) -> [f64; 3] {
+        self.affine.apply(self.ijk(index).map(|n| n as f64))
     }
 }
 
@@ -97,6 +110,18 @@ impl<T> Volume<T> {
     /// A volume on the same grid with `f` of each value.
     pub fn map<U>(&self, f: impl FnMut(&T) -> U) -> Volume<U> {
         Volume { grid: self.grid.clone(), voxels: self.voxels.iter().map(f).collect() }
+    }
+}
+
+impl Volume<bool> {
+    /// Number of voxels inside a mask.
+    pub fn count(&self) -> usize {
+        self.voxels.par_iter().filter(|&&inside| inside).count()
+    }
+
+    /// Volume of a mask in mL: voxels times the volume of a voxel, from the affine.
+    pub fn volume_ml(&self) -> f64 {
+        self.count() as f64 * self.grid.voxel_mm3() / 1000.0
     }
 }
 
@@ -205,6 +230,8 @@ mod tests {
         assert_eq!([*volume.at([0, 0, 0]), *volume.at([1, 0, 0]), *volume.at([0, 1, 0]), *volume.at([0, 0, 1])], [0, 1, 2, 6]);
         assert_eq!(*volume.at([1, 2, 3]), 23);
         assert_eq!(volume.grid().index([1, 2, 3]), 23);
+        assert!((0..24).all(|n| volume.grid().index(volume.grid().ijk(n)) == n && *volume.at(volume.grid().ijk(n)) == n));
+        assert_eq!(volume.grid().world(23), volume.grid().affine.apply([1.0, 2.0, 3.0]));
     }
 
     #[test]
@@ -214,6 +241,15 @@ mod tests {
         let doubled = volume.map(|&value| 2.0 * f32::from(value));
         assert_eq!((doubled.grid(), doubled.voxels()[5], doubled.voxels()[6]), (&grid(), 14.0, 2.0));
         assert_eq!(volume.into_voxels()[4..7], [1, 7, 1]);
+    }
+
+    #[test]
+    fn a_mask_knows_its_volume() {
+        let mask = Volume::new(grid(), (0..24).map(|n| n % 3 == 0).collect());
+        assert_eq!(mask.count(), 8);
+        // Sheared and left-handed: 8 voxels of 0.15 mm3.
+        assert!((mask.volume_ml() - 8.0 * 0.15 / 1000.0).abs() < 1e-12);
+        assert_eq!(mask.map(|_| false).volume_ml(), 0.0);
     }
 
     #[test]

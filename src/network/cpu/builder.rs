@@ -12,7 +12,7 @@ use super::layout::{Blocks, Slots};
 use super::memory::Block;
 use super::up::Up;
 use super::winograd::Winograd;
-use crate::Result;
+use crate::network::Result;
 use crate::network::plan::{BufferId, Layer, Plan, Step};
 use crate::network::region::Tiling;
 use crate::network::weights::Weights;
@@ -49,7 +49,7 @@ impl<'a> Builder<'a> {
     /// Packs the input layer and the convolutions, and finds out which steps are done together.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`] where memory runs out.
+    /// [`crate::network::Error::Memory`] where memory runs out.
     pub fn new(kernels: &'static Kernels, threads: usize, weights: &'a Weights, plan: &'a Plan) -> Result<Builder<'a>> {
         let slots = slots(plan);
         let input = Arc::new(input_layer(weights, plan, &slots));
@@ -64,7 +64,7 @@ impl<'a> Builder<'a> {
     /// How each step is done.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`] where memory runs out.
+    /// [`crate::network::Error::Memory`] where memory runs out.
     pub fn operations(&self) -> Result<Vec<Operation>> {
         (0..self.plan.steps.len()).map(|number| self.operation(number)).collect()
     }
@@ -183,7 +183,7 @@ impl<'a> Builder<'a> {
     /// first down-convolution makes tile by tile), are not stored.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`] where memory runs out.
+    /// [`crate::network::Error::Memory`] where memory runs out.
     pub fn buffers(&self) -> Result<(Block, Vec<Blocks>)> {
         let plan = self.plan;
         let len = |id: BufferId| Blocks::block_len(plan.buffers[id].shape);

@@ -16,7 +16,7 @@ use super::winograd::{Winograd, transform};
 use crate::network::plan::Plan;
 use crate::network::region::Tiling;
 use crate::network::weights::Weights;
-use crate::{Error, Result, network};
+use crate::network::{self, Error, Result};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 

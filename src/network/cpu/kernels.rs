@@ -6,7 +6,7 @@ use super::rows::{self, Finish, HeadRow, InputFinish, InputPoints, InputRow};
 use super::simd::Simd;
 use super::winograd::pack::WeightLines;
 use super::winograd::transform::{self, Inverse, Lines};
-use crate::{Error, Result};
+use crate::network::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
 

@@ -13,7 +13,7 @@ use super::layout::Blocks;
 use super::memory::Block;
 use super::up::{self, Up};
 use super::winograd::batch::Batch;
-use crate::Result;
+use crate::network::Result;
 use crate::network::plan::{Plan, Step};
 use crate::network::region::{Voxels, Work};
 use std::ops::Range;
@@ -86,7 +86,7 @@ impl LastBlock {
     /// connection's.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`] where memory runs out.
+    /// [`crate::network::Error::Memory`] where memory runs out.
     pub fn new(kernels: &Kernels, shape: [usize; 3], layers: Layers, blocks: [usize; 2]) -> Result<LastBlock> {
         let thick = input::TILE[0];
         let planes = ((ROWS + BEYOND) * thick).min(shape[0].next_multiple_of(thick));

@@ -5,8 +5,7 @@ use super::device::{Device, Launch, Pass, Prepared, Region};
 use super::launches::{Activations, launches};
 use super::tiles::{flag_sizes, needed_tiles};
 use crate::network::weights::Weights;
-use crate::network::{self, Plan, Step};
-use crate::{Error, Result};
+use crate::network::{self, Error, Plan, Result, Step};
 
 /// How a pass computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -216,7 +215,7 @@ fn fill(pass: &mut dyn Prepared, plan: &Plan, input: &[f32], needed: Option<&[bo
         Some(mask) => {
             let mut at = 0;
             for tiles in needed_tiles(plan, mask) {
-                let bytes: &[u8] = bytemuck::cast_slice(tiles.flags());
+                let bytes: &[u8] = bytemuck::cast_slice(&tiles);
                 control[at..at + bytes.len()].copy_from_slice(bytes);
                 at += bytes.len();
             }

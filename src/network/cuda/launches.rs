@@ -8,7 +8,7 @@ use super::head::{self, Head, HeadWeights};
 use super::input::{self, Input};
 use super::slots::Slots;
 use super::stride::{self, Order, Storage, Stride};
-use crate::Result;
+use crate::network::Result;
 use crate::network::plan::Layer;
 use crate::network::weights::Weights;
 use crate::network::{BufferId, Plan, Step};

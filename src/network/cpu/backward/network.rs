@@ -12,10 +12,10 @@ use super::stride::Strided;
 use super::values::Values;
 use crate::network::cpu::Instructions;
 use crate::network::plan::Layer;
-use crate::network::reference::{Dropout, Loss};
 use crate::network::region::{self, Tiling};
 use crate::network::{BufferId, Description, Plan, Step};
-use crate::{Error, Result};
+use crate::network::{Dropout, Loss};
+use crate::network::{Error, Result};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -192,7 +192,7 @@ impl Network {
                 }
             };
             let tilings: Vec<Tiling> = n.plan.steps.iter().map(tiling).collect();
-            n.needed = region::needed(&n.plan, &tilings, mask);
+            n.needed = region::needed(&n.plan, &tilings, mask, |_| false);
         });
         for (number, step) in self.plan.steps.clone().iter().enumerate() {
             self.forward_step(layers, parameters, mask, number, step);
@@ -421,8 +421,8 @@ fn head_of<'a>(parameters: &'a Parameters, hidden: &Layer, binary: &Layer, slope
 mod tests {
     use super::*;
     use crate::network::Activation;
+    use crate::network::cpu::backward::testing::{assert_close, random};
     use crate::network::reference;
-    use crate::training::testing::{assert_close, random};
 
     fn network(shared: bool, kernel: [usize; 3], stride: [usize; 3]) -> Description {
         Description {

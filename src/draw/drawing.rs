@@ -1,11 +1,8 @@
 //! A drawing of lines, dots, boxes, text and images, written as SVG and as PNG.
 
-use super::raster::Raster;
-use crate::draw::font::Size;
+use super::font::Size;
+use super::raster::{Colour, Raster};
 use std::fmt::Write;
-
-/// A colour: red, green, blue.
-pub type Colour = [u8; 3];
 
 pub const BLACK: Colour = [0; 3];
 pub const WHITE: Colour = [255; 3];
@@ -228,7 +225,7 @@ mod tests {
         let svg = drawing.svg();
         assert!(svg.contains("<rect x=\"10.00\" y=\"5.00\" width=\"10.00\" height=\"10.00\" fill=\"#d62728\"/>"), "{svg}");
         assert!(svg.contains("<circle cx=\"30.00\" cy=\"10.00\" r=\"4\" fill=\"#1f77b4\"/>"), "{svg}");
-        let (size, pixels) = super::super::raster::testing::read(&drawing.png().unwrap());
+        let (size, pixels) = crate::draw::raster::testing::read(&drawing.png().unwrap());
         assert_eq!(size, [80, 40]);
         let at = |x: usize, y: usize| pixels[y * 80 + x];
         assert_eq!([at(20, 10), at(39, 29), at(19, 10), at(40, 30)], [RED, RED, WHITE, WHITE]);

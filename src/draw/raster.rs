@@ -1,7 +1,9 @@
 //! An RGB picture in memory, with lines of any width whose edges are smooth.
 
-use super::drawing::Colour;
-use crate::draw::font::{self, Size};
+use super::font::{self, Size};
+
+/// A colour: red, green, blue.
+pub type Colour = [u8; 3];
 
 /// A picture; what is drawn beyond its edges is left out.
 #[derive(Clone)]
@@ -118,7 +120,7 @@ impl Raster {
 }
 
 #[cfg(test)]
-pub(super) mod testing {
+pub(crate) mod testing {
     use super::Colour;
 
     /// Size and pixels of a PNG.
