@@ -301,7 +301,8 @@ fn the_reason_against_a_series_is_true_where_the_last_rules_decide() {
 #[test]
 fn thick_slices_above_thin_ones_are_usual_only_where_their_thickness_says_so() {
     // (Thickness below and above, whether it is told.)
-    for (below, above, told) in [("3", "6", false), ("77", "6", true), ("6", "3", true), ("", "6", true)] {
+    let cases = [("3", "6", false), ("77", "6", true), ("6", "3", true), ("", "6", true), ("-7", "6", true)];
+    for (below, above, told) in cases {
         let folder = tempfile::tempdir().unwrap();
         write_part(folder.path(), "a", &part(&heights(6, 3.0, 0.0)), 1, &[(tags::SLICE_THICKNESS, VR::DS, below)], &field);
         write_part(folder.path(), "bb", &part(&heights(6, 6.0, 19.5)), 7, &[(tags::SLICE_THICKNESS, VR::DS, above)], &field);

@@ -48,7 +48,7 @@ pub struct Slice {
     pub bits: u32,
     /// Whether stored values have a sign (PixelRepresentation).
     pub signed: bool,
-    /// SliceThickness in mm.
+    /// SliceThickness in mm, where it is more than 0.
     pub thickness: Option<f64>,
     /// RescaleSlope and RescaleIntercept: HU = slope x stored + intercept.
     pub rescale: [f64; 2],
@@ -362,7 +362,11 @@ impl<'a> Groups<'a> {
             spacing,
             bits: layout.bits,
             signed: layout.signed,
-            thickness: self.numbers::<1>(tags::PIXEL_MEASURES_SEQUENCE, tags::SLICE_THICKNESS).unwrap_or(None).map(|[mm]| mm),
+            thickness: self
+                .numbers::<1>(tags::PIXEL_MEASURES_SEQUENCE, tags::SLICE_THICKNESS)
+                .unwrap_or(None)
+                .map(|[mm]| mm)
+                .filter(|mm| *mm > 0.0),
             rescale: [slope?, intercept?],
             padding: self.padding(layout),
         })

@@ -674,7 +674,7 @@ fn every_second(slices: &[Placed]) -> Option<String> {
     let mut steps: Vec<u64> = numbers.windows(2).map(|pair| pair[0].abs_diff(pair[1])).collect();
     steps.dedup();
     let &[step] = &steps[..] else { return None };
-    let thickness = slices[0].slice.thickness.filter(|mm| *mm > 0.0)?;
+    let thickness = slices[0].slice.thickness?;
     let mut gaps = gaps(slices);
     gaps.sort_by(f64::total_cmp);
     let gap = gaps[gaps.len() / 2];
