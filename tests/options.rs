@@ -1,4 +1,4 @@
-//! Every option of the commands that segment a scan, or do a stage of it, changes what it is there for, and nothing else.
+//! Options of the commands that segment a scan, or do a stage of it, change what they are there for, and nothing else.
 
 mod support;
 
