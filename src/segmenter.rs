@@ -231,12 +231,20 @@ impl Segmenter {
         self.preparer.clone()
     }
 
-    /// The second half: the network, and its answer on the scan's own grid. The options are those that the scan was
-    /// prepared with.
+    /// The second half: the network, and its answer on the scan's own grid. Options and template are those that the scan
+    /// was prepared with.
     ///
     /// # Errors
-    /// As [`Segmenter::segment`].
+    /// As [`Segmenter::segment`]; [`Error::Shape`] for a scan that was prepared for other weights, which its report would
+    /// name.
     pub fn find(&mut self, prepared: Prepared) -> Result<Finding> {
+        let [made_for, own] = [&prepared.shared.weights, self.weights()];
+        if made_for.sha256() != own.sha256() {
+            let (scan, made_for, own) = (&prepared.job.name, made_for.name(), own.name());
+            return Err(Error::Shape(format!(
+                "{scan}: it was prepared for the weights {made_for}, not for {own}: prepare it by this segmenter's preparer"
+            )));
+        }
         let Prepared { ready, job, series_wanted, warnings, origin, reading, shared } = prepared;
         let inference = &mut self.inference;
         let mut segmentation = self.preparer.0.pool.install(|| segment::find_blood(ready, inference))?;

@@ -127,13 +127,20 @@ fn halves_in_two_threads_give_what_the_whole_gives() {
     let mut segmenter = inputs.segmenter(options);
     let whole = segmenter.segment(&scan).unwrap();
     let preparer = segmenter.preparer();
-    let prepared = std::thread::spawn(move || preparer.prepare(&scan)).join().unwrap().unwrap();
+    let in_a_thread = preparer.clone();
+    let of_thread = scan.clone();
+    let prepared = std::thread::spawn(move || in_a_thread.prepare(&of_thread)).join().unwrap().unwrap();
     // Another segmenter has other options: a scan keeps those that it was prepared with.
     let other = inputs.segmenter(Options::default()).find(prepared).unwrap();
     assert_eq!(whole.mask().voxels(), other.mask().voxels());
     assert_eq!(other.segmentation().threshold, 0.7);
     assert_eq!(other.report().threshold, 0.7);
     assert_eq!(other.segmentation().probability.as_ref().unwrap().grid(), whole.mask().grid());
+    // The report would name weights that did not make the result.
+    let prepared = preparer.prepare(&scan).unwrap();
+    let mut built_in = Segmenter::builder().device(Device::Cpu).build().unwrap();
+    let refused = built_in.find(prepared).err().expect("refused").to_string();
+    assert!(refused.contains("prepared for the weights weights, not for built-in"), "{refused}");
 }
 
 #[test]
