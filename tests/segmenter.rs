@@ -139,7 +139,7 @@ fn halves_in_two_threads_give_what_the_whole_gives() {
     // The report would name weights that did not make the result.
     let prepared = preparer.prepare(&scan).unwrap();
     let mut built_in = Segmenter::builder().device(Device::Cpu).build().unwrap();
-    let refused = built_in.find(prepared).err().expect("refused").to_string();
+    let refused = built_in.find(prepared).unwrap_err().to_string();
     assert!(refused.contains("prepared for the weights weights, not for built-in"), "{refused}");
 }
 
