@@ -19,14 +19,18 @@
 #![warn(missing_docs)]
 
 pub mod batch;
+#[cfg(feature = "report")]
 pub mod draw;
 pub mod error;
+#[cfg(feature = "evaluate")]
 pub mod evaluation;
 pub mod io;
 mod memory;
 pub mod network;
+#[cfg(feature = "phantom")]
 pub mod phantom;
 pub mod scan;
+#[cfg(feature = "train")]
 pub mod training;
 pub mod volume;
 pub mod words;

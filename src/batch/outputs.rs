@@ -58,6 +58,7 @@ pub(super) fn begun(folder: &Path, name: &str) -> PathBuf {
 ///
 /// # Errors
 /// [`Error::Write`].
+#[cfg(feature = "report")]
 pub(super) fn begin(folder: &Path, name: &str, files: &BTreeSet<String>) -> Result<()> {
     atomic::write_json(begun(folder, name), files)
 }
@@ -66,6 +67,7 @@ pub(super) fn begin(folder: &Path, name: &str, files: &BTreeSet<String>) -> Resu
 ///
 /// # Errors
 /// [`Error::Write`].
+#[cfg(feature = "report")]
 pub(super) fn end(folder: &Path, name: &str) -> Result<()> {
     let path = begun(folder, name);
     remove(&atomic::partial(&path))?;
@@ -76,6 +78,7 @@ pub(super) fn end(folder: &Path, name: &str) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Write`].
+#[cfg(feature = "report")]
 pub(super) fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::write(path)(error)),

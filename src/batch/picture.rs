@@ -3,12 +3,12 @@
 //! Radiological display: the patient's right is on the picture's left, the front is at the top, as if one looked from the feet. Each panel
 //! bears the marks R and L.
 
+pub use crate::batch::report::Layout;
 use crate::batch::report::{RESEARCH_USE_ONLY, Report};
 use crate::draw::canvas::{Canvas, Colour};
 use crate::draw::font::LETTER;
 use crate::volume::{Volume, orientation};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 /// The brain window, centre 40 and width 80 HU: darkest and brightest. One grey level for each HU.
 const WINDOW: [f32; 2] = [0.0, 80.0];
@@ -42,25 +42,6 @@ const LINE: usize = 14;
 const MOST_LINES: usize = 40;
 /// Length of the scale in mm.
 const SCALE_MM: f64 = 50.0;
-
-/// Where the slices are in a picture: panels in rows, from the upper left, below `top` pixels of text.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Layout {
-    /// Width and height of the picture in pixels.
-    pub size: [usize; 2],
-    /// Width and height of a panel in pixels.
-    pub panel: [usize; 2],
-    /// Panels in a row.
-    pub columns: usize,
-    /// First row of pixels of the panels.
-    pub top: usize,
-    /// Slice of each panel, counted from 1 for the scan's lowest (towards the feet).
-    pub slices: Vec<usize>,
-    /// The panel, from 0, with the largest area of hemorrhage; the middle one where there is none.
-    pub key: usize,
-    /// Length of a pixel's side in mm.
-    pub mm: f64,
-}
 
 /// A scan's HU in the brain window: 0 for 0 HU and less (and for what is no number), 80 for 80 HU and more.
 pub fn window(scan: &Volume<f32>) -> Volume<u8> {

@@ -1,12 +1,10 @@
 //! The report of a scan, as JSON and as a row of the table of a batch.
 
-use crate::batch::picture;
-use crate::batch::resume::Choices;
-use crate::batch::source::Source;
 use crate::io::dicom::Summary;
 use crate::network::weights::Weights;
 use crate::scan::components::Component;
 use crate::scan::postprocess::Postprocessing;
+use crate::scan::segment::Interpolation;
 use crate::scan::warnings::Warning;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -62,6 +60,83 @@ impl From<&Warning> for NumberedWarning {
     }
 }
 
+/// An output besides mask and report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Extra {
+    /// NAME_brain.nii.gz
+    Brain,
+    /// NAME_probability.nii.gz
+    Probability,
+    /// NAME_template.nii.gz and NAME_template_ich.nii.gz
+    Template,
+    /// NAME_to_template.tfm
+    Transform,
+}
+
+impl Extra {
+    /// What the names of its files end with.
+    pub(super) fn endings(self) -> &'static [&'static str] {
+        match self {
+            Extra::Brain => &["brain.nii.gz"],
+            Extra::Probability => &["probability.nii.gz"],
+            Extra::Template => &["template.nii.gz", "template_ich.nii.gz"],
+            Extra::Transform => &["to_template.tfm"],
+        }
+    }
+}
+
+/// What was chosen of all that changes an output, besides weights, threshold and post-processing, which a report tells elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choices {
+    /// The file or folder that was read, from the root of the file system.
+    pub input: String,
+    /// How the brain was found: `skull`, `bet`, `skull-stripped`, or `mask` with the file's name and SHA-256.
+    pub brain: String,
+    /// Whether blood was sought outside the brain mask too.
+    pub outside_brain: bool,
+    /// How the scan was resampled into template space.
+    pub interpolation: Interpolation,
+    /// SHA-256 of the template's grid and voxels.
+    pub template_sha256: String,
+    /// The outputs besides mask, picture and report.
+    pub saved: Vec<Extra>,
+}
+
+/// What a result was read from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// SHA-256 of the paths, sizes and times of the last change of its files. While it is the same, contents are not
+    /// read again.
+    pub state: String,
+    /// SHA-256 of its files' contents: of the only file, or of the sums of all, sorted. Where the files lie and what
+    /// they are called does not count.
+    pub sha256: String,
+    /// For DICOM: the first eight digits of SHA-256 of StudyInstanceUID and PatientID, which tell patients apart and
+    /// name nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patient: Option<String>,
+}
+
+/// Where the slices are in a picture: panels in rows, from the upper left, below `top` pixels of text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Layout {
+    /// Width and height of the picture in pixels.
+    pub size: [usize; 2],
+    /// Width and height of a panel in pixels.
+    pub panel: [usize; 2],
+    /// Panels in a row.
+    pub columns: usize,
+    /// First row of pixels of the panels.
+    pub top: usize,
+    /// Slice of each panel, counted from 1 for the scan's lowest (towards the feet).
+    pub slices: Vec<usize>,
+    /// The panel, from 0, with the largest area of hemorrhage; the middle one where there is none.
+    pub key: usize,
+    /// Length of a pixel's side in mm.
+    pub mm: f64,
+}
+
 /// The report of one scan, NAME_ich.json.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
@@ -104,7 +179,7 @@ pub struct Report {
     pub registration: Option<RegistrationQuality>,
     /// Where the slices are in NAME_ich.png; absent where there is no picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub picture: Option<picture::Layout>,
+    pub picture: Option<Layout>,
     /// The files of results besides this one, by name; of them alone a later run removes any.
     #[serde(default)]
     pub outputs: Vec<String>,

@@ -2,31 +2,14 @@
 
 use super::inputs::Job;
 use super::outputs;
+pub use super::report::Choices;
 use super::report::Report;
-use super::run::{Extra, Settings};
+use super::run::Settings;
 use super::source::{Files, from_root, sha256};
 use crate::network::weights::Weights;
-use crate::scan::segment::{BrainSource, Interpolation};
-use serde::{Deserialize, Serialize};
+use crate::scan::segment::BrainSource;
 use std::io::ErrorKind;
 use std::path::Path;
-
-/// What was chosen of all that changes an output, besides weights, threshold and post-processing, which a report tells elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Choices {
-    /// The file or folder that was read, from the root of the file system.
-    pub input: String,
-    /// How the brain was found: `skull`, `bet`, `skull-stripped`, or `mask` with the file's name and SHA-256.
-    pub brain: String,
-    /// Whether blood was sought outside the brain mask too.
-    pub outside_brain: bool,
-    /// How the scan was resampled into template space.
-    pub interpolation: Interpolation,
-    /// SHA-256 of the template's grid and voxels.
-    pub template_sha256: String,
-    /// The outputs besides mask, picture and report.
-    pub saved: Vec<Extra>,
-}
 
 impl Choices {
     /// Those of a run, for one of its scans.
@@ -169,6 +152,7 @@ fn differences(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::weights::Dtype;
     use crate::scan::Template;
     use crate::scan::brain;
     use crate::scan::segment::Options;
@@ -252,7 +236,8 @@ mod tests {
             settings.template = Template::of("built-in", settings.template.volume.map(|hu| hu + 1.0));
         };
         assert_eq!(with(&brighter), "another template");
-        assert_eq!(done.found(&done.job, &done.settings, &Weights::built_in()), "other weights");
+        let other = Weights::hand_set().with_dtype(Dtype::BF16).unwrap();
+        assert_eq!(done.found(&done.job, &done.settings, &other), "other weights");
     }
 
     #[test]

@@ -19,28 +19,14 @@ use crate::scan::segment::{self, BrainSource, Options, Ready, Segmentation};
 use crate::scan::warnings::Warning;
 use crate::volume::Volume;
 use crate::{Error, Result};
+pub use crate::batch::report::Extra;
 use rayon::ThreadPool;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
-
-/// An output besides mask and report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Extra {
-    /// NAME_brain.nii.gz
-    Brain,
-    /// NAME_probability.nii.gz
-    Probability,
-    /// NAME_template.nii.gz and NAME_template_ich.nii.gz
-    Template,
-    /// NAME_to_template.tfm
-    Transform,
-}
 
 /// How a batch is done.
 #[derive(Clone, Debug)]
@@ -81,16 +67,6 @@ pub enum Outcome {
 
 impl Extra {
     const ALL: [Extra; 4] = [Extra::Brain, Extra::Probability, Extra::Template, Extra::Transform];
-
-    /// What the names of its files end with.
-    pub(super) fn endings(self) -> &'static [&'static str] {
-        match self {
-            Extra::Brain => &["brain.nii.gz"],
-            Extra::Probability => &["probability.nii.gz"],
-            Extra::Template => &["template.nii.gz", "template_ich.nii.gz"],
-            Extra::Transform => &["to_template.tfm"],
-        }
-    }
 }
 
 impl Settings {

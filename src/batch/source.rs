@@ -1,30 +1,15 @@
 //! Whose results they are: what a scan was read from, so that another scan of the same name is told from it.
 
 use crate::batch::inputs::Job;
+pub use crate::batch::report::Source;
 use crate::io::dicom::Series;
 use crate::io::nifti;
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
-
-/// What a result was read from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
-    /// SHA-256 of the paths, sizes and times of the last change of its files. While it is the same, contents are not
-    /// read again.
-    pub state: String,
-    /// SHA-256 of its files' contents: of the only file, or of the sums of all, sorted. Where the files lie and what
-    /// they are called does not count.
-    pub sha256: String,
-    /// For DICOM: the first eight digits of SHA-256 of StudyInstanceUID and PatientID, which tell patients apart and
-    /// name nobody.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub patient: Option<String>,
-}
 
 /// The files of a scan, before they are read.
 pub(super) struct Files {

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 const SEED: u64 = 424_244;
 
 pub fn run(arguments: &Demo) -> Result<ExitCode> {
-    let weights = Weights::built_in();
+    let weights = Weights::built_in()?;
     introduce(&weights);
     with_threads(arguments.run.threads, |threads| {
         let settings =

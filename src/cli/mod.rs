@@ -22,7 +22,7 @@ mod weights;
 
 use arguments::{BrainMethod, Command, Interpolation, Run};
 use ichor::batch::inputs;
-use ichor::network::cuda::Grade;
+use ichor::network::device::Grade;
 use ichor::network::inference::Inference;
 use ichor::network::weights::Weights;
 use ichor::scan::brain as extraction;
@@ -137,7 +137,7 @@ fn tell_grid(name: &str, grid: &Grid) {
 fn load_weights(file: Option<&Path>) -> Result<Weights> {
     let weights = timed("opening of the weights", || match file {
         Some(file) => Weights::open(file),
-        None => Ok(Weights::built_in()),
+        None => Weights::built_in(),
     })?;
     log::debug!(
         "weights {}: {} parameters, {:?}, SHA-256 {}",

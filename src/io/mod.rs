@@ -1,9 +1,11 @@
 //! Files in and out. Knows nothing of networks.
 
 pub mod atomic;
+#[cfg_attr(not(feature = "dicom"), path = "no_dicom.rs")]
 pub mod dicom;
 pub mod lock;
 pub mod mask;
 pub mod nifti;
+#[cfg(feature = "report")]
 pub mod spreadsheet;
 pub mod transform;

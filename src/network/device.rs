@@ -1,7 +1,6 @@
 //! Which device runs the network, and loading an engine there.
 
 use crate::network::Engine;
-use crate::network::cuda::Grade;
 use crate::network::weights::Weights;
 use crate::network::{cpu, cuda, reference};
 use crate::words::counted;
@@ -24,6 +23,17 @@ pub enum Device {
     /// The CUDA kernels on the emulated device, for tests: slow.
     #[cfg(feature = "emulator")]
     Emulated,
+}
+
+/// How a pass on a CUDA device computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grade {
+    /// f32 storage and fused multiply-adds: within 1e-4 of the largest logit.
+    Exact,
+    /// f16 storage, f32 sums on tensor cores: within 1% of the largest logit. Where a value does not fit f16 the pass is
+    /// done again in [`Grade::Exact`]; where a weight does not, or the GPU lacks shared memory for the kernels, every
+    /// pass is. A warning says so.
+    Fast,
 }
 
 /// A device and whether it can run here.
@@ -63,9 +73,7 @@ impl Device {
         });
         match cuda::driver::list() {
             Ok(gpus) => all.extend(gpus.into_iter().enumerate().map(|(number, gpu)| {
-                let (major, minor) = gpu.capability;
-                let detail = format!("{}, compute capability {major}.{minor}, {} MiB", gpu.name, gpu.memory >> 20);
-                Availability { device: Device::Cuda(number), detail: Ok(detail) }
+                Availability { device: Device::Cuda(number), detail: Ok(gpu.to_string()) }
             })),
             Err(reason) => all.push(Availability { device: Device::Cuda(0), detail: Err(reason.to_string()) }),
         }

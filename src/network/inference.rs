@@ -1,8 +1,7 @@
 //! A loaded network on volumes of any size: padding to the network's multiple, patches, batches of slices.
 
 use crate::network::Engine;
-use crate::network::cuda::Grade;
-use crate::network::device::Device;
+use crate::network::device::{Device, Grade};
 use crate::network::reference::sigmoid;
 use crate::network::weights::{InputKind, Weights};
 use crate::{Error, Result, memory};

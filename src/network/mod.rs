@@ -5,7 +5,11 @@
 //! back end looks like from outside.
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
 pub mod cuda;
+#[cfg(not(feature = "cuda"))]
+#[path = "no_cuda.rs"]
+mod cuda;
 pub mod description;
 pub mod device;
 #[cfg(feature = "emulator")]

@@ -8,20 +8,11 @@ use super::input::{self, Input};
 use super::slots::Slots;
 use super::stride::{self, Order, Storage, Stride};
 use super::tiles::{flag_sizes, needed_tiles};
+use crate::network::device::Grade;
 use crate::network::plan::Layer;
 use crate::network::weights::Weights;
 use crate::network::{self, BufferId, Plan, Step};
 use crate::{Error, Result};
-
-/// How a pass computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grade {
-    /// f32 storage and fused multiply-adds: within 1e-4 of the largest logit.
-    Exact,
-    /// f16 storage, f32 sums on tensor cores: within 1% of the largest logit. Where a value does not fit f16 the pass is done again
-    /// in [`Grade::Exact`]; where a weight does not, or the GPU lacks shared memory for the kernels, every pass is. A warning says so.
-    Fast,
-}
 
 /// A loaded network on one CUDA device (a GPU or the emulated one) for one grid.
 ///
