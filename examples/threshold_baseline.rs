@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for job in inputs::find(std::slice::from_ref(scans))? {
         let scan = nifti::read(&job.path)?;
         let mask = blood(scan.volume, &job.path)?;
-        println!("{}\t{:.2} mL", job.name, segment::volume_ml(&mask));
+        println!("{}\t{:.2} mL", job.name, mask.volume_ml());
         batch::write_mask(&output.join(format!("{}_ich.nii.gz", job.name)), &mask, &scan.header)?;
     }
     Ok(())

@@ -5,6 +5,7 @@
 //! The folders in the order in which data goes through them; a module uses those above it only:
 //!
 //! - [`words`]: words of messages. Knows nothing of anything.
+//! - [`random`]: random numbers.
 //! - [`volume`]: voxel grids, affines, orientation, resampling. Knows nothing of networks.
 //! - [`io`]: NIfTI, DICOM, transforms. Knows nothing of networks.
 //! - [`draw`]: pictures and their letters.
@@ -29,6 +30,7 @@ mod memory;
 pub mod network;
 #[cfg(feature = "phantom")]
 pub mod phantom;
+pub mod random;
 pub mod scan;
 #[cfg(feature = "train")]
 pub mod training;

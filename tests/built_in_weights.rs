@@ -1,8 +1,8 @@
 //! What the built-in weights are, and that they find the blood of generated heads by the whole path, on the side where it is.
 
 use ichor::network::device::Device;
+use ichor::network::dice;
 use ichor::network::inference::Inference;
-use ichor::network::reference::dice;
 use ichor::network::weights::{Dtype, Weights};
 use ichor::phantom::{self, Head, Kind, Settings};
 use ichor::scan::segment::{self, Options};
@@ -65,6 +65,6 @@ fn they_find_the_blood_of_a_head_on_its_side() {
 
 #[test]
 fn they_find_next_to_nothing_in_a_head_without_blood() {
-    let ml = segment::volume_ml(&blood(head(770_003, 1.0).scan));
+    let ml = blood(head(770_003, 1.0).scan).volume_ml();
     assert!(ml < 1.0, "{ml} mL");
 }

@@ -321,7 +321,7 @@ fn real_heads_do_not_fail() {
 /// Dice of two masks.
 fn dice(a: &Volume<bool>, b: &Volume<bool>) -> f64 {
     let both = a.voxels().iter().zip(b.voxels()).filter(|(a, b)| **a && **b).count();
-    2.0 * both as f64 / (segment::count(a) + segment::count(b)) as f64
+    2.0 * both as f64 / (a.count() + b.count()) as f64
 }
 
 /// The same brain, bleeds and warnings as of the untouched scan, with warning 12 besides where air or bone had to be put back.

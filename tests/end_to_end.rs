@@ -103,7 +103,7 @@ fn the_bleed_of_the_phantom_is_found_where_it_is() {
     let phantom = scan();
     let result = run(phantom.scan.clone(), &template::built_in(), &Options::default());
     let both = result.mask.voxels().iter().zip(phantom.bleed.voxels()).filter(|(a, b)| **a && **b).count();
-    let truth = segment::count(&phantom.bleed);
+    let truth = phantom.bleed.count();
     let dice = 2.0 * both as f64 / (result.voxels() + truth) as f64;
     assert!(dice > 0.8, "Dice {dice}, {} mL of {}", result.volume_ml(), phantom.bleed_ml());
     for (index, _) in result.mask.voxels().iter().enumerate().filter(|(_, inside)| **inside) {

@@ -2,7 +2,7 @@
 
 use ichor::network::device::Device;
 use ichor::network::inference::Inference;
-use ichor::network::reference::sigmoid;
+use ichor::network::sigmoid;
 use ichor::network::weights::{InputKind, Metadata, Weights, generate};
 use ichor::network::{Activation, Description};
 use ndarray::{Array3, ArrayView3, s};

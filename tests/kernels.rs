@@ -10,7 +10,7 @@ use ichor::network::cuda::input::{self, Input};
 use ichor::network::cuda::slots::Slots;
 use ichor::network::cuda::stride::{self, Order, Storage, Stride};
 use ichor::network::cuda::{Device, Launch, Region, driver, pointwise, tiles};
-use ichor::network::reference;
+use ichor::network::{self, reference};
 use ndarray::{Array4, Array5, ArrayView4};
 use proptest::prelude::*;
 
@@ -555,7 +555,7 @@ fn head_with_and_without_probabilities() {
                 };
                 launch(device, &problem.launch());
                 near(&take::<f32>(device, logits), flat(&expected), F32_TOLERANCE);
-                let sigmoid: Vec<f32> = expected.iter().map(|&x| reference::sigmoid(x)).collect();
+                let sigmoid: Vec<f32> = expected.iter().map(|&x| network::sigmoid(x)).collect();
                 near(&take::<f32>(device, probabilities), &sigmoid, F32_TOLERANCE);
 
                 let skipping = Head { needed: Some(put(device, &flags)), probabilities: None, ..problem };
@@ -586,7 +586,7 @@ fn prelu_and_sigmoid() {
         let logits = [f32::NEG_INFINITY, -200.0, -3.0, -0.0, 0.5, 20.0, 200.0, f32::INFINITY];
         let (input, output) = (put(device, &logits), device.allocate(4 * logits.len()).unwrap());
         launch(device, &pointwise::sigmoid(input, output, logits.len()));
-        near(&take::<f32>(device, output), &logits.map(reference::sigmoid), F32_TOLERANCE);
+        near(&take::<f32>(device, output), &logits.map(network::sigmoid), F32_TOLERANCE);
     }
 }
 
@@ -766,7 +766,7 @@ fn dice_and_its_gradient() {
             if empty { vec![0.0; voxels] } else { values(51, voxels).iter().map(|v| (v + 1.0) / 2.0).collect() };
         let label: Vec<bool> = values(52, voxels).iter().map(|v| !empty && *v > 0.2).collect();
         let mut gradient = vec![0.0; voxels];
-        let expected = reference::dice(&prediction, &label, threshold, Some(&mut gradient));
+        let expected = network::dice(&prediction, &label, threshold, Some(&mut gradient));
         for device in &mut devices(9) {
             let device = device.as_mut();
             let bytes: Vec<u8> = label.iter().map(|&inside| u8::from(inside)).collect();

@@ -4,7 +4,7 @@ use crate::batch::report::{NumberedWarning, RESEARCH_USE_ONLY, Report, WeightsId
 use crate::batch::resume::Choices;
 use crate::io::mask::{self, Mask};
 use crate::scan::postprocess::Postprocessing;
-use crate::scan::segment::{Interpolation, volume_ml};
+use crate::scan::segment::Interpolation;
 use crate::words::counted;
 use crate::{Error, Result};
 use serde::Serialize;
@@ -130,7 +130,7 @@ impl TimePoint {
         }
         let Mask { inside, labels } = mask::read(path)?;
         let labels = if labels.len() > 1 { labels } else { Vec::new() };
-        Ok(TimePoint { file, volume_ml: volume_ml(&inside), weights: None, method: None, warnings: Vec::new(), labels })
+        Ok(TimePoint { file, volume_ml: inside.volume_ml(), weights: None, method: None, warnings: Vec::new(), labels })
     }
 
     /// What its own file says against it.

@@ -4,6 +4,7 @@ use crate::io::dicom::Summary;
 use crate::network::weights::Weights;
 use crate::scan::components::Component;
 use crate::scan::postprocess::Postprocessing;
+use crate::scan::registration::RegistrationQuality;
 use crate::scan::segment::Interpolation;
 use crate::scan::warnings::Warning;
 use serde::{Deserialize, Serialize};
@@ -233,15 +234,6 @@ impl Report {
             notice: RESEARCH_USE_ONLY.into(),
         }
     }
-}
-
-/// How well a scan lies on the template.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct RegistrationQuality {
-    /// Mutual information in nats of scan and template on the template's grid.
-    pub mutual_information: f64,
-    /// Dice of the template's brain and the registered brain.
-    pub overlap: f64,
 }
 
 /// A row of ichor.csv: a scan that was done, or one that failed with its reason.

@@ -512,7 +512,7 @@ fn report(
         component_count: result.components.len(),
         components: result.components.iter().take(MOST_COMPONENTS).cloned().collect(),
         voxel_mm3: result.mask.grid().voxel_mm3(),
-        brain_ml: segment::volume_ml(&result.brain),
+        brain_ml: result.brain.volume_ml(),
         threshold: result.threshold,
         postprocessing: settings.options.postprocessing,
         choices: Some(Choices::of(job, settings)),

@@ -26,7 +26,7 @@ pub fn run(arguments: &Brain) -> Result<ExitCode> {
         }
         let mask = orientation::from_ras(&prepared.brain, &prepared.own_grid);
         write_mask(&arguments.output, &mask, &scan.header)?;
-        say!("{}\t{:.1} mL", arguments.output.display(), segment::volume_ml(&mask));
+        say!("{}\t{:.1} mL", arguments.output.display(), mask.volume_ml());
         Ok(ExitCode::SUCCESS)
     })?
 }

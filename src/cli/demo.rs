@@ -5,7 +5,7 @@ use crate::cli::arguments::Demo;
 use crate::cli::talk::say;
 use ichor::batch::write_mask;
 use ichor::io::nifti;
-use ichor::network::reference::dice;
+use ichor::network::dice;
 use ichor::network::weights::Weights;
 use ichor::phantom::{self, Kind};
 use ichor::scan::segment::{self, Options};

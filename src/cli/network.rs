@@ -4,7 +4,7 @@ use super::{inference, load_weights, spare_inputs, tell_grid, timed, with_thread
 use crate::cli::arguments::Network;
 use ichor::Result;
 use ichor::io::nifti;
-use ichor::network::reference::sigmoid;
+use ichor::network::sigmoid;
 use ichor::scan::space;
 use std::process::ExitCode;
 

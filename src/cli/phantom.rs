@@ -79,7 +79,7 @@ pub fn run(arguments: &Phantom) -> Result<ExitCode> {
             }
             write_mask(&folder.join(format!("{name}_label.nii.gz")), &made.label, &header)?;
             table.add(&rows(name, seed, &made))?;
-            let label_ml = segment::volume_ml(&made.label);
+            let label_ml = made.label.volume_ml();
             bar.suspend(|| {
                 say!("{name}\t{}\t{label_ml:.2} mL{}", kinds(&made.bleeds), remark(&made.bleeds));
                 doubts(&made.bleeds, label_ml).iter().for_each(|doubt| log::warn!("{name}: {doubt}"));
@@ -163,7 +163,7 @@ fn rows(name: &str, seed: u64, made: &Made) -> Vec<Vec<String>> {
         };
         [sex.into(), format!("{:.0}", person.age), format!("{:.0}", person.intracranial_ml), format!("{:.2}", person.atrophy)]
     });
-    let label = [format!("{:.4}", segment::volume_ml(&made.label)), segment::count(&made.label).to_string()];
+    let label = [format!("{:.4}", made.label.volume_ml()), made.label.count().to_string()];
     let row = |bleed: [String; 6], in_view: String| {
         let before = [name.to_string(), seed.to_string()];
         before.into_iter().chain(bleed).chain(label.clone()).chain(person.clone()).chain([in_view]).collect()

@@ -38,7 +38,7 @@ pub fn run(arguments: &Register) -> Result<ExitCode> {
         .map_err(Error::registration(&arguments.input))?;
         if result.is_poor() {
             let registration::Registration { overlap, mutual_information, .. } = result;
-            let brain_ml = segment::volume_ml(&prepared.brain);
+            let brain_ml = prepared.brain.volume_ml();
             prepared.warnings.push(Warning::PoorRegistration { overlap, mutual_information, brain_ml });
         }
         if !arguments.keep_doubtful {

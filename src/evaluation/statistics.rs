@@ -1,7 +1,7 @@
 //! What many cases come to: summaries, agreement of volumes, intervals by the bootstrap.
 
 use super::surface::percentile;
-use crate::training::random::Random;
+use crate::random::keyed::Random;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

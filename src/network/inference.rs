@@ -2,7 +2,7 @@
 
 use crate::network::Engine;
 use crate::network::device::{Device, Grade};
-use crate::network::reference::sigmoid;
+use crate::network::sigmoid;
 use crate::network::weights::{InputKind, Weights};
 use crate::{Error, Result, memory};
 use ndarray::{Array3, ArrayView3, s};

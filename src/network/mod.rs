@@ -12,16 +12,26 @@ pub mod cuda;
 mod cuda;
 pub mod description;
 pub mod device;
+mod dice;
+mod dropout;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod inference;
+mod loss;
 pub mod plan;
+mod real;
 pub mod reference;
 pub mod region;
+mod sigmoid;
 pub mod weights;
 
 pub use description::{Activation, Description};
+pub use dice::{Dice, dice};
+pub use dropout::Dropout;
+pub use loss::Loss;
 pub use plan::{Buffer, BufferId, Operations, Plan, Step};
+pub use real::Real;
+pub use sigmoid::{sigmoid, sigmoid_backward};
 
 use crate::Result;
 

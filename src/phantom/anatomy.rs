@@ -18,7 +18,7 @@
 use super::field::{
     Lattice, Noise, Vec3, along, cone, cover, dot, ellipsoid, intersection, layer, norm, smooth_step, sub, union,
 };
-use super::random::Random;
+use crate::random::stream::Random;
 
 /// Sex of a phantom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

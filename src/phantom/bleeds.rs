@@ -5,7 +5,7 @@
 
 use super::anatomy::{Anatomy, Displacement, brain, skull};
 use super::field::{Lattice, Noise, Vec3, along, direction, dot, ellipsoid, norm, rotation, smooth_step, sub, union};
-use super::random::Random;
+use crate::random::stream::Random;
 use rayon::prelude::*;
 use std::sync::Arc;
 

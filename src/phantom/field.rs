@@ -2,7 +2,7 @@
 //!
 //! Lengths are millimetres in f32. Distances are positive inside a shape ("depth").
 
-use super::random::Random;
+use crate::random::stream::Random;
 use rayon::prelude::*;
 
 /// A point or a vector.

@@ -5,8 +5,8 @@
 
 use super::bleeds::{self, Bleed, CLEARANCE, DURA, Order};
 use super::field::{Vec3, along, cover, ellipsoid, norm, sub};
-use super::random::Random;
 use super::{Kind, Truth};
+use crate::random::stream::Random;
 use crate::volume::distance::distance_squared;
 use crate::volume::{Affine, Grid, Volume};
 use crate::{Error, Result};
@@ -133,7 +133,7 @@ pub fn insert(seed: u64, scan: &Volume<f32>, brain: &Volume<bool>, settings: &Se
     if brain.grid() != grid {
         return Err(problem("the brain mask has another grid than the scan"));
     }
-    if crate::scan::segment::volume_ml(brain) < 300.0 {
+    if brain.volume_ml() < 300.0 {
         return Err(problem("the brain mask holds less than 300 mL: there is no room for a bleed"));
     }
     let space = Space { grid, to_index };
@@ -323,7 +323,6 @@ fn calcifications(
 mod tests {
     use super::*;
     use crate::phantom::{self, ct_grid};
-    use crate::scan::segment::{count, volume_ml};
 
     fn settings(kind: Kind) -> Settings {
         Settings { without_bleed: 0.0, volume_ml: [6.0, 25.0], kinds: vec![kind], hard: false, calcifications: 3 }
@@ -345,7 +344,7 @@ mod tests {
             let range = if kind == Kind::Subdural { [60.0, 80.0] } else { [6.0, 25.0] };
             let put = insert(seed, &scan, &brain, &Settings { calcifications: 0, volume_ml: range, ..settings(kind) }).unwrap();
             let drawn: f64 = put.bleeds.iter().map(|bleed| bleed.volume_ml).sum();
-            let label = volume_ml(&put.label);
+            let label = put.label.volume_ml();
             assert!((label / drawn - 1.0).abs() < 0.08, "{kind:?}: {label} mL for {drawn}");
             let grid = scan.grid();
             let [ni, nj, _] = grid.shape;
@@ -357,7 +356,7 @@ mod tests {
                 let may_change = near[n] < 14f32.powi(2) || (kind == Kind::Subdural && border[n] < 4.0);
                 assert!(before == after || may_change, "{kind:?}: voxel {:?}", [n % ni, n / ni % nj, n / ni / nj]);
             }
-            assert!(changed >= count(&put.label) * 9 / 10);
+            assert!(changed >= put.label.count() * 9 / 10);
             assert!(put.label.voxels().iter().zip(brain.voxels()).all(|(blood, inside)| !blood || *inside));
         }
     }
@@ -369,7 +368,7 @@ mod tests {
             let large = Settings { calcifications: 0, volume_ml: [70.0, 100.0], ..settings(Kind::Deep) };
             let put = insert(seed, &scan, &brain, &large).unwrap();
             let drawn: f64 = put.bleeds.iter().map(|bleed| bleed.volume_ml).sum();
-            let label = volume_ml(&put.label);
+            let label = put.label.volume_ml();
             assert!((label / drawn - 1.0).abs() < 0.05, "seed {seed}: {label} mL for {drawn}");
         }
     }
@@ -389,7 +388,7 @@ mod tests {
             let large = Settings { calcifications: 0, volume_ml: [20.0, 30.0], ..settings(Kind::Lobar) };
             let put = insert(seed, &slab, &brain, &large).unwrap();
             let shown: f64 = put.bleeds.iter().map(|bleed| bleed.volume_ml * bleed.in_view).sum();
-            assert!((volume_ml(&put.label) / shown - 1.0).abs() < 0.1, "seed {seed}: {} mL for {shown}", volume_ml(&put.label));
+            assert!((put.label.volume_ml() / shown - 1.0).abs() < 0.1, "seed {seed}: {} mL for {shown}", put.label.volume_ml());
             cut += usize::from(put.bleeds.iter().any(|bleed| bleed.in_view < 0.95));
         }
         assert!(cut > 0);
@@ -400,7 +399,7 @@ mod tests {
         let (scan, brain) = head();
         let put =
             insert(5, &scan, &brain, &Settings { without_bleed: 1.0, calcifications: 40, ..settings(Kind::Lobar) }).unwrap();
-        assert_eq!((count(&put.label), put.bleeds.len()), (0, 0));
+        assert_eq!((put.label.count(), put.bleeds.len()), (0, 0));
         let brighter = scan.voxels().iter().zip(put.scan.voxels()).filter(|(before, after)| **after > **before + 20.0).count();
         assert!((1..scan.voxels().len() / 200).contains(&brighter), "{brighter}");
     }

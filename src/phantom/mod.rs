@@ -10,7 +10,6 @@ pub mod ellipsoids;
 mod field;
 pub mod insert;
 mod noise;
-mod random;
 mod scanner;
 
 #[cfg(test)]
@@ -19,12 +18,12 @@ mod tests;
 pub use anatomy::{Person, Sex};
 pub use bleeds::Kind;
 
+use crate::random::stream::Random;
 use crate::volume::{Affine, Grid, Volume};
 use crate::{Error, Result};
 use anatomy::Anatomy;
 use bleeds::{Bleed, MassEffect};
 use field::{Lattice, Vec3};
-use random::Random;
 
 /// Number of the generator: another one makes other phantoms of the same seed. To be raised with every change to what a seed gives.
 pub const REVISION: u32 = 5;
@@ -182,7 +181,7 @@ pub struct Head {
 impl Head {
     /// Volume of the label in mL: its voxels times the voxel's volume.
     pub fn label_ml(&self) -> f64 {
-        crate::scan::segment::volume_ml(&self.label)
+        self.label.volume_ml()
     }
 }
 

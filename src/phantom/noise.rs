@@ -1,6 +1,6 @@
 //! The noise of a CT image: its texture and its strength.
 
-use super::random::Random;
+use crate::random::stream::Random;
 use rayon::prelude::*;
 
 /// Noise of deviation 1 on `shape` voxels (i fastest) whose in-plane spacing is `spacing` mm, for a slice thickness of `slices` slice distances.

@@ -4,7 +4,7 @@ use super::anatomy::{AIR, Anatomy, brain, skull};
 use super::bleeds::Bleed;
 use super::field::{Lattice, Noise, Vec3, along, cover, norm, smooth_step, sub};
 use super::noise;
-use super::random::Random;
+use crate::random::stream::Random;
 use crate::volume::{Affine, Grid};
 use rayon::prelude::*;
 

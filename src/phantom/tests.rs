@@ -1,5 +1,4 @@
 use super::*;
-use crate::scan::segment::{count, volume_ml};
 
 /// The brain on isotropic voxels of `mm`, without noise and artefacts.
 fn clean(mm: f64, kind: Kind, volume_ml: [f32; 2]) -> Settings {
@@ -80,10 +79,10 @@ fn no_blood_outside_the_skull_and_none_without_a_bleed() {
     for seed in 0..4 {
         let settings = Settings { volume_ml: [20.0, 150.0], kinds: Kind::ALL.to_vec(), ..clean(2.0, Kind::Lobar, [1.0, 1.0]) };
         let head = generate(seed, &settings).unwrap();
-        assert!(count(&head.label) > 100);
+        assert!(head.label.count() > 100);
         assert!(voxels_where(&head.label).all(|n| head.brain.voxels()[n]), "seed {seed}");
         let head = generate(seed, &Settings { without_bleed: 1.0, ..settings }).unwrap();
-        assert!(head.bleeds.is_empty() && count(&head.label) == 0);
+        assert!(head.bleeds.is_empty() && head.label.count() == 0);
     }
 }
 
@@ -156,7 +155,7 @@ fn tissues_have_their_hounsfield_units() {
         assert!(outside().filter(|&hu| hu < -950.0).count() > hu.len() / 8);
         assert!(outside().filter(|&hu| (-110.0..-70.0).contains(&hu)).count() > 5_000);
         // Of the size that it was drawn with; the mask goes on 18 mm below the foramen magnum and beyond the ellipsoids' sum by its warp.
-        let ml = volume_ml(&head.brain);
+        let ml = head.brain.volume_ml();
         let drawn = f64::from(head.person.intracranial_ml);
         assert!((0.95..1.08).contains(&(ml / drawn)), "{ml} for {drawn}");
     }

@@ -1,8 +1,7 @@
 //! One scan from HU to a hemorrhage mask in its own space.
 
-use crate::batch::report::RegistrationQuality;
 use crate::network::inference::Inference;
-use crate::network::reference::sigmoid;
+use crate::network::sigmoid;
 use crate::network::weights::{InputKind, Weights};
 use crate::scan::brain;
 use crate::scan::brain::Missing;
@@ -10,7 +9,7 @@ use crate::scan::components::{self, Component};
 use crate::scan::hu::{self, Values};
 use crate::scan::inverse;
 use crate::scan::postprocess::Postprocessing;
-use crate::scan::registration::{self, Registration};
+use crate::scan::registration::{self, Registration, RegistrationQuality};
 use crate::scan::skull_margin::SkullMargin;
 use crate::scan::space;
 use crate::scan::warnings::{self, Warning};
@@ -184,7 +183,7 @@ pub struct Segmentation {
 impl Segmentation {
     /// Number of voxels of the hemorrhage.
     pub fn voxels(&self) -> usize {
-        count(&self.mask)
+        self.mask.count()
     }
 
     /// Whether the result cannot be right and was kept all the same ([`Options::keep_doubtful`]).
@@ -202,23 +201,13 @@ impl Segmentation {
 
     /// Volume of the hemorrhage in mL: voxels times the volume of a voxel, from the affine.
     pub fn volume_ml(&self) -> f64 {
-        volume_ml(&self.mask)
+        self.mask.volume_ml()
     }
 
     /// How well the scan lies on the template.
     pub fn quality(&self) -> Option<RegistrationQuality> {
-        self.registration.as_ref().map(|r| RegistrationQuality { mutual_information: r.mutual_information, overlap: r.overlap })
+        self.registration.as_ref().map(Registration::quality)
     }
-}
-
-/// Number of voxels inside a mask.
-pub fn count(mask: &Volume<bool>) -> usize {
-    mask.voxels().par_iter().filter(|&&inside| inside).count()
-}
-
-/// Volume of a mask in mL.
-pub fn volume_ml(mask: &Volume<bool>) -> f64 {
-    count(mask) as f64 * mask.grid().voxel_mm3() / 1000.0
 }
 
 /// Finds the brain of a scan: axes in the order nearest to RAS, clamp, brain mask, 0 outside of it.
@@ -272,7 +261,7 @@ fn prepare_with_margin(scan: Volume<f32>, source: &BrainSource, margin_mm: f32, 
         },
         BrainSource::SkullStripped => filled(scan.map(|&hu| hu != 0.0)),
     };
-    let brain_ml = volume_ml(&brain);
+    let brain_ml = brain.volume_ml();
     if brain_ml == 0.0 {
         return Err(problem("there is no brain in it: every voxel is outside the brain mask".into()));
     }
@@ -443,7 +432,7 @@ pub fn make_ready(
                 warnings.push(Warning::PoorRegistration {
                     overlap: registration.overlap,
                     mutual_information: registration.mutual_information,
-                    brain_ml: volume_ml(&brain),
+                    brain_ml: brain.volume_ml(),
                 });
             }
             if !options.keep_doubtful {
@@ -509,7 +498,7 @@ pub fn find_blood(
     {
         warnings.push(Warning::OnBrainEdge { share });
     }
-    let share = count(&own) as f64 / count(&brain).max(1) as f64;
+    let share = own.count() as f64 / brain.count().max(1) as f64;
     if share > warnings::BLOOD_SHARE[0] {
         warnings.push(Warning::MuchBlood { share });
     }

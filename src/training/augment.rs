@@ -3,8 +3,8 @@
 use super::config::Samples;
 use super::field::Field;
 use super::paint;
-use super::random::Random;
 use super::sample::Sample;
+use crate::random::keyed::Random;
 use crate::volume::distance::distance_squared;
 use rayon::prelude::*;
 use std::sync::OnceLock;

@@ -1,6 +1,6 @@
 //! Smooth random values over a grid.
 
-use super::random::Random;
+use crate::random::keyed::Random;
 
 /// Two smooth values at each place: normal at the points of a coarse grid, linear between them.
 pub struct Field {

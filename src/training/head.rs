@@ -3,7 +3,7 @@
 use super::values::Values;
 use crate::network::cpu::simd::LANES;
 use crate::network::description::HEAD_CHANNELS;
-use crate::network::reference::{Loss, sigmoid};
+use crate::network::{Loss, sigmoid};
 use rayon::prelude::*;
 
 /// Voxels that a thread takes at a time: fixed, so that sums have the same bits for any number of threads.

@@ -25,7 +25,6 @@ mod pairs;
 mod parameters;
 mod phantoms;
 mod pointwise;
-pub(crate) mod random;
 mod sample;
 mod stride;
 #[cfg(test)]
@@ -38,6 +37,5 @@ pub use network::{Example, Layers, Network};
 pub use pairs::Pairs;
 pub use parameters::Parameters;
 pub use phantoms::Phantoms;
-pub use random::Random;
 pub use sample::{Cache, Sample, Source};
 pub use trainer::{Epoch, Outcome, Progress, train};

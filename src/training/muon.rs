@@ -34,7 +34,7 @@ pub fn orthogonal(matrix: ArrayView2<f32>) -> Array2<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::training::Random;
+    use crate::random::keyed::Random;
 
     fn random(rows: usize, columns: usize) -> Array2<f32> {
         let mut random = Random::new(3);

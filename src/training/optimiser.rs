@@ -138,7 +138,7 @@ mod tests {
     fn a_muon_step_is_as_long_in_every_direction() {
         let (mut state, mut gradient, learning) = state();
         let before = state.weights.clone();
-        let mut random = crate::training::Random::new(5);
+        let mut random = crate::random::keyed::Random::new(5);
         gradient.values_mut().iter_mut().for_each(|g| *g = random.normal() as f32);
         let options = Optimiser { muon: 10.0, ..Optimiser::default() };
         state.update(&gradient, 0.01, &learning, &options);

@@ -4,8 +4,8 @@
 use super::augment::TISSUE_HU;
 use super::config::Samples;
 use super::field::Field;
-use super::random::Random;
 use super::sample::Sample;
+use crate::random::keyed::Random;
 
 /// Bleeds of a sample that gets any.
 const BLEEDS: [usize; 2] = [1, 3];

@@ -1,11 +1,11 @@
 //! All values of a network's tensors one after another, as an optimiser wants them.
 
-use super::random::Random;
 use crate::Result;
 use crate::network::Description;
 use crate::network::description::TensorSpec;
 use crate::network::plan::Layer;
 use crate::network::reference::Tensors;
+use crate::random::keyed::Random;
 use std::collections::BTreeMap;
 use std::ops::Range;
 

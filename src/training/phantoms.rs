@@ -2,9 +2,9 @@
 
 use super::config::Data;
 use super::pairs;
-use super::random::Random;
 use super::sample::{Sample, Source};
 use crate::phantom::{self, Settings};
+use crate::random::keyed::Random;
 use crate::scan::brain;
 use crate::scan::segment::{self, BrainSource};
 use crate::volume::Affine;

@@ -1,6 +1,6 @@
 //! What the tests of several operations share.
 
-use super::random::Random;
+use crate::random::keyed::Random;
 
 /// Uniform in [-1, 1).
 pub fn random(seed: u64, len: usize) -> Vec<f32> {

@@ -12,6 +12,8 @@ pub mod resample;
 pub use affine::Affine;
 pub use orientation::Orientation;
 
+use rayon::prelude::*;
+
 /// A voxel grid in the world: `shape` voxels along i, j and k, placed by `affine`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grid {
@@ -97,6 +99,18 @@ impl<T> Volume<T> {
     /// A volume on the same grid with `f` of each value.
     pub fn map<U>(&self, f: impl FnMut(&T) -> U) -> Volume<U> {
         Volume { grid: self.grid.clone(), voxels: self.voxels.iter().map(f).collect() }
+    }
+}
+
+impl Volume<bool> {
+    /// Number of voxels inside a mask.
+    pub fn count(&self) -> usize {
+        self.voxels.par_iter().filter(|&&inside| inside).count()
+    }
+
+    /// Volume of a mask in mL: voxels times the volume of a voxel, from the affine.
+    pub fn volume_ml(&self) -> f64 {
+        self.count() as f64 * self.grid.voxel_mm3() / 1000.0
     }
 }
 
@@ -214,6 +228,15 @@ mod tests {
         let doubled = volume.map(|&value| 2.0 * f32::from(value));
         assert_eq!((doubled.grid(), doubled.voxels()[5], doubled.voxels()[6]), (&grid(), 14.0, 2.0));
         assert_eq!(volume.into_voxels()[4..7], [1, 7, 1]);
+    }
+
+    #[test]
+    fn a_mask_knows_its_volume() {
+        let mask = Volume::new(grid(), (0..24).map(|n| n % 3 == 0).collect());
+        assert_eq!(mask.count(), 8);
+        // Sheared and left-handed: 8 voxels of 0.15 mm3.
+        assert!((mask.volume_ml() - 8.0 * 0.15 / 1000.0).abs() < 1e-12);
+        assert_eq!(mask.map(|_| false).volume_ml(), 0.0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Launchers of `kernels/dice.cu`: the overlap of a prediction with a label, and its gradient.
 
 use super::device::{Launch, Region};
-use crate::network::reference::Dice;
+use crate::network::Dice;
 use bytemuck::{Pod, Zeroable};
 
 const THREADS: usize = 256;

@@ -1,4 +1,5 @@
-use super::{Gradient, Real};
+use super::Gradient;
+use crate::network::Real;
 use ndarray::parallel::prelude::*;
 use ndarray::{Array4, ArrayView4, ArrayView5, Axis};
 

@@ -1,4 +1,5 @@
-use super::{Gradient, Real};
+use super::Gradient;
+use crate::network::Real;
 use ndarray::{Array4, ArrayView4, ArrayView5};
 
 /// Convolution whose stride is its kernel, without padding:

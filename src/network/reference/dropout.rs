@@ -1,4 +1,4 @@
-use super::Real;
+use crate::network::Real;
 use ndarray::Array4;
 
 /// Dropout in its inverted form (Srivastava et al. 2014): values are 0 where `keep` is false and divided by `1 - rate` elsewhere, so that the mean stays.

@@ -1,4 +1,4 @@
-use super::Real;
+use crate::network::Real;
 use ndarray::{Array4, Array5};
 
 /// Gradient of a layer by its input, kernel and bias, each in its own shape.

@@ -1,4 +1,4 @@
-use super::Real;
+use crate::network::Real;
 use ndarray::{Array4, ArrayView4, Axis};
 
 /// The channels of `first`, then those of `second`: (C1, D, H, W) and (C2, D, H, W) to (C1 + C2, D, H, W).

@@ -6,29 +6,21 @@
 //! are checked by finite differences.
 
 mod conv;
-mod dice;
 mod down;
 mod dropout;
 mod engine;
 mod gradient;
 mod join;
-mod loss;
 mod prelu;
-mod real;
-mod sigmoid;
 mod training;
 mod up;
 
 pub use conv::{conv, conv_backward};
-pub use dice::{Dice, dice};
 pub use down::{down, down_backward};
 pub use dropout::dropout;
 pub use engine::Engine;
 pub use gradient::Gradient;
 pub use join::{add, broadcast_channels, concatenate, concatenate_backward};
-pub use loss::Loss;
 pub use prelu::{prelu, prelu_backward};
-pub use real::Real;
-pub use sigmoid::{sigmoid, sigmoid_backward};
-pub use training::{Dropout, Sample, Tensors, gradient};
+pub use training::{Sample, Tensors, gradient};
 pub use up::{up, up_backward};

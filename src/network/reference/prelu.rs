@@ -1,4 +1,4 @@
-use super::Real;
+use crate::network::Real;
 use ndarray::{Array4, ArrayView4, Axis};
 
 /// Parametric rectified linear unit with one slope per channel (He et al. 2015, equation 1): x where x > 0, else slope * x. ReLU has slope 0.

@@ -1,9 +1,9 @@
 use super::{
-    Gradient, Loss, Real, add, broadcast_channels, concatenate, concatenate_backward, conv, conv_backward, down, down_backward,
-    dropout, prelu, prelu_backward, up, up_backward,
+    Gradient, add, broadcast_channels, concatenate, concatenate_backward, conv, conv_backward, down, down_backward, dropout,
+    prelu, prelu_backward, up, up_backward,
 };
 use crate::network::plan::Layer;
-use crate::network::{BufferId, Description, Plan, Step};
+use crate::network::{BufferId, Description, Dropout, Loss, Plan, Real, Step};
 use crate::{Error, Result};
 use ndarray::{Array4, Array5, ArrayView4, ArrayView5};
 use std::collections::BTreeMap;
@@ -20,24 +20,6 @@ pub struct Sample<'a, T> {
     pub loss: Loss,
     /// Dropout; `None` for none.
     pub dropout: Option<Dropout<'a>>,
-}
-
-/// Dropout of the outputs of the deepest blocks.
-#[derive(Clone, Copy)]
-pub struct Dropout<'a> {
-    /// The share that is dropped.
-    pub rate: f64,
-    /// Number of levels, from the deepest up, whose blocks' outputs are dropped out.
-    pub levels: usize,
-    /// Whether a value is kept: by the block's buffer, the voxel (counted as in memory, W fastest) and the channel.
-    pub keep: &'a (dyn Fn(BufferId, usize, usize) -> bool + Sync),
-}
-
-impl Dropout<'_> {
-    /// Whether a buffer of a plan is one whose values are dropped out.
-    pub fn drops(&self, plan: &Plan, buffer: BufferId) -> bool {
-        plan.buffers[buffer].level + self.levels > plan.description.levels() && plan.blocks.iter().any(|(_, id)| *id == buffer)
-    }
 }
 
 /// Values of each tensor of [`Description::tensors`], by its name.

@@ -25,6 +25,7 @@ use brain::Brain;
 use metric::{Domain, Metric, Template};
 use optimiser::{Limits, Summit, climb};
 use pose::{Lever, Pose};
+use serde::{Deserialize, Serialize};
 
 /// How to search.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,10 +72,24 @@ impl Registration {
         !(overlap >= Self::FAILED_OVERLAP && mutual_information >= Self::FAILED_MUTUAL_INFORMATION)
     }
 
+    /// How well the scan lies on the template.
+    pub fn quality(&self) -> RegistrationQuality {
+        RegistrationQuality { mutual_information: self.mutual_information, overlap: self.overlap }
+    }
+
     /// Whether a person should look at this registration before its result is used.
     pub fn is_poor(&self) -> bool {
         self.mutual_information < Self::POOR_MUTUAL_INFORMATION || self.overlap < Self::POOR_OVERLAP
     }
+}
+
+/// How well a scan lies on the template, as a report tells it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct RegistrationQuality {
+    /// Mutual information in nats of scan and template on the template's grid.
+    pub mutual_information: f64,
+    /// Dice of the template's brain and the registered brain.
+    pub overlap: f64,
 }
 
 /// What keeps a scan from being registered.

@@ -1,8 +1,10 @@
-use super::{Real, dice, sigmoid, sigmoid_backward};
+use super::dice::dice;
+use super::real::Real;
+use super::sigmoid::{sigmoid, sigmoid_backward};
 
 /// What a training makes small: `dice * (1 - soft Dice) + cross_entropy * mean binary cross-entropy`, both over the voxels inside a mask.
 ///
-/// Soft Dice is in Milletari's squared form (see [`dice`]), the cross-entropy of logit z and label g is `ln(1 + e^z) - g z`.
+/// Soft Dice is in Milletari's squared form (see [`dice()`]), the cross-entropy of logit z and label g is `ln(1 + e^z) - g z`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Loss {
     /// Factor of the Dice part.

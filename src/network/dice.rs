@@ -1,4 +1,4 @@
-use super::Real;
+use super::real::Real;
 
 /// Overlap of a prediction with a label, all from one pass over both.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,4 +1,4 @@
-use super::Real;
+use super::real::Real;
 
 /// The logistic function 1 / (1 + e^-x), which makes a probability of a logit. Summed in f64; no overflow for any x.
 pub fn sigmoid<T: Real>(x: T) -> T {
