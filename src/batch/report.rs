@@ -202,7 +202,7 @@ pub struct Report {
     pub notice: String,
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "report"))]
 impl Report {
     /// A report for tests.
     pub(crate) fn example(name: &str) -> Report {

@@ -152,10 +152,11 @@ fn differences(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::report::Extra;
     use crate::network::weights::Dtype;
     use crate::scan::Template;
     use crate::scan::brain;
-    use crate::scan::segment::Options;
+    use crate::scan::segment::{Interpolation, Options};
     use std::fs;
     use std::path::PathBuf;
 

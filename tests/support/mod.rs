@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test file uses a part
 
 pub mod odd_nifti;
+#[cfg(all(feature = "dicom", feature = "phantom"))]
 pub mod raw_dicom;
 pub mod raw_nifti;
 
