@@ -22,6 +22,7 @@
 pub mod batch;
 #[cfg(feature = "report")]
 pub mod draw;
+mod engine;
 pub mod error;
 #[cfg(feature = "evaluate")]
 pub mod evaluation;
@@ -32,9 +33,17 @@ pub mod network;
 pub mod phantom;
 pub mod random;
 pub mod scan;
+mod segmenter;
 #[cfg(feature = "train")]
 pub mod training;
 pub mod volume;
 pub mod words;
 
+pub use engine::Engine;
 pub use error::{Error, Result};
+pub use network::device::{Device, Grade};
+pub use network::weights::Weights;
+pub use scan::segment::{BrainSource, Options, Segmentation};
+pub use scan::warnings::Warning;
+pub use segmenter::{Finding, Prepared, Preparer, Scan, Segmenter, SegmenterBuilder};
+pub use volume::{Grid, Volume};

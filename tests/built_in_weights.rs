@@ -22,7 +22,7 @@ fn blood(scan: Volume<f32>) -> Volume<bool> {
     let weights = Weights::built_in().unwrap();
     let mut inference = Inference::new(&weights, Device::Cpu, 2);
     let options = Options::default();
-    segment::segment(scan, &template::built_in(), &options, false, &mut inference, Path::new("scan")).unwrap().mask
+    segment::segment(scan, &template::built_in(), &options, &mut inference, Path::new("scan")).unwrap().mask
 }
 
 /// Mean x of a mask's voxels in the world, mm.

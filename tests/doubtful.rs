@@ -81,7 +81,7 @@ fn slices(scan: &Volume<f32>, range: std::ops::Range<usize>) -> Volume<f32> {
 fn verdict(scan: Volume<f32>, options: &Options) -> Result<Vec<u8>, String> {
     let weights = Weights::hand_set();
     let mut inference = Inference::new(&weights, Device::Cpu, 2);
-    let result = segment::segment(scan, &coarse_template(), options, false, &mut inference, Path::new("scan.nii"));
+    let result = segment::segment(scan, &coarse_template(), options, &mut inference, Path::new("scan.nii"));
     let numbers = |result: segment::Segmentation| result.warnings.iter().map(|warning| warning.number()).collect();
     result.map(numbers).map_err(|error| error.to_string())
 }
@@ -330,7 +330,7 @@ fn assert_as_untouched(name: &str, scan: &Volume<f32>, bands: &[[f32; 2]], least
     let template = coarse_template();
     let run = |scan: Volume<f32>| {
         let mut inference = Inference::new(&weights, Device::Cpu, 2);
-        segment::segment(scan, &template, &Options::default(), false, &mut inference, Path::new(name)).unwrap()
+        segment::segment(scan, &template, &Options::default(), &mut inference, Path::new(name)).unwrap()
     };
     let untouched = run(scan.clone());
     for &[low, high] in bands {

@@ -34,7 +34,7 @@ fn scan() -> phantom::Phantom {
 fn run(scan: Volume<f32>, template: &Volume<f32>, options: &Options) -> Segmentation {
     let weights = Weights::hand_set();
     let mut inference = Inference::new(&weights, Device::Cpu, 2);
-    segment::segment(scan, template, options, false, &mut inference, Path::new("scan")).unwrap()
+    segment::segment(scan, template, options, &mut inference, Path::new("scan")).unwrap()
 }
 
 /// The mask that a simple loop makes of the network's input: the rule inside the brain in template space, then each brain voxel of the scan by
@@ -252,7 +252,7 @@ fn where_the_weights_ask_for_it_blood_goes_on_between_brain_and_bone() {
         let metadata = Metadata { skull_margin_mm, ..Metadata::default() };
         let weights = Weights::from_tensors("margin", network, &metadata, &tensors).unwrap();
         let mut inference = Inference::new(&weights, Device::Cpu, 2);
-        segment::segment(phantom.scan.clone(), &template(), &options, false, &mut inference, Path::new("scan")).unwrap()
+        segment::segment(phantom.scan.clone(), &template(), &options, &mut inference, Path::new("scan")).unwrap()
     };
     let (none, some) = (with(0.0, false), with(3.2, false));
     assert_eq!(none.network.mask, some.network.mask);

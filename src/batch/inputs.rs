@@ -1,6 +1,7 @@
 //! Which scans a list of files and folders means, what their outputs are called, and reading them.
 
 use crate::batch::outputs;
+use crate::batch::source::Source;
 use crate::io::dicom::{self, DicomError, Study};
 use crate::io::nifti;
 use crate::scan::warnings::Warning;
@@ -21,6 +22,8 @@ pub struct Job {
     pub path: PathBuf,
     /// The study, for DICOM; else the file is NIfTI.
     pub study: Option<Arc<Study>>,
+    /// What it is, where it was read from no file.
+    pub memory: Option<Source>,
 }
 
 /// A scan that was read.
@@ -116,6 +119,7 @@ pub fn find(inputs: &[PathBuf]) -> Result<Vec<Job>> {
 /// may be results of an earlier run.
 pub fn files(jobs: &[Job]) -> BTreeSet<PathBuf> {
     let of = |job: &Job| match &job.study {
+        None if job.memory.is_some() => Vec::new(),
         None => nifti::files(&job.path),
         Some(study) => study.images.iter().flat_map(|image| &image.slices).map(|slice| slice.path.clone()).collect(),
     };
@@ -169,14 +173,14 @@ fn single(input: &Path) -> Job {
     let name = |path: &Path| path.file_name().map_or_else(|| "scan".into(), |name| name.to_string_lossy().into_owned());
     let own = name(input);
     if !dicom::is_dicom(input).unwrap_or(false) {
-        return Job { name: stem(&own).unwrap_or(&own).to_string(), path: input.to_path_buf(), study: None };
+        return Job { name: stem(&own).unwrap_or(&own).to_string(), path: input.to_path_buf(), study: None, memory: None };
     }
     let study = dicom::study::of_file(input);
     let name = match &study.images[..] {
         [_, _, ..] => name(&absolute(&study.folder)),
         _ => own.strip_suffix(".dcm").unwrap_or(&own).to_string(),
     };
-    Job { name, path: input.to_path_buf(), study: Some(Arc::new(study)) }
+    Job { name, path: input.to_path_buf(), study: Some(Arc::new(study)), memory: None }
 }
 
 /// Adds a job for each DICOM study among the files below `root`. Files that are DICOM but no CT are no job where there is one since `before`; a localizer alone is one, whose failure is told.
@@ -200,7 +204,7 @@ fn add_studies(root: &Path, files: &[PathBuf], before: usize, jobs: &mut Vec<Job
         if *count > 1 {
             name = format!("{name}_{count}");
         }
-        jobs.push(Job { name, path: study.folder.clone(), study: Some(Arc::new(study)) });
+        jobs.push(Job { name, path: study.folder.clone(), study: Some(Arc::new(study)), memory: None });
     }
 }
 
@@ -231,46 +235,71 @@ pub fn read(job: &Job, series: Option<&str>) -> Result<Scan> {
 /// # Errors
 /// As [`find`] and [`read`]; [`Error::Dicom`] where a folder holds several studies of which no series is chosen, [`Error::Scan`] where it holds several NIfTI files.
 pub fn read_one(input: &Path, series: Option<&str>) -> Result<Scan> {
-    let mut jobs = find(&[input.to_path_buf()])?;
-    if let (Some(wanted), true) = (series, jobs.len() > 1) {
-        let has = |study: &Study| study.series().iter().any(|series| series.is(wanted));
-        jobs.retain(|job| job.study.as_deref().is_some_and(has));
-    }
-    // The only scan of a folder may lie beside localizers, pages of text and single images of other studies.
-    let remnant = |job: &Job| job.study.as_deref().is_some_and(Study::is_remnant);
-    let remnants: Vec<Job> =
-        if jobs.iter().all(remnant) { Vec::new() } else { jobs.extract_if(.., |job| remnant(job)).collect() };
-    // Files that cannot be read, in folders of their own, are told of where a scan can be.
-    let unread = |job: &Job| job.study.as_deref().is_some_and(|study| study.images.is_empty());
-    let unread: Vec<Job> = if jobs.iter().all(unread) { Vec::new() } else { jobs.extract_if(.., |job| unread(job)).collect() };
-    match &jobs[..] {
-        [job] => {
-            let mut scan = read(job, series)?;
-            for (path, unreadable) in unread.iter().filter_map(|job| job.study.as_deref()).flat_map(|study| &study.broken) {
-                let reason = format!("a file beside the scan cannot be read: {}: {}", path.display(), unreadable.error);
-                scan.warnings.push(Warning::Series { reason });
+    Only::of(input, series)?.read(series)
+}
+
+/// The only scan that a file or folder stands for, and what lies beside it.
+pub(crate) struct Only {
+    pub job: Job,
+    /// Files that cannot be read, in folders of their own.
+    unread: Vec<Job>,
+    /// Single images of other studies.
+    remnants: Vec<Job>,
+}
+
+impl Only {
+    /// # Errors
+    /// As [`read_one`].
+    pub fn of(input: &Path, series: Option<&str>) -> Result<Only> {
+        let mut jobs = find(&[input.to_path_buf()])?;
+        if let (Some(wanted), true) = (series, jobs.len() > 1) {
+            let has = |job: &Job| job.study.as_deref().is_some_and(|study| study.series().iter().any(|series| series.is(wanted)));
+            if jobs.iter().any(has) {
+                jobs.retain(has);
             }
-            for study in remnants.iter().filter_map(|job| job.study.as_deref()) {
-                let Some(series) = scan.series.as_mut().map(|converted| &mut converted.series) else { break };
-                match study.beside(series) {
-                    Some((text, true)) => scan.warnings.push(Warning::Series { reason: format!("left out: {text}") }),
-                    Some((text, false)) => series.leaves_out(&text),
-                    None => {}
-                }
-            }
-            Ok(scan)
         }
-        _ if jobs.iter().all(|job| job.study.is_some()) => {
+        // The only scan of a folder may lie beside localizers, pages of text and single images of other studies, and
+        // beside files that cannot be read: these are told of where a scan can be.
+        let mut apart = |is: &dyn Fn(&Study) -> bool| -> Vec<Job> {
+            let is = |job: &Job| job.study.as_deref().is_some_and(is);
+            if jobs.iter().all(is) { Vec::new() } else { jobs.extract_if(.., |job| is(job)).collect() }
+        };
+        let remnants = apart(&Study::is_remnant);
+        let unread = apart(&|study| study.images.is_empty());
+        if jobs.len() == 1 {
+            return Ok(Only { job: jobs.remove(0), unread, remnants });
+        }
+        if jobs.iter().all(|job| job.study.is_some()) {
             let studies = jobs.iter().filter_map(|job| job.study.as_ref());
             let labels = studies.flat_map(|study| study.series()).map(|series| series.label());
             let found = labels.collect::<Vec<_>>().join("; ");
             let source = DicomError::SeveralStudies { count: jobs.len(), found };
-            Err(Error::Dicom { path: input.to_path_buf(), source })
+            return Err(Error::Dicom { path: input.to_path_buf(), source });
         }
-        _ => Err(Error::Scan {
-            path: input.to_path_buf(),
-            problem: format!("the folder holds {} scans: give one of them", jobs.len()),
-        }),
+        let problem = format!("the folder holds {} scans: give one of them", jobs.len());
+        Err(Error::Scan { path: input.to_path_buf(), problem })
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub fn read(&self, series: Option<&str>) -> Result<Scan> {
+        let mut scan = read(&self.job, series)?;
+        let unread = self.unread.iter().filter_map(|job| job.study.as_deref());
+        for (path, unreadable) in unread.flat_map(|study| &study.broken) {
+            let reason = format!("a file beside the scan cannot be read: {}: {}", path.display(), unreadable.error);
+            scan.warnings.push(Warning::Series { reason });
+        }
+        for study in self.remnants.iter().filter_map(|job| job.study.as_deref()) {
+            let Some(series) = scan.series.as_mut().map(|converted| &mut converted.series) else { break };
+            match study.beside(series) {
+                Some((text, true)) => scan.warnings.push(Warning::Series { reason: format!("left out: {text}") }),
+                Some((text, false)) => series.leaves_out(&text),
+                None => {}
+            }
+        }
+        Ok(scan)
     }
 }
 
@@ -343,7 +372,7 @@ impl Search {
             let own = if is_link { absolute(&path) } else { own.join(file_name) };
             if let Some(stem) = stem(&name) {
                 if !is_output(folder, &name, stem) && self.visited.insert(own) {
-                    self.jobs.push(Job { name: format!("{prefix}{stem}"), path, study: None });
+                    self.jobs.push(Job { name: format!("{prefix}{stem}"), path, study: None, memory: None });
                 }
             } else if path.is_file() && self.visited.insert(own) {
                 self.rest.push(path);
@@ -455,7 +484,8 @@ mod tests {
 
     #[test]
     fn parts_have_no_job_in_common_and_hold_all_of_them() {
-        let jobs: Vec<Job> = (0..11).map(|n| Job { name: n.to_string(), path: format!("{n}.nii").into(), study: None }).collect();
+        let jobs: Vec<Job> =
+            (0..11).map(|n| Job { name: n.to_string(), path: format!("{n}.nii").into(), study: None, memory: None }).collect();
         let part = |text: &str| text.parse::<Shard>().unwrap().jobs(jobs.clone());
         assert_eq!(names(&part("2/4")), ["1", "5", "9"]);
         let mut all: Vec<Job> = ["1/4", "2/4", "3/4", "4/4"].into_iter().flat_map(part).collect();

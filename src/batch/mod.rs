@@ -1,22 +1,21 @@
 //! Many scans: what is found in folders, what goes on where it stopped, and the files of results.
 
-#[cfg(feature = "report")]
 pub mod compare;
 pub mod inputs;
+#[cfg(not(feature = "report"))]
+mod no_report;
 mod outputs;
 #[cfg(feature = "report")]
 pub mod page;
 #[cfg(feature = "report")]
 pub mod picture;
 pub mod report;
-#[cfg(feature = "report")]
 pub mod resume;
-#[cfg(feature = "report")]
-mod run;
-#[cfg(feature = "report")]
+pub(crate) mod run;
 pub mod source;
 #[cfg(feature = "report")]
 pub mod table;
 
-#[cfg(feature = "report")]
+#[cfg(not(feature = "report"))]
+pub(crate) use no_report::{page, picture, table};
 pub use run::*;

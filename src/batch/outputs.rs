@@ -1,13 +1,11 @@
 //! Which files beside a scan's report are its results: what ichor did not write is somebody else's, and stays.
 
-#[cfg(feature = "report")]
-mod making;
-
 use crate::batch::report::{self, Report};
-#[cfg(feature = "report")]
-pub(super) use making::{begin, end, remove};
+use crate::io::atomic;
+use crate::{Error, Result};
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The names of the files in `folder` that are results of the scan `name`: those that its report lists, and those that a
@@ -54,4 +52,33 @@ pub(super) fn listed(report: &Report, name: &str) -> Vec<String> {
 /// removed, and goes when the new report is written: after a kill it tells what the run had begun.
 pub(super) fn begun(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!(".{name}_ich.begun"))
+}
+
+/// Says that `files` are in the making.
+///
+/// # Errors
+/// [`Error::Write`].
+pub(super) fn begin(folder: &Path, name: &str, files: &BTreeSet<String>) -> Result<()> {
+    atomic::write_json(begun(folder, name), files)
+}
+
+/// Says that nothing is in the making any more.
+///
+/// # Errors
+/// [`Error::Write`].
+pub(super) fn end(folder: &Path, name: &str) -> Result<()> {
+    let path = begun(folder, name);
+    remove(&atomic::partial(&path))?;
+    remove(&path)
+}
+
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// [`Error::Write`].
+pub(super) fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::write(path)(error)),
+        _ => Ok(()),
+    }
 }

@@ -202,7 +202,7 @@ pub struct Report {
     pub notice: String,
 }
 
-#[cfg(all(test, feature = "report"))]
+#[cfg(test)]
 impl Report {
     /// A report for tests.
     pub(crate) fn example(name: &str) -> Report {

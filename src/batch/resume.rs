@@ -171,7 +171,7 @@ mod tests {
         fn new() -> Done {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("a.nii");
-            let job = Job { name: "a".into(), path, study: None };
+            let job = Job { name: "a".into(), path, study: None, memory: None };
             let settings = Settings {
                 output: folder.path().into(),
                 options: Options::default(),

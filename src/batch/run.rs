@@ -4,7 +4,8 @@ use crate::batch::inputs::{self, Job, Scan};
 use crate::batch::outputs::{self, remove};
 use crate::batch::page;
 use crate::batch::picture;
-use crate::batch::report::{self, MOST_COMPONENTS, RESEARCH_USE_ONLY, Report, Row, WeightsIdentity};
+pub use crate::batch::report::Extra;
+use crate::batch::report::{self, Layout, MOST_COMPONENTS, RESEARCH_USE_ONLY, Report, Row, WeightsIdentity};
 use crate::batch::resume::{self, Choices, Earlier};
 use crate::batch::source::{Files, Source, from_root};
 use crate::batch::table::{self, Table};
@@ -19,7 +20,6 @@ use crate::scan::segment::{self, BrainSource, Options, Ready, Segmentation};
 use crate::scan::warnings::Warning;
 use crate::volume::Volume;
 use crate::{Error, Result};
-pub use crate::batch::report::Extra;
 use rayon::ThreadPool;
 use std::collections::BTreeSet;
 use std::fs;
@@ -213,7 +213,7 @@ pub fn run(
     mut done: impl FnMut(&Job, &Outcome),
 ) -> Result<()> {
     fs::create_dir_all(&settings.output).map_err(Error::write(&settings.output))?;
-    let weights = inference.weights();
+    let weights = &inference.weights().clone();
     let identity = WeightsIdentity::of(weights);
     let mut table = Table::of(&settings.table());
     // A kill between a report and its row has left the row out, or a later run that failed has put its own in its
@@ -335,16 +335,30 @@ enum Next {
 /// A scan that is ready for the network, and what its outputs need of the file.
 struct Waiting {
     ready: Ready,
-    header: nifti::Header,
     odd: Vec<Warning>,
-    /// The DICOM series that it was.
-    series: Option<dicom::Converted>,
-    /// The scan in the brain window, where a picture is asked for.
-    window: Option<Volume<u8>>,
-    /// What was read.
-    source: Source,
+    origin: Origin,
     /// Seconds of reading.
     reading: f64,
+}
+
+/// What the outputs of a scan need of the file that it was read from.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub header: nifti::Header,
+    /// The DICOM series that it was.
+    pub series: Option<dicom::Converted>,
+    /// The scan in the brain window, where a picture is asked for.
+    pub window: Option<Volume<u8>>,
+    /// What was read.
+    pub source: Source,
+}
+
+/// What made a result.
+pub(crate) struct Maker<'a> {
+    pub weights: &'a Weights,
+    pub identity: &'a WeightsIdentity,
+    /// The device that ran the network, in words.
+    pub device: String,
 }
 
 /// A job up to the network.
@@ -372,6 +386,7 @@ fn make_ready(job: &Job, settings: &Settings, weights: &Weights, pool: &ThreadPo
     let Scan { volume, header, warnings: odd, series } = inputs::read(job, settings.series.as_deref())?;
     let source = files?.source()?;
     let mut options = settings.options.clone();
+    options.probability = settings.extras.contains(&Extra::Probability);
     if let Some(mask) = &settings.brain_mask {
         options.brain = BrainSource::Mask(mask::read_brain(mask)?);
     }
@@ -379,7 +394,7 @@ fn make_ready(job: &Job, settings: &Settings, weights: &Weights, pool: &ThreadPo
     pool.install(|| {
         let window = settings.pictures.then(|| picture::window(&volume));
         let ready = segment::make_ready(volume, &settings.template.volume, &options, weights, &job.path)?;
-        Ok(Waiting { ready, header, odd, series, window, source, reading })
+        Ok(Waiting { ready, odd, origin: Origin { header, series, window, source }, reading })
     })
 }
 
@@ -388,23 +403,34 @@ fn finish(
     job: &Job,
     waiting: Waiting,
     settings: &Settings,
-    weights: &WeightsIdentity,
+    identity: &WeightsIdentity,
     inference: &mut Inference,
     table: &mut Table,
 ) -> Result<Outcome> {
-    let Waiting { ready, header, odd, series, window, source, reading } = waiting;
-    let wants_probability = settings.extras.contains(&Extra::Probability);
-    let mut result = segment::find_blood(ready, &settings.template.volume, &settings.options, wants_probability, inference)?;
-    if !settings.options.keep_doubtful {
-        result.check(&job.path)?;
-    }
+    let Waiting { ready, odd, origin, reading } = waiting;
+    let mut result = segment::find_blood(ready, inference)?;
     result.warnings.extend(odd);
     result.seconds.insert("reading".into(), reading);
+    let maker = Maker { weights: inference.weights(), identity, device: inference.device() };
+    write_results(job, settings, &maker, &origin, &result, Some(table))
+}
 
+/// Writes the outputs of a scan in place of those that an earlier run has left, whose row goes out of the table first.
+///
+/// # Errors
+/// [`Error::Scan`] where results of another scan or files that ichor did not write are in the way, [`Error::Write`].
+pub(crate) fn write_results(
+    job: &Job,
+    settings: &Settings,
+    maker: &Maker,
+    origin: &Origin,
+    result: &Segmentation,
+    table: Option<&mut Table>,
+) -> Result<Outcome> {
     let start = Instant::now();
     // Another process may be writing under this name, or have done so meanwhile.
     let _lock = Lock::of(&settings.report(&job.name), PATIENCE)?;
-    match settings.earlier(job, inference.weights()) {
+    match settings.earlier(job, maker.weights) {
         Earlier::Same(report) => return Ok(Outcome::Skipped(report)),
         Earlier::Another(input) if !settings.overwrite => return Err(settings.taken(job, &input)),
         _ => {}
@@ -414,13 +440,13 @@ fn finish(
     }
     let files = replaced(job, settings);
     outputs::begin(&settings.output, &job.name, &files)?;
-    if settings.report(&job.name).exists() {
+    if let (Some(table), true) = (table, settings.report(&job.name).exists()) {
         table.remove(&job.name);
         table.write(PATIENCE)?;
     }
     clear(job, settings, &files)?;
-    let report = report(job, settings, source, weights, inference, &result);
-    let written = write_outputs(job, settings, &result, &header, series.as_ref(), window.as_ref(), report, start);
+    let report = report(job, settings, maker, origin, result);
+    let written = write_outputs(job, settings, origin, result, report, start);
     // What was written of a result that failed is none; that it cannot be removed either tells nothing new.
     if written.is_ok() || clear(job, settings, &files).is_ok() {
         let _ = outputs::end(&settings.output, &job.name);
@@ -429,24 +455,20 @@ fn finish(
 }
 
 /// Writes all outputs, the report last.
-#[allow(clippy::too_many_arguments, reason = "each is a part of one result")]
 fn write_outputs(
     job: &Job,
     settings: &Settings,
+    origin: &Origin,
     result: &Segmentation,
-    header: &nifti::Header,
-    series: Option<&dicom::Converted>,
-    window: Option<&Volume<u8>>,
     mut report: Report,
     start: Instant,
 ) -> Result<Report> {
-    write_extras(job, settings, result, header)?;
-    write_mask(&settings.mask(&job.name), &result.mask, header)?;
-    if let Some(series) = series {
-        report.dicom = Some(dicom::Summary::of(series));
+    write_extras(job, settings, result, &origin.header)?;
+    write_mask(&settings.mask(&job.name), &result.mask, &origin.header)?;
+    if let Some(series) = &origin.series {
         write_dicom(job, settings, series, &result.mask, &report)?;
     }
-    if let Some(window) = window {
+    if let Some(window) = &origin.window {
         report.picture = Some(write_picture(&settings.picture(&job.name), window, result, &report)?);
     }
     report.seconds.insert("writing".into(), start.elapsed().as_secs_f64());
@@ -496,14 +518,7 @@ fn file_name(path: &Path) -> String {
 }
 
 /// The report of a result that has no picture yet.
-fn report(
-    job: &Job,
-    settings: &Settings,
-    source: Source,
-    weights: &WeightsIdentity,
-    inference: &Inference,
-    result: &Segmentation,
-) -> Report {
+pub(crate) fn report(job: &Job, settings: &Settings, maker: &Maker, origin: &Origin, result: &Segmentation) -> Report {
     Report {
         name: job.name.clone(),
         input: job.path.to_string_lossy().into_owned(),
@@ -516,17 +531,17 @@ fn report(
         threshold: result.threshold,
         postprocessing: settings.options.postprocessing,
         choices: Some(Choices::of(job, settings)),
-        source: Some(source),
-        weights: weights.clone(),
+        source: Some(origin.source.clone()),
+        weights: maker.identity.clone(),
         template: settings.template.name.clone(),
-        device: inference.device(),
+        device: maker.device.clone(),
         registration: result.quality(),
         picture: None,
         outputs: settings.written(job).iter().map(|path| file_name(path)).collect(),
         seconds: result.seconds.clone(),
         warnings: result.warnings.iter().map(Into::into).collect(),
         doubtful: result.is_doubtful(),
-        dicom: None,
+        dicom: origin.series.as_ref().map(dicom::Summary::of),
         ichor_version: env!("CARGO_PKG_VERSION").into(),
         research_use_only: true,
         notice: RESEARCH_USE_ONLY.into(),
@@ -567,7 +582,7 @@ fn algorithm(report: &Report) -> dicom::Algorithm {
     }
 }
 
-fn write_picture(path: &Path, window: &Volume<u8>, result: &Segmentation, report: &Report) -> Result<picture::Layout> {
+fn write_picture(path: &Path, window: &Volume<u8>, result: &Segmentation, report: &Report) -> Result<Layout> {
     let (canvas, layout) = picture::draw(window, &result.brain, &result.mask, report);
     let png = canvas.png().map_err(Error::write(path))?;
     atomic::write(path, |file| file.write_all(&png))?;

@@ -4,6 +4,8 @@ use crate::batch::inputs::Job;
 pub use crate::batch::report::Source;
 use crate::io::dicom::Series;
 use crate::io::nifti;
+use crate::scan::template_file;
+use crate::volume::Volume;
 use crate::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -12,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 /// The files of a scan, before they are read.
-pub(super) struct Files {
+pub(crate) struct Files {
     paths: Vec<PathBuf>,
     patient: Option<String>,
     state: String,
@@ -23,7 +25,10 @@ impl Files {
     ///
     /// # Errors
     /// [`Error::Read`].
-    pub(super) fn of(job: &Job, series: Option<&Series>) -> Result<Files> {
+    pub(crate) fn of(job: &Job, series: Option<&Series>) -> Result<Files> {
+        if let Some(source) = &job.memory {
+            return Ok(Files { paths: Vec::new(), patient: None, state: source.state.clone() });
+        }
         let (paths, patient) = match series {
             Some(series) => {
                 let mut paths: Vec<PathBuf> = series.slices.iter().map(|slice| slice.path.clone()).collect();
@@ -43,7 +48,7 @@ impl Files {
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::Scan`] where they have changed since.
-    pub(super) fn source(self) -> Result<Source> {
+    pub(crate) fn source(self) -> Result<Source> {
         let sha256 = contents(&self.paths)?;
         if state(&self.paths)? != self.state {
             let problem = "it changed while it was read: run the command again when it is complete".into();
@@ -54,6 +59,12 @@ impl Files {
 }
 
 impl Source {
+    /// Of a volume in memory: its grid and voxels.
+    pub(crate) fn of_volume(volume: &Volume<f32>) -> Source {
+        let sha256 = template_file::sha256(volume);
+        Source { state: sha256.clone(), sha256, patient: None }
+    }
+
     /// Whether the files are those of this source: the same that were read, or others with the same contents.
     ///
     /// # Errors
@@ -142,7 +153,7 @@ mod tests {
         let pair = contents(&[path("a.hdr"), path("a.img")]).unwrap();
         assert_eq!(contents(&[path("a.img"), path("b.img")]).unwrap(), pair, "names and order do not count");
         assert_ne!(pair, abc);
-        let job = |name: &str| Job { name: "a".into(), path: path(name), study: None };
+        let job = |name: &str| Job { name: "a".into(), path: path(name), study: None, memory: None };
         let files = |name: &str| Files::of(&job(name), None).unwrap();
         let source = files("c.nii").source().unwrap();
         assert!(source.is_of(&files("c.nii")).unwrap());
@@ -159,7 +170,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.nii");
         fs::write(&path, "one").unwrap();
-        let files = Files::of(&Job { name: "a".into(), path: path.clone(), study: None }, None).unwrap();
+        let files = Files::of(&Job { name: "a".into(), path: path.clone(), study: None, memory: None }, None).unwrap();
         fs::write(&path, "one and more").unwrap();
         let error = files.source().unwrap_err().to_string();
         assert!(error.contains("a.nii: it changed while it was read"), "{error}");

@@ -34,8 +34,7 @@ pub fn run(arguments: &Demo) -> Result<ExitCode> {
         }
         let mut inference = inference(&weights, &arguments.run, threads);
         let template = template::built_in();
-        let result =
-            segment::segment(phantom.scan, &template, &Options::default(), false, &mut inference, Path::new("the phantom"))?;
+        let result = segment::segment(phantom.scan, &template, &Options::default(), &mut inference, Path::new("the phantom"))?;
         for warning in &result.warnings {
             log::warn!("{warning} (warning {})", warning.number());
         }

@@ -150,7 +150,7 @@ fn load_weights(file: Option<&Path>) -> Result<Weights> {
 }
 
 /// `weights` on the device and in the grade of the command line.
-fn inference<'w>(weights: &'w Weights, run: &Run, threads: usize) -> Inference<'w> {
+fn inference(weights: &Weights, run: &Run, threads: usize) -> Inference {
     Inference::new(weights, run.device, threads).with_grade(run.grade.into())
 }
 

@@ -12,7 +12,7 @@ use ichor::io::mask;
 use ichor::network::weights::Weights;
 use ichor::scan::Template;
 use ichor::scan::postprocess::Postprocessing;
-use ichor::scan::segment::{BrainSource, Options};
+use ichor::scan::segment::{self, BrainSource, Options};
 use ichor::words::counted;
 use ichor::{Error, Result};
 use std::collections::BTreeSet;
@@ -51,6 +51,8 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
                 fill_holes: arguments.postprocessing.fill_holes,
                 min_component_ml: arguments.postprocessing.min_component,
             },
+            // Asked for by what is saved.
+            probability: false,
             keep_doubtful: arguments.keep_doubtful,
         },
         brain_mask: arguments.brain.brain_mask.clone(),
@@ -74,6 +76,10 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
     let mut failed = 0;
     let pool = pool(arguments.run.threads)?;
     let mut inference = inference(&weights, &arguments.run, pool.current_num_threads());
+    if arguments.run.device.has_grades() {
+        // A GPU that cannot be used is told before the first scan is read. A CPU packs the weights while that is done.
+        inference.load(segment::network_shape(&weights, &settings.template))?;
+    }
     batch::run(&jobs, &settings, &mut inference, &pool, |job, outcome| {
         progress.suspend(|| match outcome {
             Outcome::Done(report) => print_report(report, false),

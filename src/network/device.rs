@@ -26,9 +26,10 @@ pub enum Device {
 }
 
 /// How a pass on a CUDA device computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Grade {
     /// f32 storage and fused multiply-adds: within 1e-4 of the largest logit.
+    #[default]
     Exact,
     /// f16 storage, f32 sums on tensor cores: within 1% of the largest logit. Where a value does not fit f16 the pass is
     /// done again in [`Grade::Exact`]; where a weight does not, or the GPU lacks shared memory for the kernels, every
@@ -111,13 +112,7 @@ impl Device {
     /// # Errors
     /// [`crate::Error::Device`] where the device cannot run here or has no such grade, [`crate::Error::Shape`] for a grid that the network
     /// cannot have.
-    pub fn load<'w>(
-        self,
-        weights: &'w Weights,
-        shape: [usize; 3],
-        threads: usize,
-        grade: Grade,
-    ) -> Result<Box<dyn Engine + Send + 'w>> {
+    pub fn load(self, weights: &Weights, shape: [usize; 3], threads: usize, grade: Grade) -> Result<Box<dyn Engine + Send>> {
         if grade != Grade::Exact && !self.has_grades() {
             return Err(Error::Device(format!("{self} computes in f32 alone: another grade needs a CUDA device")));
         }

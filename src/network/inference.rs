@@ -15,18 +15,18 @@ const PASS_BYTES: u64 = 12;
 const SMALLEST_PROBABILITY: f64 = 1e-12;
 
 /// A network ready to run on one device. The engine is loaded for the first volume's grid and kept while the grid stays the same.
-pub struct Inference<'w> {
-    weights: &'w Weights,
+pub struct Inference {
+    weights: Weights,
     device: Device,
     threads: usize,
     grade: Grade,
-    engine: Option<Box<dyn Engine + Send + 'w>>,
+    engine: Option<Box<dyn Engine + Send>>,
 }
 
-impl<'w> Inference<'w> {
+impl Inference {
     /// `weights` on `device` with `threads` threads (on the CPU).
-    pub fn new(weights: &'w Weights, device: Device, threads: usize) -> Self {
-        Inference { weights, device, threads, grade: Grade::Exact, engine: None }
+    pub fn new(weights: &Weights, device: Device, threads: usize) -> Self {
+        Inference { weights: weights.clone(), device, threads, grade: Grade::Exact, engine: None }
     }
 
     /// The same in another grade, where the device has several ([`Device::has_grades`]); [`Grade::Exact`] if this is not called.
@@ -35,13 +35,42 @@ impl<'w> Inference<'w> {
     }
 
     /// The weights.
-    pub fn weights(&self) -> &'w Weights {
-        self.weights
+    pub fn weights(&self) -> &Weights {
+        &self.weights
     }
 
     /// The device that ran the last pass, in words; before the first pass, the device that was asked for.
     pub fn device(&self) -> String {
         self.engine.as_ref().map_or_else(|| self.device.to_string(), |engine| engine.device())
+    }
+
+    /// Loads the engine for volumes of `shape` (D, H, W), which the first of these would else wait for.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn load(&mut self, shape: [usize; 3]) -> Result<()> {
+        let shape = match self.weights.metadata().input {
+            InputKind::TemplatePatches { patch } => [patch; 3],
+            _ if self.weights.description().is_planar() => [SLICES_PER_PASS.min(shape[0]), shape[1], shape[2]],
+            _ => shape,
+        };
+        let shape = self.multiple_of(shape);
+        self.engine(shape).map(|_| ())
+    }
+
+    /// The smallest grid of the network that holds a volume of `shape`.
+    fn multiple_of(&self, shape: [usize; 3]) -> [usize; 3] {
+        let multiple = self.weights.description().multiple();
+        [0, 1, 2].map(|axis| shape[axis].next_multiple_of(multiple[axis]))
+    }
+
+    /// The engine for a grid, which is loaded first where it is not yet, or not for this grid.
+    fn engine(&mut self, shape: [usize; 3]) -> Result<&mut (dyn Engine + Send)> {
+        if self.engine.as_ref().is_none_or(|engine| engine.shape() != shape) {
+            self.engine = None; // its memory is free before the next one is loaded
+            self.engine = Some(self.device.load(&self.weights, shape, self.threads, self.grade)?);
+        }
+        Ok(self.engine.as_deref_mut().expect("it is loaded"))
     }
 
     /// Logits of a volume (D, H, W) of any size, HU with 0 outside the brain.
@@ -73,9 +102,8 @@ impl<'w> Inference<'w> {
 
     /// One pass over a grid that is padded with 0 at the far end of each axis and cropped afterwards.
     fn padded(&mut self, input: ArrayView3<f32>, needed: Option<ArrayView3<bool>>) -> Result<Array3<f32>> {
-        let multiple = self.weights.description().multiple();
         let (depth, height, width) = input.dim();
-        let shape = [0, 1, 2].map(|axis| input.shape()[axis].next_multiple_of(multiple[axis]));
+        let shape = self.multiple_of([depth, height, width]);
         let logits = self.pass(pad(input, shape, 0.0), needed.map(|needed| pad(needed, shape, false)))?;
         Ok(logits.slice_move(s![..depth, ..height, ..width]))
     }
@@ -140,17 +168,11 @@ impl<'w> Inference<'w> {
         Ok(logits)
     }
 
-    /// One pass of the engine, which is loaded first where it is not yet, or not for this grid.
+    /// One pass of the engine.
     fn pass(&mut self, input: Array3<f32>, needed: Option<Array3<bool>>) -> Result<Array3<f32>> {
         let (depth, height, width) = input.dim();
         let shape = [depth, height, width];
-        let engine = match &mut self.engine {
-            Some(engine) if engine.shape() == shape => engine,
-            slot => {
-                *slot = None; // its memory is free before the next one is loaded
-                slot.insert(self.device.load(self.weights, shape, self.threads, self.grade)?)
-            }
-        };
+        let engine = self.engine(shape)?;
         let mut logits = Array3::zeros(shape);
         let input = input.as_slice().expect("padded arrays are in standard layout");
         let needed = needed.as_ref().map(|needed| needed.as_slice().expect("padded arrays are in standard layout"));

@@ -52,4 +52,18 @@ pub trait Engine {
     /// # Errors
     /// [`crate::Error::Shape`] where a slice has another length than the grid, and whatever the device reports.
     fn run(&mut self, input: &[f32], needed: Option<&[bool]>, logits: &mut [f32]) -> Result<()>;
+
+    /// Starts a pass that the device does by itself, with the arguments of [`Engine::run`]; `None` where the caller's
+    /// thread would have to do it.
+    fn start(&mut self, _input: &[f32], _needed: Option<&[bool]>) -> Option<Result<()>> {
+        None
+    }
+
+    /// Waits for the pass that [`Engine::start`] began. The logits that were not wanted may have any value.
+    ///
+    /// # Errors
+    /// As [`Engine::run`]; [`crate::Error::Device`] where no pass was started.
+    fn finish(&mut self, _logits: &mut [f32]) -> Result<()> {
+        Err(crate::Error::Device("no pass was started".into()))
+    }
 }

@@ -12,7 +12,7 @@ pub mod segment;
 pub mod skull_margin;
 pub mod space;
 pub mod template;
-mod template_file;
+pub(crate) mod template_file;
 pub mod warnings;
 
 pub use template_file::Template;

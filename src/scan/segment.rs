@@ -3,6 +3,7 @@
 use crate::network::inference::Inference;
 use crate::network::sigmoid;
 use crate::network::weights::{InputKind, Weights};
+use crate::scan::Template;
 use crate::scan::brain;
 use crate::scan::brain::Missing;
 use crate::scan::components::{self, Component};
@@ -20,6 +21,7 @@ use ndarray::{Array3, ArrayView3};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Slices of the 2D network have this many voxels along both sides (Sharrock et al. 2020).
@@ -79,6 +81,8 @@ pub struct Options {
     pub threshold: Option<f32>,
     /// What is done to the mask on the scan's grid; nothing by default.
     pub postprocessing: Postprocessing,
+    /// Whether the probability comes back to the scan's own grid too.
+    pub probability: bool,
     /// Whether a result that cannot be right is kept, in place of an error.
     pub keep_doubtful: bool,
 }
@@ -98,6 +102,7 @@ impl Default for Options {
             interpolation: Interpolation::Linear,
             threshold: None,
             postprocessing: Postprocessing::default(),
+            probability: false,
             keep_doubtful: false,
         }
     }
@@ -127,13 +132,13 @@ impl Prepared {
     ///
     /// # Errors
     /// [`Error::Scan`] with the doubt and the way out of it.
-    pub fn check(&self, path: &std::path::Path) -> Result<()> {
+    pub fn check(&self, path: &Path) -> Result<()> {
         no_doubt(&self.warnings, self.given, path)
     }
 }
 
 /// Fails where one of the warnings is a doubt. Of several the one is told that the others follow from: that of all values, then that of the brain's size.
-fn no_doubt(warnings: &[Warning], given: bool, path: &std::path::Path) -> Result<()> {
+fn no_doubt(warnings: &[Warning], given: bool, path: &Path) -> Result<()> {
     let rank = |doubt: &&Warning| match doubt {
         Warning::NotHu { inside: false, .. } => 0,
         Warning::BrainVolume { .. } => 1,
@@ -191,14 +196,6 @@ impl Segmentation {
         self.warnings.iter().any(Warning::is_doubt)
     }
 
-    /// Fails where one of the warnings is a doubt, as [`Prepared::check`] does.
-    ///
-    /// # Errors
-    /// [`Error::Scan`] with the doubt and the way out of it.
-    pub fn check(&self, path: &std::path::Path) -> Result<()> {
-        no_doubt(&self.warnings, false, path)
-    }
-
     /// Volume of the hemorrhage in mL: voxels times the volume of a voxel, from the affine.
     pub fn volume_ml(&self) -> f64 {
         self.mask.volume_ml()
@@ -216,12 +213,12 @@ impl Segmentation {
 ///
 /// # Errors
 /// [`Error::Scan`] where the scan is empty, no brain is found, or the brain mask has another grid than the scan.
-pub fn prepare(scan: Volume<f32>, source: &BrainSource, path: &std::path::Path) -> Result<Prepared> {
+pub fn prepare(scan: Volume<f32>, source: &BrainSource, path: &Path) -> Result<Prepared> {
     prepare_with_margin(scan, source, 0.0, path)
 }
 
 /// As [`prepare`], with the margin at the skull, so many mm wide.
-fn prepare_with_margin(scan: Volume<f32>, source: &BrainSource, margin_mm: f32, path: &std::path::Path) -> Result<Prepared> {
+fn prepare_with_margin(scan: Volume<f32>, source: &BrainSource, margin_mm: f32, path: &Path) -> Result<Prepared> {
     let problem = |problem: String| Error::Scan { path: path.to_path_buf(), problem };
     let voxels = scan.grid().len() as u64;
     memory::check(WORKING_BYTES * voxels, || format!("{}: the work on its {voxels} voxels", path.display()))?;
@@ -360,9 +357,13 @@ fn to_ras<T: Copy + Send + Sync>(volume: Volume<T>) -> Volume<T> {
     if Orientation::of(&volume.grid().affine) == Orientation::RAS { volume } else { orientation::to_ras(&volume) }
 }
 
-/// A scan that waits for the network: [`make_ready`] makes it, [`find_blood`] takes it.
+/// A scan that waits for the network, with the options that it was made ready with: [`make_ready`] makes it,
+/// [`find_blood`] takes it.
 #[derive(Clone, Debug)]
 pub struct Ready {
+    /// The scan's file, for messages.
+    path: PathBuf,
+    options: Options,
     brain: Volume<bool>,
     skull_margin: SkullMargin,
     own_grid: Grid,
@@ -372,6 +373,8 @@ pub struct Ready {
     /// Takes the network's world to the scan's.
     to_scan: Affine,
     registration: Option<Registration>,
+    /// Where the brain's halves meet: x (RAS mm) in the template, or in the scan where there is no registration.
+    midline: f64,
     warnings: Vec<Warning>,
     seconds: BTreeMap<String, f64>,
 }
@@ -380,7 +383,7 @@ pub struct Ready {
 ///
 /// The brain mask bounds the search in both spaces, unless `outside_brain` is asked for. The mask comes back by linear interpolation of the
 /// template-space mask, cut at one half (what ANTs calls a generic label); where the weights ask for it, blood at the brain's edge then goes on between brain and bone.
-/// With `probability`, so does the network's probability.
+/// So does the network's probability, where the options ask for it.
 ///
 /// # Errors
 /// As [`prepare`], [`registration::register`] and the device.
@@ -388,29 +391,17 @@ pub fn segment(
     scan: Volume<f32>,
     template: &Volume<f32>,
     options: &Options,
-    probability: bool,
     inference: &mut Inference,
-    path: &std::path::Path,
+    path: &Path,
 ) -> Result<Segmentation> {
-    let ready = make_ready(scan, template, options, inference.weights(), path)?;
-    let found = find_blood(ready, template, options, probability, inference)?;
-    if !options.keep_doubtful {
-        found.check(path)?;
-    }
-    Ok(found)
+    find_blood(make_ready(scan, template, options, inference.weights(), path)?, inference)
 }
 
 /// The first half of [`segment`], all that comes before the network: brain, registration, resampling.
 ///
 /// # Errors
 /// As [`prepare`] and [`registration::register`].
-pub fn make_ready(
-    scan: Volume<f32>,
-    template: &Volume<f32>,
-    options: &Options,
-    weights: &Weights,
-    path: &std::path::Path,
-) -> Result<Ready> {
+pub fn make_ready(scan: Volume<f32>, template: &Volume<f32>, options: &Options, weights: &Weights, path: &Path) -> Result<Ready> {
     // With blood sought outside of the brain the network's answer stands there.
     let margin_mm = if options.outside_brain { 0.0 } else { weights.metadata().skull_margin_mm };
     let Prepared { masked, brain, skull_margin, own_grid, given, mut warnings, mut seconds } =
@@ -448,21 +439,23 @@ pub fn make_ready(
     let input = options.interpolation.resample(&masked, &grid, &to_scan)?;
     let sought = if options.outside_brain { None } else { Some(resample::nearest(&brain, &grid, &to_scan, false)?) };
     seconds.insert("resampling".into(), start.elapsed().as_secs_f64());
-    Ok(Ready { brain, skull_margin, own_grid, input, sought, to_scan, registration, warnings, seconds })
+    let midline = match &registration {
+        Some(_) => components::midline(template, |&hu| hu > 0.0),
+        None => components::midline(&brain, |&inside| inside),
+    };
+    // A mask of the brain is not needed any more, and not copied.
+    let options = Options { brain: BrainSource::SkullStripped, ..*options };
+    let path = path.to_path_buf();
+    Ok(Ready { path, options, brain, skull_margin, own_grid, input, sought, to_scan, registration, midline, warnings, seconds })
 }
 
-/// The second half of [`segment`]: network, threshold, inverse transform. `template` and `options` are those of the first half.
+/// The second half of [`segment`]: network, threshold, inverse transform.
 ///
 /// # Errors
-/// Those of the device.
-pub fn find_blood(
-    ready: Ready,
-    template: &Volume<f32>,
-    options: &Options,
-    probability: bool,
-    inference: &mut Inference,
-) -> Result<Segmentation> {
-    let Ready { brain, skull_margin, own_grid, input, sought, to_scan, registration, mut warnings, mut seconds } = ready;
+/// Those of the device; [`Error::Scan`] where the result cannot be right and is not to be kept.
+pub fn find_blood(ready: Ready, inference: &mut Inference) -> Result<Segmentation> {
+    let Ready { path, options, brain, skull_margin, own_grid, input, sought, to_scan, registration, midline, .. } = ready;
+    let (mut warnings, mut seconds) = (ready.warnings, ready.seconds);
     let threshold = options.threshold_for(inference.weights());
     let grid = input.grid().clone();
 
@@ -480,11 +473,8 @@ pub fn find_blood(
     let mut own = inverse::mask_on(&found, brain.grid(), &to_network, within);
     options.postprocessing.apply(&mut own, within);
     skull_margin.add_to(&mut own, &brain);
-    let components = match &registration {
-        Some(_) => components::find(&own, Some(&to_network), components::midline(template, |&hu| hu > 0.0)),
-        None => components::find(&own, None, components::midline(&brain, |&inside| inside)),
-    };
-    let probability = if probability {
+    let components = components::find(&own, registration.is_some().then_some(&to_network), midline);
+    let probability = if options.probability {
         let mut values = resample::linear(&probabilities, brain.grid(), &to_network, 0.0)?;
         if let Some(within) = within {
             values.voxels_mut().par_iter_mut().zip(within.voxels()).filter(|(_, inside)| !**inside).for_each(|(p, _)| *p = 0.0);
@@ -506,7 +496,11 @@ pub fn find_blood(
     seconds.insert("inverse".into(), start.elapsed().as_secs_f64());
     warnings.sort_by_key(Warning::number);
     let network = NetworkSpace { input, probability: probabilities, mask: found };
-    Ok(Segmentation { mask, brain, components, probability, network, registration, threshold, warnings, seconds })
+    let found = Segmentation { mask, brain, components, probability, network, registration, threshold, warnings, seconds };
+    if !options.keep_doubtful {
+        no_doubt(&found.warnings, false, &path)?;
+    }
+    Ok(found)
 }
 
 /// Logits (i, j, k) of a volume in the network's space. A 2D network sees the slices along k.
@@ -520,6 +514,15 @@ fn network_logits(inference: &mut Inference, input: &Volume<f32>, sought: Option
     let sought = sought.map(|s| space::view(s).permuted_axes([2, 0, 1]).as_standard_layout().into_owned());
     let logits = inference.logits(slices(space::view(input)).view(), sought.as_ref().map(|s| s.view()))?;
     Ok(logits.permuted_axes([1, 2, 0]).as_standard_layout().into_owned())
+}
+
+/// The shape (D, H, W) of the volumes that a network with these weights gets; slices of a 2D network are as many as a scan
+/// has.
+pub fn network_shape(weights: &Weights, template: &Template) -> [usize; 3] {
+    match weights.metadata().input {
+        InputKind::NativeSlices => [usize::MAX, SLICE_SIDE, SLICE_SIDE],
+        InputKind::Template | InputKind::TemplatePatches { .. } => template.volume.grid().shape,
+    }
 }
 
 /// The same slices with 512x512 voxels over the same field of view.

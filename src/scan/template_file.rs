@@ -48,15 +48,7 @@ impl Template {
 
     /// SHA-256 of the grid and the voxels, in hex. Computed at the first call.
     pub fn sha256(&self) -> String {
-        let sum = || {
-            let Grid { shape, affine } = self.volume.grid();
-            let mut sum = Sha256::new();
-            shape.iter().for_each(|side| sum.update((*side as u64).to_le_bytes()));
-            affine.rows.as_flattened().iter().for_each(|number| sum.update(number.to_le_bytes()));
-            self.volume.voxels().iter().for_each(|hu| sum.update(hu.to_le_bytes()));
-            sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-        };
-        self.sha256.get_or_init(sum).clone()
+        self.sha256.get_or_init(|| sha256(&self.volume)).clone()
     }
 
     /// A header for outputs on `grid`: the template file's own where it is its grid.
@@ -69,4 +61,14 @@ impl Template {
             _ => Header::for_grid(grid),
         }
     }
+}
+
+/// SHA-256 of a volume's grid and voxels, in hex.
+pub(crate) fn sha256(volume: &Volume<f32>) -> String {
+    let Grid { shape, affine } = volume.grid();
+    let mut sum = Sha256::new();
+    shape.iter().for_each(|side| sum.update((*side as u64).to_le_bytes()));
+    affine.rows.as_flattened().iter().for_each(|number| sum.update(number.to_le_bytes()));
+    volume.voxels().iter().for_each(|hu| sum.update(hu.to_le_bytes()));
+    sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -169,14 +169,22 @@ impl network::Engine for Engine {
 
     fn run(&mut self, input: &[f32], needed: Option<&[bool]>, logits: &mut [f32]) -> Result<()> {
         network_slice("output", logits.len(), self.plan.shape.iter().product())?;
-        self.start(input, needed)?;
-        self.finish(logits)?;
+        Engine::start(self, input, needed)?;
+        Engine::finish(self, logits)?;
         if let Some(mask) = needed {
             for (logit, _) in logits.iter_mut().zip(mask).filter(|(_, needed)| !**needed) {
                 *logit = f32::NEG_INFINITY;
             }
         }
         Ok(())
+    }
+
+    fn start(&mut self, input: &[f32], needed: Option<&[bool]>) -> Option<Result<()>> {
+        Some(Engine::start(self, input, needed))
+    }
+
+    fn finish(&mut self, logits: &mut [f32]) -> Result<()> {
+        Engine::finish(self, logits)
     }
 }
 

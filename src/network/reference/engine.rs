@@ -7,24 +7,24 @@ use ndarray::{Array3, Array4, Array5};
 use std::collections::BTreeMap;
 
 /// The naive operations behind the trait that every engine has. Keeps the outputs of all blocks of the last pass.
-pub struct Engine<'w> {
-    weights: &'w Weights,
+pub struct Engine {
+    weights: Weights,
     plan: Plan,
     blocks: BTreeMap<String, Array4<f32>>,
 }
 
-impl<'w> Engine<'w> {
+impl Engine {
     /// An engine for a grid of `shape` (D, H, W).
     ///
     /// # Errors
     /// As [`Plan::new`]; [`Error::Memory`] where memory runs out.
-    pub fn new(weights: &'w Weights, shape: [usize; 3]) -> Result<Self> {
+    pub fn new(weights: &Weights, shape: [usize; 3]) -> Result<Self> {
         let plan = Plan::new(weights.description(), shape)?;
         // A step reads one buffer and makes another; the largest is that of the last block.
         let largest =
             plan.buffers.iter().map(|buffer| 4 * buffer.channels as u64 * buffer.shape.iter().product::<usize>() as u64).max();
         memory::check(2 * largest.unwrap_or(0), || format!("the reference engine on a grid of {shape:?}"))?;
-        Ok(Engine { weights, plan, blocks: BTreeMap::new() })
+        Ok(Engine { weights: weights.clone(), plan, blocks: BTreeMap::new() })
     }
 
     /// The output (C, D, H, W) of each block of the last pass but `outblock`, by its name.
@@ -33,7 +33,7 @@ impl<'w> Engine<'w> {
     }
 }
 
-impl network::Engine for Engine<'_> {
+impl network::Engine for Engine {
     fn shape(&self) -> [usize; 3] {
         self.plan.shape
     }
@@ -50,7 +50,7 @@ impl network::Engine for Engine<'_> {
         let [depth, height, width] = self.plan.shape;
         let input = Array4::from_shape_vec((1, depth, height, width), input.to_vec()).expect("the length was checked");
         let mut pass = Pass {
-            weights: self.weights,
+            weights: &self.weights,
             input,
             buffers: BTreeMap::new(),
             blocks: BTreeMap::new(),

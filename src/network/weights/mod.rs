@@ -33,10 +33,15 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-/// The weights of one network: a weights file in memory or mapped into it, of which every byte has been checked.
-pub struct Weights {
+/// The weights of one network: a weights file in memory or mapped into it, of which every byte has been checked. A clone
+/// is the same file, not a copy of it.
+#[derive(Clone)]
+pub struct Weights(Arc<File>);
+
+/// A weights file.
+struct File {
     name: String,
     bytes: Bytes,
     layout: format::Layout,
@@ -57,7 +62,7 @@ impl Weights {
         })?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         match format::parse(&bytes) {
-            Ok(layout) => Ok(Weights { name, bytes, layout, sha256: OnceLock::new() }),
+            Ok(layout) => Ok(Weights::of(name, bytes, layout)),
             Err(source) => Err(wrong(foreign::told(path, &bytes).map_or(source, WeightsError::Foreign))),
         }
     }
@@ -115,38 +120,42 @@ impl Weights {
 
     fn checked(name: String, bytes: Bytes) -> std::result::Result<Weights, WeightsError> {
         let layout = format::parse(&bytes)?;
-        Ok(Weights { name, bytes, layout, sha256: OnceLock::new() })
+        Ok(Weights::of(name, bytes, layout))
+    }
+
+    fn of(name: String, bytes: Bytes, layout: format::Layout) -> Weights {
+        Weights(Arc::new(File { name, bytes, layout, sha256: OnceLock::new() }))
     }
 
     /// The name: the file's without its extension, or the one that was given.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// The network.
     pub fn description(&self) -> &Description {
-        &self.layout.description
+        &self.0.layout.description
     }
 
     /// What the file says about itself.
     pub fn metadata(&self) -> &Metadata {
-        &self.layout.metadata
+        &self.0.layout.metadata
     }
 
     /// The bytes of the weights file: written anywhere, they are a copy of it.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.0.bytes
     }
 
     /// Tells the operating system that the file's pages in memory are not needed for now, such as after packing;
     /// reading a tensor again fetches them again.
     pub fn release(&self) {
-        self.bytes.release();
+        self.0.bytes.release();
     }
 
     /// SHA-256 of the weights file, in hex. Computed at the first call.
     pub fn sha256(&self) -> String {
-        self.sha256.get_or_init(|| Sha256::digest(self.bytes()).iter().map(|byte| format!("{byte:02x}")).collect()).clone()
+        self.0.sha256.get_or_init(|| Sha256::digest(self.bytes()).iter().map(|byte| format!("{byte:02x}")).collect()).clone()
     }
 
     /// Writes the weights file: whole or not at all.
@@ -162,7 +171,7 @@ impl Weights {
     /// # Panics
     /// Where `name` is not one of [`Description::tensors`].
     pub fn dtype(&self, name: &str) -> Dtype {
-        self.layout.entry(name).dtype
+        self.0.layout.entry(name).dtype
     }
 
     /// The values of a tensor in C order, straight from the file's bytes where they are f32 in memory's own order and alignment.
@@ -170,8 +179,8 @@ impl Weights {
     /// # Panics
     /// Where `name` is not one of [`Description::tensors`].
     pub fn tensor(&self, name: &str) -> Cow<'_, [f32]> {
-        let entry = self.layout.entry(name);
-        let bytes = &self.bytes[entry.range.clone()];
+        let entry = self.0.layout.entry(name);
+        let bytes = &self.0.bytes[entry.range.clone()];
         if entry.dtype == Dtype::F32
             && cfg!(target_endian = "little")
             && let Ok(values) = bytemuck::try_cast_slice(bytes)
@@ -185,7 +194,7 @@ impl Weights {
 impl fmt::Debug for Weights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Weights")
-            .field("name", &self.name)
+            .field("name", &self.0.name)
             .field("description", self.description())
             .field("metadata", self.metadata())
             .finish_non_exhaustive()
