@@ -1,6 +1,19 @@
 //! ichor finds intracerebral hemorrhage on a non-contrast head CT and measures its volume.
 //!
-//! For research use only, not for diagnosis.
+//! **For research use only, not for diagnosis.**
+//!
+//! ```no_run
+//! let mut segmenter = ichor::Segmenter::builder().threads(4).build()?; // built-in weights and template, on the CPU
+//! let scan = ichor::Scan::open("ct.nii.gz")?; // NIfTI, or a DICOM file, folder or series
+//! let found = segmenter.segment(&scan)?;
+//! println!("{:.2} mL", found.volume_ml());
+//! found.save("results/ct")?; // mask, report, picture; DICOM-SEG of a series
+//! # Ok::<(), ichor::Error>(())
+//! ```
+//!
+//! [`Segmenter`] is loaded once and kept; [`Segmenter::preparer`] makes the next scan ready on another thread. [`Engine`]
+//! is the network alone, on plain slices, for a service that makes its own input. What stands below the root is what the
+//! command line is made of.
 //!
 //! The folders in the order in which data goes through them; a module uses those above it only:
 //!
