@@ -14,7 +14,7 @@ use ichor::network::emulator::Emulator;
 use ichor::network::plan::{Layer, Plan, Step};
 use ichor::network::weights::{Weights, generate};
 use ichor::network::{BufferId, Description, Engine as _};
-use ichor::{Error, Result};
+use ichor::network::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;

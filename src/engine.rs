@@ -89,7 +89,7 @@ impl Engine {
     /// whatever the device reports.
     pub fn run(&mut self, input: &[f32], needed: Option<&[bool]>, logits: &mut [f32]) -> Result<()> {
         match &mut self.state {
-            State::Idle(engine) => engine.run(input, needed, logits),
+            State::Idle(engine) => Ok(engine.run(input, needed, logits)?),
             State::OnDevice(..) | State::OnThread(_) => Err(under_way()),
             State::Lost => Err(lost()),
         }
@@ -116,14 +116,14 @@ impl Engine {
             Some(Ok(())) => self.state = State::OnDevice(engine, wanted),
             Some(Err(error)) => {
                 self.state = State::Idle(engine);
-                return Err(error);
+                return Err(error.into());
             }
             None => {
                 let input = input.to_vec();
                 self.state = State::OnThread(std::thread::spawn(move || {
                     let mut logits = vec![0.0; input.len()];
                     let outcome = engine.run(&input, wanted.as_deref(), &mut logits);
-                    (engine, outcome.map(|()| logits))
+                    (engine, outcome.map(|()| logits).map_err(Error::from))
                 }));
             }
         }

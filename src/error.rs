@@ -1,4 +1,6 @@
-//! The one error type of the library: what is wrong, in which file, and what to do about it.
+//! The error of the library: what is wrong, in which file, and what to do about it.
+//!
+//! `io`, `network` and `scan` have errors of their own, which come into this one by `?`; what stands above them uses it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,8 +8,11 @@ use std::path::{Path, PathBuf};
 use crate::io::dicom::DicomError;
 use crate::io::nifti::NiftiError;
 use crate::io::transform::TransformError;
+use crate::memory::OutOfMemory;
 use crate::network::weights::{CheckpointError, WeightsError};
 use crate::scan::registration::RegistrationError;
+use crate::volume::resample::SingularAffine;
+use crate::{io as files, network, scan};
 
 /// Result of every fallible function of ichor.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -143,5 +148,58 @@ impl Error {
     pub fn write(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Error {
         let path = path.as_ref().to_path_buf();
         move |source| Error::Write { path, source }
+    }
+}
+
+impl From<files::Error> for Error {
+    fn from(error: files::Error) -> Error {
+        match error {
+            files::Error::Read { path, source } => Error::Read { path, source },
+            files::Error::Write { path, source } => Error::Write { path, source },
+            files::Error::Scan { path, problem } => Error::Scan { path, problem },
+            files::Error::Nifti { path, source } => Error::Nifti { path, source },
+            files::Error::Dicom { path, source } => Error::Dicom { path, source },
+            files::Error::Transform { path, source } => Error::Transform { path, source },
+            files::Error::Shape(problem) => Error::Shape(problem),
+        }
+    }
+}
+
+impl From<network::Error> for Error {
+    fn from(error: network::Error) -> Error {
+        match error {
+            network::Error::File(error) => error.into(),
+            network::Error::Description(problem) => Error::Description(problem),
+            network::Error::Weights { path, source } => Error::Weights { path, source },
+            network::Error::Checkpoint { path, source } => Error::Checkpoint { path, source },
+            network::Error::Shape(problem) => Error::Shape(problem),
+            network::Error::Device(problem) => Error::Device(problem),
+            network::Error::Memory(error) => error.into(),
+        }
+    }
+}
+
+impl From<scan::Error> for Error {
+    fn from(error: scan::Error) -> Error {
+        match error {
+            scan::Error::File(error) => error.into(),
+            scan::Error::Network(error) => error.into(),
+            scan::Error::Scan { path, problem } => Error::Scan { path, problem },
+            scan::Error::Registration { path, source } => Error::Registration { path, source },
+            scan::Error::Shape(problem) => Error::Shape(problem),
+            scan::Error::Memory(error) => error.into(),
+        }
+    }
+}
+
+impl From<OutOfMemory> for Error {
+    fn from(OutOfMemory { what, bytes }: OutOfMemory) -> Error {
+        Error::Memory { what, bytes }
+    }
+}
+
+impl From<SingularAffine> for Error {
+    fn from(error: SingularAffine) -> Error {
+        Error::Shape(error.to_string())
     }
 }

@@ -19,6 +19,7 @@
 //!
 //! - [`words`]: words of messages. Knows nothing of anything.
 //! - [`random`]: random numbers.
+//! - [`memory`]: whether memory can be had.
 //! - [`volume`]: voxel grids, affines, orientation, resampling. Knows nothing of networks.
 //! - [`io`]: NIfTI, DICOM, transforms. Knows nothing of networks.
 //! - [`draw`]: pictures and their letters.
@@ -40,7 +41,7 @@ pub mod error;
 #[cfg(feature = "evaluate")]
 pub mod evaluation;
 pub mod io;
-mod memory;
+pub mod memory;
 pub mod network;
 #[cfg(feature = "phantom")]
 pub mod phantom;

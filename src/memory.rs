@@ -2,20 +2,29 @@
 //!
 //! What follows the size of an input is asked for here before it is allocated. What is small, or follows from what was asked for, is not.
 
-use crate::{Error, Result};
 use memmap2::MmapOptions;
 use std::sync::OnceLock;
 
 /// Less than so many bytes are not asked for: they can be had wherever the program runs.
 const SMALL: u64 = 1 << 20;
 
+/// Memory that cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} would need {bytes} bytes of memory, which cannot be had: free some, or use a machine that has more")]
+pub struct OutOfMemory {
+    /// What needs it, as a sentence begins.
+    pub what: String,
+    /// Bytes that are needed at once.
+    pub bytes: u64,
+}
+
 /// Sees whether so many bytes can be had at once, for `what`: whether the machine (or the control group that the program runs in) has as many at all, and
 /// whether the operating system would give them now.
 ///
 /// # Errors
-/// [`Error::Memory`] where they cannot.
-pub(crate) fn check(bytes: u64, what: impl FnOnce() -> String) -> Result<()> {
-    if can_have(bytes) { Ok(()) } else { Err(Error::Memory { what: what(), bytes }) }
+/// Where they cannot.
+pub(crate) fn check(bytes: u64, what: impl FnOnce() -> String) -> Result<(), OutOfMemory> {
+    if can_have(bytes) { Ok(()) } else { Err(OutOfMemory { what: what(), bytes }) }
 }
 
 /// Whether so many bytes can be had at once.

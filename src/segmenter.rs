@@ -1,9 +1,9 @@
 //! The front door: a scan in, the hemorrhage out.
 
 use crate::batch::inputs::{Job, Only};
-use crate::batch::report::{Report, WeightsIdentity};
+use crate::batch::report::{Report, Source, WeightsIdentity};
 use crate::batch::run::{Maker, Origin, report, write_results};
-use crate::batch::source::{Files, Source};
+use crate::batch::source::Files;
 use crate::batch::{Outcome, Settings, inputs, picture};
 use crate::io::{dicom, nifti};
 use crate::network::device::{Device, Grade};

@@ -6,7 +6,7 @@ use ichor::network::cuda::device::{Device, Launch, Pass, Prepared, Region, Tenso
 use ichor::network::cuda::{Engine, Grade, driver};
 use ichor::network::weights::{Weights, generate};
 use ichor::network::{Activation, Description, Engine as _};
-use ichor::{Error, Result};
+use ichor::network::{Error, Result};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Once};

@@ -5,11 +5,11 @@
 mod choices;
 
 use choices::Choices;
+use ichor::network::cpu::backward::{Example, Layers, Network, Parameters};
 use ichor::network::cpu::{Engine, Instructions, Options};
 use ichor::network::reference;
 use ichor::network::weights::{Weights, generate};
-use ichor::network::{Activation, Description, Engine as _, Plan};
-use ichor::training::{Example, Layers, Network, Parameters};
+use ichor::network::{Activation, Description, Engine as _, Loss, Plan};
 use std::num::NonZeroUsize;
 
 /// Most operations of a pass, and most parameters: what the plain loops do in a second or two under a sanitizer.
@@ -87,7 +87,7 @@ pub fn network(bytes: &[u8]) -> bool {
     let mut network = Network::new(&description, shape, instructions).unwrap();
     let mut gradient = Parameters::zeros(&description);
     let example = Example { input: &input, label: &brain, mask: &wanted };
-    let loss = reference::Loss { dice: 1.0, cross_entropy: 1.0 };
+    let loss = Loss { dice: 1.0, cross_entropy: 1.0 };
     let value = network.gradient(&layers, &parameters, example, &loss, None, &mut gradient).unwrap();
     assert!(value.is_finite() && gradient.values().iter().all(|g| g.is_finite()), "loss {value}");
     expected.iter_mut().zip(&wanted).filter(|(_, wanted)| !**wanted).for_each(|(logit, _)| *logit = 0.0);

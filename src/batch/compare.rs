@@ -1,7 +1,6 @@
 //! Two time points of one patient: how much larger the hemorrhage has become.
 
-use crate::batch::report::{NumberedWarning, RESEARCH_USE_ONLY, Report, WeightsIdentity};
-use crate::batch::resume::Choices;
+use crate::batch::report::{Choices, NumberedWarning, RESEARCH_USE_ONLY, Report, WeightsIdentity};
 use crate::io::mask::{self, Mask};
 use crate::scan::postprocess::Postprocessing;
 use crate::scan::segment::Interpolation;

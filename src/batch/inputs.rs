@@ -1,7 +1,7 @@
 //! Which scans a list of files and folders means, what their outputs are called, and reading them.
 
 use crate::batch::outputs;
-use crate::batch::source::Source;
+use crate::batch::report::Source;
 use crate::io::dicom::{self, DicomError, Study};
 use crate::io::nifti;
 use crate::scan::warnings::Warning;

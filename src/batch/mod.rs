@@ -12,10 +12,13 @@ pub mod picture;
 pub mod report;
 pub mod resume;
 pub(crate) mod run;
+mod settings;
 pub mod source;
 #[cfg(feature = "report")]
 pub mod table;
 
 #[cfg(not(feature = "report"))]
 pub(crate) use no_report::{page, picture, table};
-pub use run::*;
+pub use report::Extra;
+pub use run::{Outcome, run, write_mask};
+pub use settings::Settings;

@@ -59,7 +59,7 @@ pub(super) fn begun(folder: &Path, name: &str) -> PathBuf {
 /// # Errors
 /// [`Error::Write`].
 pub(super) fn begin(folder: &Path, name: &str, files: &BTreeSet<String>) -> Result<()> {
-    atomic::write_json(begun(folder, name), files)
+    Ok(atomic::write_json(begun(folder, name), files)?)
 }
 
 /// Says that nothing is in the making any more.

@@ -2,8 +2,7 @@
 //!
 //! It is written from the table and the reports on disk, so it shows what an interrupted run has done, too. One scan at a time is in memory.
 
-use crate::batch::picture::Layout;
-use crate::batch::report::{Report, Row};
+use crate::batch::report::{Layout, Report, Row};
 use crate::batch::table::{self, Table};
 use crate::io::atomic;
 use crate::io::dicom::Summary;
@@ -82,14 +81,14 @@ fn write(path: &Path, rows: &[Row], folder: &Path) -> Result<()> {
         PAGE.split_once(PLACE).ok_or_else(|| Error::write(path)(io::Error::other("the page has no place for scans")))?;
     let alarming = |row: &&Row| row.status != "done" || !row.warnings.is_empty();
     let calm = |row: &&Row| !alarming(row);
-    atomic::write(path, |out| {
+    Ok(atomic::write(path, |out| {
         out.write_all(before.as_bytes())?;
         let mut room = EMBEDDED_BYTES;
         for row in rows.iter().filter(alarming).chain(rows.iter().filter(calm)) {
             write_scan(out, row, folder, &mut room)?;
         }
         out.write_all(after.as_bytes())
-    })
+    })?)
 }
 
 /// One scan as a line of JavaScript; `room` is what is left for pictures.

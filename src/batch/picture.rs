@@ -3,8 +3,7 @@
 //! Radiological display: the patient's right is on the picture's left, the front is at the top, as if one looked from the feet. Each panel
 //! bears the marks R and L.
 
-pub use crate::batch::report::Layout;
-use crate::batch::report::{RESEARCH_USE_ONLY, Report};
+use crate::batch::report::{Layout, RESEARCH_USE_ONLY, Report};
 use crate::draw::canvas::{Canvas, Colour};
 use crate::draw::font::LETTER;
 use crate::volume::{Volume, orientation};

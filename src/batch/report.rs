@@ -76,6 +76,8 @@ pub enum Extra {
 }
 
 impl Extra {
+    pub(super) const ALL: [Extra; 4] = [Extra::Brain, Extra::Probability, Extra::Template, Extra::Transform];
+
     /// What the names of its files end with.
     pub(super) fn endings(self) -> &'static [&'static str] {
         match self {

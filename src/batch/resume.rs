@@ -2,9 +2,8 @@
 
 use super::inputs::Job;
 use super::outputs;
-pub use super::report::Choices;
-use super::report::Report;
-use super::run::Settings;
+use super::report::{Choices, Report};
+use super::settings::Settings;
 use super::source::{Files, from_root, sha256};
 use crate::network::weights::Weights;
 use crate::scan::segment::BrainSource;

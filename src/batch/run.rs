@@ -4,19 +4,18 @@ use crate::batch::inputs::{self, Job, Scan};
 use crate::batch::outputs::{self, remove};
 use crate::batch::page;
 use crate::batch::picture;
-pub use crate::batch::report::Extra;
-use crate::batch::report::{self, Layout, MOST_COMPONENTS, RESEARCH_USE_ONLY, Report, Row, WeightsIdentity};
-use crate::batch::resume::{self, Choices, Earlier};
-use crate::batch::source::{Files, Source, from_root};
-use crate::batch::table::{self, Table};
+use crate::batch::report::{Choices, Extra, Layout, MOST_COMPONENTS, RESEARCH_USE_ONLY, Report, Row, Source, WeightsIdentity};
+use crate::batch::resume::{self, Earlier};
+use crate::batch::settings::Settings;
+use crate::batch::source::{Files, from_root};
+use crate::batch::table::Table;
 use crate::io::dicom::structured_report::{self, Measurements};
 use crate::io::lock::{Lock, PATIENCE};
 use crate::io::{atomic, dicom, mask, nifti, transform};
 use crate::network::inference::Inference;
 use crate::network::weights::Weights;
-use crate::scan::Template;
 use crate::scan::components::Component;
-use crate::scan::segment::{self, BrainSource, Options, Ready, Segmentation};
+use crate::scan::segment::{self, BrainSource, Ready, Segmentation};
 use crate::scan::warnings::Warning;
 use crate::volume::Volume;
 use crate::{Error, Result};
@@ -27,32 +26,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
-
-/// How a batch is done.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The folder of all outputs.
-    pub output: PathBuf,
-    /// How each scan is segmented.
-    pub options: Options,
-    /// A brain mask in a file, in place of `options.brain`.
-    pub brain_mask: Option<PathBuf>,
-    /// What scans are registered to.
-    pub template: Template,
-    /// Outputs besides mask and report.
-    pub extras: Vec<Extra>,
-    /// Whether each scan gets a picture.
-    pub pictures: bool,
-    /// Whether each DICOM scan gets a structured report too.
-    pub dicom_report: bool,
-    /// UID or number of the DICOM series to use, in place of the one that the rules choose.
-    pub series: Option<String>,
-    /// What is read, by the names without links: it is neither replaced nor removed.
-    pub inputs: BTreeSet<PathBuf>,
-    /// Whether scans are done again whose outputs are there and would come out the same, and files replaced that are
-    /// called like an output: those of other scans, and what ichor did not write.
-    pub overwrite: bool,
-}
 
 /// What became of a scan.
 #[derive(Debug)]
@@ -65,66 +38,7 @@ pub enum Outcome {
     Failed(Error),
 }
 
-impl Extra {
-    const ALL: [Extra; 4] = [Extra::Brain, Extra::Probability, Extra::Template, Extra::Transform];
-}
-
 impl Settings {
-    fn file(&self, name: &str, ending: &str) -> PathBuf {
-        self.output.join(format!("{name}_{ending}"))
-    }
-
-    /// ichor.csv
-    pub fn table(&self) -> PathBuf {
-        self.output.join(table::NAME)
-    }
-
-    fn mask(&self, name: &str) -> PathBuf {
-        self.file(name, "ich.nii.gz")
-    }
-
-    fn report(&self, name: &str) -> PathBuf {
-        self.output.join(format!("{name}{}", report::ENDING))
-    }
-
-    fn picture(&self, name: &str) -> PathBuf {
-        self.file(name, "ich.png")
-    }
-
-    fn segmentation(&self, name: &str) -> PathBuf {
-        self.file(name, "ich.dcm")
-    }
-
-    fn structured_report(&self, name: &str) -> PathBuf {
-        self.file(name, "ich_sr.dcm")
-    }
-
-    fn extra(&self, name: &str, extra: Extra) -> Vec<PathBuf> {
-        extra.endings().iter().map(|ending| self.file(name, ending)).collect()
-    }
-
-    /// Every file that a run may have written for a scan, the report first.
-    fn all(&self, name: &str) -> Vec<PathBuf> {
-        let extras = Extra::ALL.into_iter().flat_map(|extra| self.extra(name, extra));
-        let rest = [self.mask(name), self.picture(name), self.segmentation(name), self.structured_report(name)];
-        [self.report(name)].into_iter().chain(rest).chain(extras).collect()
-    }
-
-    /// The files that this run writes for a scan, without its report.
-    fn written(&self, job: &Job) -> Vec<PathBuf> {
-        let name = &job.name;
-        let extras = self.extras.iter().flat_map(|&extra| self.extra(name, extra));
-        let picture = self.pictures.then(|| self.picture(name));
-        let segmentation = job.study.is_some().then(|| self.segmentation(name));
-        let structured_report = (job.study.is_some() && self.dicom_report).then(|| self.structured_report(name));
-        extras.chain([self.mask(name)]).chain(picture).chain(segmentation).chain(structured_report).collect()
-    }
-
-    /// Whether a file is one of those that are read.
-    fn reads(&self, path: &Path) -> bool {
-        self.inputs.contains(&inputs::absolute(path))
-    }
-
     /// The error of a scan of which a file would be replaced that is no result of an earlier run: one that is read, or
     /// that ichor did not write and that may not be overwritten.
     fn in_the_way(&self, job: &Job) -> Option<Error> {
@@ -620,5 +534,5 @@ fn write_extras(job: &Job, settings: &Settings, result: &Segmentation, header: &
 /// # Errors
 /// As [`nifti::write`].
 pub fn write_mask(path: &Path, mask: &Volume<bool>, header: &nifti::Header) -> Result<()> {
-    nifti::write(path, &mask.map(|&inside| u8::from(inside)), header)
+    Ok(nifti::write(path, &mask.map(|&inside| u8::from(inside)), header)?)
 }

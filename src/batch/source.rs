@@ -1,7 +1,7 @@
 //! Whose results they are: what a scan was read from, so that another scan of the same name is told from it.
 
 use crate::batch::inputs::Job;
-pub use crate::batch::report::Source;
+use crate::batch::report::Source;
 use crate::io::dicom::Series;
 use crate::io::nifti;
 use crate::scan::template_file;

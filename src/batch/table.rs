@@ -183,7 +183,7 @@ fn write<'a>(path: &Path, rows: impl Iterator<Item = &'a Row>) -> Result<()> {
         writer.serialize(row).map_err(failed)?;
     }
     let text = writer.into_inner().map_err(|error| Error::write(path)(io::Error::other(error.to_string())))?;
-    atomic::write(path, |file| file.write_all(&text))
+    Ok(atomic::write(path, |file| file.write_all(&text))?)
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ fn write_file(path: &Path, rows: impl FnOnce(&mut csv::Writer<Vec<u8>>) -> csv::
     let mut table = csv::Writer::from_writer(Vec::new());
     rows(&mut table).map_err(|error| Error::write(path)(error.into()))?;
     let text = table.into_inner().map_err(|error| Error::write(path)(error.into_error()))?;
-    atomic::write(path, |file| file.write_all(&text))
+    Ok(atomic::write(path, |file| file.write_all(&text))?)
 }
 
 fn head(first: &'static str, columns: &[&'static str], last: &'static str) -> Vec<&'static str> {

@@ -252,5 +252,5 @@ pub fn write(folder: &Path, cases: &[Case], results: &Results, figures: &[Figure
         atomic::write(&path, |file| file.write_all(&png))?;
     }
     let html = page::html(cases, results, figures);
-    atomic::write(folder.join(PAGE), |file| file.write_all(html.as_bytes()))
+    Ok(atomic::write(folder.join(PAGE), |file| file.write_all(html.as_bytes()))?)
 }

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result};
+use crate::io::{Error, Result};
 
 /// Writes `path` by `content`, so that nobody ever sees half of it: the bytes go to the hidden sibling
 /// `.NAME.partial`, which takes the name `path` when all of them are written, and is removed when one is not.

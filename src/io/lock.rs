@@ -1,6 +1,6 @@
 //! Locks between processes: who writes a file that others may write at the same time.
 
-use crate::{Error, Result};
+use crate::io::{Error, Result};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;

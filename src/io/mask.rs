@@ -1,9 +1,9 @@
 //! Masks in NIfTI files, told from scans: what holds the values of a CT is no mask, whatever it is given for.
 
 use crate::io::nifti;
+use crate::io::{Error, Result};
 use crate::volume::Volume;
 use crate::words::counted;
-use crate::{Error, Result};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 

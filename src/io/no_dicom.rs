@@ -199,7 +199,7 @@ pub struct Algorithm {
 /// DICOM-SEG.
 pub mod segmentation {
     use super::{Algorithm, Converted};
-    use crate::Result;
+    use crate::io::Result;
     use crate::volume::Volume;
     use std::path::Path;
 
@@ -219,7 +219,7 @@ pub mod segmentation {
 pub mod structured_report {
     use super::segmentation::Uids;
     use super::{Algorithm, Converted};
-    use crate::Result;
+    use crate::io::Result;
     use std::path::Path;
 
     /// What a structured report says.

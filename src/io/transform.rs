@@ -9,8 +9,8 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::io::atomic;
+use crate::io::{Error, Result};
 use crate::volume::Affine;
-use crate::{Error, Result};
 
 /// The first line of every such file.
 const HEADER: &str = "#Insight Transform File V1.0";

@@ -1,6 +1,6 @@
 //! What a V-Net is: widths, repeats, activation, kernel and stride. One description covers all networks of the DeepBleed paper.
 
-use crate::{Error, Result};
+use crate::network::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// The activation after every convolution but the last.

@@ -2,9 +2,9 @@
 
 use crate::network::Engine;
 use crate::network::weights::Weights;
+use crate::network::{Error, Result};
 use crate::network::{cpu, cuda, reference};
 use crate::words::counted;
-use crate::{Error, Result};
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
@@ -95,7 +95,7 @@ impl Device {
     /// its first scan, so that it fails once and not for each of them.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] with the reason and what can be given instead.
+    /// [`crate::network::Error::Device`] with the reason and what can be given instead.
     pub fn check(self) -> Result<()> {
         match self {
             Device::Cuda(number) => cuda::driver::find(number).map(|_| ()).map_err(|error| {
@@ -110,7 +110,7 @@ impl Device {
     /// Loads `weights` for passes on a grid of `shape` (D, H, W) with `threads` threads (on the CPU) in `grade` (on a CUDA device).
     ///
     /// # Errors
-    /// [`crate::Error::Device`] where the device cannot run here or has no such grade, [`crate::Error::Shape`] for a grid that the network
+    /// [`crate::network::Error::Device`] where the device cannot run here or has no such grade, [`crate::network::Error::Shape`] for a grid that the network
     /// cannot have.
     pub fn load(self, weights: &Weights, shape: [usize; 3], threads: usize, grade: Grade) -> Result<Box<dyn Engine + Send>> {
         if grade != Grade::Exact && !self.has_grades() {

@@ -1,10 +1,11 @@
 //! A loaded network on volumes of any size: padding to the network's multiple, patches, batches of slices.
 
+use crate::memory;
 use crate::network::Engine;
 use crate::network::device::{Device, Grade};
 use crate::network::sigmoid;
 use crate::network::weights::{InputKind, Weights};
-use crate::{Error, Result, memory};
+use crate::network::{Error, Result};
 use ndarray::{Array3, ArrayView3, s};
 
 /// Slices of a 2D network that one pass takes: enough to keep all cores busy, few enough for little memory.

@@ -16,6 +16,7 @@ mod dice;
 mod dropout;
 #[cfg(feature = "emulator")]
 pub mod emulator;
+mod error;
 pub mod inference;
 mod loss;
 pub mod plan;
@@ -28,12 +29,11 @@ pub mod weights;
 pub use description::{Activation, Description};
 pub use dice::{Dice, dice};
 pub use dropout::Dropout;
+pub use error::{Error, Result};
 pub use loss::Loss;
 pub use plan::{Buffer, BufferId, Operations, Plan, Step};
 pub use real::Real;
 pub use sigmoid::{sigmoid, sigmoid_backward};
-
-use crate::Result;
 
 /// A loaded network on one device for one grid: what the pipeline and the benchmarks drive.
 pub trait Engine {
@@ -50,7 +50,7 @@ pub trait Engine {
     /// without `needed`.
     ///
     /// # Errors
-    /// [`crate::Error::Shape`] where a slice has another length than the grid, and whatever the device reports.
+    /// [`crate::network::Error::Shape`] where a slice has another length than the grid, and whatever the device reports.
     fn run(&mut self, input: &[f32], needed: Option<&[bool]>, logits: &mut [f32]) -> Result<()>;
 
     /// Starts a pass that the device does by itself, with the arguments of [`Engine::run`]; `None` where the caller's
@@ -62,8 +62,8 @@ pub trait Engine {
     /// Waits for the pass that [`Engine::start`] began. The logits that were not wanted may have any value.
     ///
     /// # Errors
-    /// As [`Engine::run`]; [`crate::Error::Device`] where no pass was started.
+    /// As [`Engine::run`]; [`Error::Device`] where no pass was started.
     fn finish(&mut self, _logits: &mut [f32]) -> Result<()> {
-        Err(crate::Error::Device("no pass was started".into()))
+        Err(Error::Device("no pass was started".into()))
     }
 }

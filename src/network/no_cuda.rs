@@ -2,7 +2,7 @@
 
 use crate::network::device::Grade;
 use crate::network::weights::Weights;
-use crate::{Error, Result};
+use crate::network::{Error, Result};
 
 fn missing() -> Error {
     Error::Device("this build of ichor has no CUDA engine: build it with the feature `cuda`".into())
@@ -10,7 +10,7 @@ fn missing() -> Error {
 
 /// The driver, which is not asked.
 pub mod driver {
-    use crate::Result;
+    use crate::network::Result;
     use std::fmt;
 
     /// A GPU, of which there is none.
@@ -23,13 +23,13 @@ pub mod driver {
     }
 
     /// # Errors
-    /// Always [`crate::Error::Device`].
+    /// Always [`crate::network::Error::Device`].
     pub fn list() -> Result<Vec<GpuInfo>> {
         Err(super::missing())
     }
 
     /// # Errors
-    /// Always [`crate::Error::Device`].
+    /// Always [`crate::network::Error::Device`].
     pub fn find(_: usize) -> Result<GpuInfo> {
         Err(super::missing())
     }

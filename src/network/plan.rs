@@ -4,7 +4,7 @@
 //! known beforehand, every buffer's lifetime is too, and [`Plan::arena`] places all of them in one block of memory.
 
 use super::description::{Activation, Description};
-use crate::{Error, Result};
+use crate::network::{Error, Result};
 
 /// Number of a buffer in [`Plan::buffers`].
 pub type BufferId = usize;

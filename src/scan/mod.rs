@@ -4,6 +4,7 @@
 
 pub mod brain;
 pub mod components;
+mod error;
 pub mod hu;
 pub mod inverse;
 pub mod postprocess;
@@ -15,4 +16,5 @@ pub mod template;
 pub(crate) mod template_file;
 pub mod warnings;
 
+pub use error::{Error, Result};
 pub use template_file::Template;

@@ -1,5 +1,6 @@
 //! One scan from HU to a hemorrhage mask in its own space.
 
+use crate::memory;
 use crate::network::inference::Inference;
 use crate::network::sigmoid;
 use crate::network::weights::{InputKind, Weights};
@@ -14,9 +15,9 @@ use crate::scan::registration::{self, Registration, RegistrationQuality};
 use crate::scan::skull_margin::SkullMargin;
 use crate::scan::space;
 use crate::scan::warnings::{self, Warning};
+use crate::scan::{Error, Result};
 use crate::volume::orientation::{self, Orientation};
 use crate::volume::{Affine, Grid, Volume, morphology, resample};
-use crate::{Error, Result, memory};
 use ndarray::{Array3, ArrayView3};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -61,10 +62,10 @@ impl Interpolation {
     /// # Errors
     /// As [`resample::linear`].
     pub fn resample(self, scan: &Volume<f32>, grid: &Grid, transform: &Affine) -> Result<Volume<f32>> {
-        match self {
-            Interpolation::Linear => resample::linear(scan, grid, transform, 0.0),
-            Interpolation::Nearest => resample::nearest(scan, grid, transform, 0.0),
-        }
+        Ok(match self {
+            Interpolation::Linear => resample::linear(scan, grid, transform, 0.0)?,
+            Interpolation::Nearest => resample::nearest(scan, grid, transform, 0.0)?,
+        })
     }
 }
 
@@ -507,7 +508,7 @@ pub fn find_blood(ready: Ready, inference: &mut Inference) -> Result<Segmentatio
 fn network_logits(inference: &mut Inference, input: &Volume<f32>, sought: Option<&Volume<bool>>) -> Result<Array3<f32>> {
     if !inference.weights().description().is_planar() {
         let sought = sought.map(space::to_network);
-        return inference.logits(space::to_network(input).view(), sought.as_ref().map(|s| s.view()));
+        return Ok(inference.logits(space::to_network(input).view(), sought.as_ref().map(|s| s.view()))?);
     }
     // (i, j, k) -> (k, i, j) and back.
     let slices = |view: ArrayView3<f32>| view.permuted_axes([2, 0, 1]).as_standard_layout().into_owned();

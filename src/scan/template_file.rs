@@ -3,8 +3,8 @@
 use crate::io::nifti::{self, Header};
 use crate::scan::hu;
 use crate::scan::template;
+use crate::scan::{Error, Result};
 use crate::volume::{Grid, Volume};
-use crate::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -58,7 +58,7 @@ impl Template {
     pub fn header_for(&self, grid: &Grid) -> Result<Header> {
         match &self.header {
             Some(header) if header.grid() == grid => Ok(header.clone()),
-            _ => Header::for_grid(grid),
+            _ => Ok(Header::for_grid(grid)?),
         }
     }
 }

@@ -6,9 +6,9 @@
 use super::config::Config;
 use super::given::Difference;
 use super::optimiser::State;
-use super::parameters::Parameters;
 use super::trainer::Epoch;
 use crate::io::atomic;
+use crate::network::cpu::backward::parameters::Parameters;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -36,7 +36,7 @@ pub fn write(path: &Path, config: &Config, state: &State, history: &[Epoch]) -> 
         bytes.extend(parameters.values().iter().flat_map(|value| value.to_le_bytes()));
     }
     bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
-    atomic::write(path, |file| file.write_all(&bytes))
+    Ok(atomic::write(path, |file| file.write_all(&bytes))?)
 }
 
 /// The options in which a training may go on differently from how it began: how long and how fast, and what the weights' file says.

@@ -1,7 +1,7 @@
 //! The options of a training: one TOML file, every entry of which may be left out.
 
-use super::conv;
 use crate::network::Loss;
+use crate::network::cpu::backward::conv;
 use crate::network::weights::InputKind;
 use crate::network::weights::metadata::SKULL_MARGIN_MM;
 use crate::network::{Activation, Description};

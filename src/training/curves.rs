@@ -20,7 +20,7 @@ pub fn write(folder: &Path, history: &[Epoch]) -> Result<()> {
     atomic::write(&path, |file| file.write_all(&text))?;
     let path = folder.join("curves.png");
     let png = draw(history).png().map_err(Error::write(&path))?;
-    atomic::write(&path, |file| file.write_all(&png))
+    Ok(atomic::write(&path, |file| file.write_all(&png))?)
 }
 
 const WIDTH: usize = 900;

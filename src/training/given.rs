@@ -27,7 +27,7 @@ pub(super) struct Difference {
 
 /// The weights that [`Config::from`] names.
 pub(super) fn open(name: &str) -> Result<Weights> {
-    if name == BUILT_IN { Weights::built_in() } else { Weights::open(name) }
+    if name == BUILT_IN { Ok(Weights::built_in()?) } else { Ok(Weights::open(name)?) }
 }
 
 impl Config {

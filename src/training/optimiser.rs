@@ -2,7 +2,7 @@
 
 use super::config::Optimiser;
 use super::muon;
-use super::parameters::{Learning, Matrix, Parameters};
+use crate::network::cpu::backward::parameters::{Learning, Matrix, Parameters};
 use ndarray::ArrayView2;
 use std::ops::Range;
 

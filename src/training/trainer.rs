@@ -5,13 +5,13 @@ use super::checkpoint;
 use super::config::Config;
 use super::curves;
 use super::given;
-use super::head;
-use super::network::{Example, Layers, Network};
 use super::optimiser::State;
-use super::parameters::{Learning, Parameters};
 use super::sample::{Sample, Source};
 use crate::network::Description;
 use crate::network::cpu::Instructions;
+use crate::network::cpu::backward::head;
+use crate::network::cpu::backward::parameters::{Learning, Parameters};
+use crate::network::cpu::backward::{Example, Layers, Network};
 use crate::network::device::Device;
 use crate::network::inference::Inference;
 use crate::network::weights::{Metadata, Weights};
@@ -164,7 +164,7 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
 
 /// What a training begins with.
 fn first_weights(config: &Config) -> Result<Parameters> {
-    let Some(name) = &config.from else { return Parameters::initial(&config.network, config.seed) };
+    let Some(name) = &config.from else { return Ok(Parameters::initial(&config.network, config.seed)?) };
     let weights = given::open(name)?;
     let problem = |problem: String| Error::Training { path: name.into(), problem };
     if *weights.description() != config.network {
@@ -444,7 +444,7 @@ impl Trainer<'_> {
             input: config.input(),
             others: BTreeMap::from([("training".to_string(), config.to_toml())]),
         };
-        Weights::from_tensors("trained", &config.network, &metadata, &parameters.tensors())
+        Ok(Weights::from_tensors("trained", &config.network, &metadata, &parameters.tensors())?)
     }
 }
 
@@ -610,7 +610,7 @@ mod tests {
         let layers = Layers::new(&config.network, &trainer.state.average, instructions).unwrap();
         let scaled: Vec<f32> = seen.hu.iter().map(|hu| hu * SCALE).collect();
         network.forward(&layers, &trainer.state.average, &scaled, &vec![true; scaled.len()], None);
-        crate::training::testing::assert_close(network.logits(), exported.as_slice().unwrap(), 1e-4);
+        crate::network::cpu::backward::testing::assert_close(network.logits(), exported.as_slice().unwrap(), 1e-4);
     }
 
     #[test]
@@ -625,7 +625,7 @@ mod tests {
         run(&Config { from: from.clone(), schedule, ..config(1) }, folders[1].path(), 2);
         let trained = Weights::open(folders[1].path().join("weights.safetensors")).unwrap();
         for spec in given.description().tensors() {
-            crate::training::testing::assert_close(&trained.tensor(&spec.name), &given.tensor(&spec.name), 1e-6);
+            crate::network::cpu::backward::testing::assert_close(&trained.tensor(&spec.name), &given.tensor(&spec.name), 1e-6);
         }
         assert!(trained.metadata().origin.as_ref().unwrap().ends_with(&format!(", from {}", path.display())));
         // Another network, other HU, no file.

@@ -6,7 +6,11 @@
 use rayon::prelude::*;
 
 use super::{Affine, Grid, Volume};
-use crate::{Error, Result};
+
+/// What keeps a volume from being resampled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the volume's affine is singular")]
+pub struct SingularAffine;
 
 /// The volume at the voxels of `grid`, linear between the eight nearest samples.
 ///
@@ -14,8 +18,8 @@ use crate::{Error, Result};
 /// Points outside the volume get `outside`. The same for any number of threads.
 ///
 /// # Errors
-/// [`Error::Shape`] where the volume's affine is singular.
-pub fn linear(volume: &Volume<f32>, grid: &Grid, transform: &Affine, outside: f32) -> Result<Volume<f32>> {
+/// [`SingularAffine`] where the volume's affine is singular.
+pub fn linear(volume: &Volume<f32>, grid: &Grid, transform: &Affine, outside: f32) -> Result<Volume<f32>, SingularAffine> {
     let (from, shape) = (volume.voxels(), volume.grid().shape);
     let [ni, nj, _] = shape;
     // Neighbours below and above, and how far the point is between them, along one axis. Beyond the last centre both are the last sample.
@@ -43,8 +47,13 @@ pub fn linear(volume: &Volume<f32>, grid: &Grid, transform: &Affine, outside: f3
 /// `transform`, `outside` and errors as for [`linear`].
 ///
 /// # Errors
-/// [`Error::Shape`] where the volume's affine is singular.
-pub fn nearest<T: Copy + Send + Sync>(volume: &Volume<T>, grid: &Grid, transform: &Affine, outside: T) -> Result<Volume<T>> {
+/// [`SingularAffine`] where the volume's affine is singular.
+pub fn nearest<T: Copy + Send + Sync>(
+    volume: &Volume<T>,
+    grid: &Grid,
+    transform: &Affine,
+    outside: T,
+) -> Result<Volume<T>, SingularAffine> {
     let from = volume.voxels();
     let [ni, nj, _] = volume.grid().shape;
     // Inside, index + 0.5 is not negative: truncation rounds it.
@@ -60,8 +69,8 @@ fn sample<T: Copy + Send + Sync>(
     transform: &Affine,
     outside: T,
     value: impl Fn([f64; 3]) -> T + Sync,
-) -> Result<Volume<T>> {
-    let world_to_index = from.affine.inverse().ok_or_else(|| Error::Shape("the volume's affine is singular".into()))?;
+) -> Result<Volume<T>, SingularAffine> {
+    let world_to_index = from.affine.inverse().ok_or(SingularAffine)?;
     let map = round(world_to_index.after(&transform.after(&grid.affine)));
     let step = map.rows.map(|row| row[0]);
     let end = from.shape.map(|side| side as f64 - 0.5);
@@ -160,8 +169,8 @@ mod tests {
         flat.affine.rows[1] = [0.0; 4];
         let volume = Volume::new(flat, vec![0.0; 8]);
         let target = grid([2; 3], 1.0, [0.0; 3]);
-        assert!(matches!(linear(&volume, &target, &Affine::IDENTITY, 0.0), Err(Error::Shape(_))));
-        assert!(matches!(nearest(&volume, &target, &Affine::IDENTITY, 0.0), Err(Error::Shape(_))));
+        assert!(matches!(linear(&volume, &target, &Affine::IDENTITY, 0.0), Err(SingularAffine)));
+        assert!(matches!(nearest(&volume, &target, &Affine::IDENTITY, 0.0), Err(SingularAffine)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::error::DicomError;
 use super::file::File;
 use super::slice::Slice;
 use crate::io::atomic;
-use crate::{Error, Result};
+use crate::io::{Error, Result};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};

@@ -36,8 +36,8 @@ pub use stack::Stack;
 pub use study::Study;
 pub use summary::Summary;
 
+use crate::io::{Error, Result};
 use crate::volume::{Grid, Volume};
-use crate::{Error, Result};
 use file::File;
 use pixels::Layout;
 use rayon::prelude::*;

@@ -12,7 +12,7 @@ use super::derived::{reference, references};
 use super::elements::{Element, code, decimals, item, number, sequence, short, string};
 use super::onto_slices;
 use super::slice::Slice;
-use crate::Result;
+use crate::io::Result;
 use crate::volume::Volume;
 use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
 use dicom_dictionary_std::{tags, uids};
@@ -22,8 +22,8 @@ use std::path::Path;
 /// Writes a mask on the grid of `converted` as a segmentation of its series.
 ///
 /// # Errors
-/// [`Error::Dicom`](crate::Error::Dicom) where the first file of the series cannot be read any more, [`Error::Shape`](crate::Error::Shape) for a mask whose affine is singular,
-/// [`Error::Write`](crate::Error::Write).
+/// [`Error::Dicom`](crate::io::Error::Dicom) where the first file of the series cannot be read any more, [`Error::Shape`](crate::io::Error::Shape) for a mask whose affine is singular,
+/// [`Error::Write`](crate::io::Error::Write).
 pub fn write(path: &Path, converted: &Converted, mask: &Volume<bool>, algorithm: &Algorithm) -> Result<Uids> {
     let (object, uids) = segmentation(converted, mask, algorithm)?;
     derived::write(path, object)?;

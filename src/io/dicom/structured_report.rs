@@ -10,7 +10,7 @@ use super::content::{Code, Relation, coded, container, image, measured, root, se
 use super::derived::{self, ARTIFICIAL_INTELLIGENCE, Algorithm, BRAIN, HEMORRHAGE, Instance, RESEARCH_USE_ONLY, references};
 use super::elements::{Element, item, sequence, string};
 use super::segmentation::Uids;
-use crate::Result;
+use crate::io::Result;
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
@@ -40,7 +40,7 @@ pub struct Measurements {
 /// Writes the report of a segmentation of `converted` that was written with the UIDs `segmentation`.
 ///
 /// # Errors
-/// [`Error::Dicom`](crate::Error::Dicom) where the first file of the series cannot be read any more, [`Error::Write`](crate::Error::Write).
+/// [`Error::Dicom`](crate::io::Error::Dicom) where the first file of the series cannot be read any more, [`Error::Write`](crate::io::Error::Write).
 pub fn write(
     path: &Path,
     converted: &Converted,
@@ -54,7 +54,7 @@ pub fn write(
 /// The data set of [`write()`].
 ///
 /// # Errors
-/// [`Error::Dicom`](crate::Error::Dicom) as [`write()`].
+/// [`Error::Dicom`](crate::io::Error::Dicom) as [`write()`].
 pub fn structured_report(
     converted: &Converted,
     segmentation: &Uids,

@@ -6,7 +6,7 @@ use super::error::NiftiError;
 use super::geometry;
 use super::voxels::DataType;
 use super::{MAX_VOXELS, Warning};
-use crate::Error;
+use crate::io::Error;
 use crate::volume::Grid;
 
 /// The header of a scan, kept byte for byte, so that images on the scan's grid go out with the same qform, sform,
@@ -96,7 +96,7 @@ impl Header {
     ///
     /// # Errors
     /// [`Error::Shape`] where a side of the grid does not fit NIfTI-1.
-    pub fn for_grid(grid: &Grid) -> crate::Result<Header> {
+    pub fn for_grid(grid: &Grid) -> crate::io::Result<Header> {
         let mut header = Header { bytes: vec![0; 348], version: Version::One, order: ByteOrder::Little, grid: grid.clone() };
         header.put(0, 348_i32.to_le_bytes());
         header.put(40, 3_i16.to_le_bytes());
@@ -126,7 +126,7 @@ impl Header {
     ///
     /// # Errors
     /// [`Error::Shape`] where a side of the grid does not fit NIfTI-1.
-    pub fn for_scanner(grid: &Grid) -> crate::Result<Header> {
+    pub fn for_scanner(grid: &Grid) -> crate::io::Result<Header> {
         let mut header = Header::for_grid(grid)?;
         let (quaternion, handedness) = geometry::quaternion(&grid.affine);
         header.put(76, (handedness as f32).to_le_bytes());

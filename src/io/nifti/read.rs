@@ -8,7 +8,7 @@ use super::error::NiftiError;
 use super::gzip::{self, Members, Next};
 use super::header::{self, Header, Layout, Version};
 use super::{Scan, Warning};
-use crate::Error;
+use crate::io::Error;
 use crate::memory;
 use crate::volume::Volume;
 
@@ -26,7 +26,7 @@ const MOST_PADDING: u64 = 1 << 16;
 ///
 /// # Errors
 /// [`Error::Nifti`], naming `path`.
-pub fn read(path: impl AsRef<Path>) -> crate::Result<Scan> {
+pub fn read(path: impl AsRef<Path>) -> crate::io::Result<Scan> {
     let path = path.as_ref();
     read_path(path).map_err(|source| Error::Nifti { path: path.to_path_buf(), source })
 }

@@ -9,8 +9,8 @@ use super::error::NiftiError;
 use super::header::Header;
 use super::voxels::Voxel;
 use crate::io::atomic;
+use crate::io::{Error, Result};
 use crate::volume::Volume;
-use crate::{Error, Result};
 
 /// Voxels that are turned into bytes at a time.
 const SLAB: usize = 1 << 16;

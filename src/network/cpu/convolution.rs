@@ -5,7 +5,7 @@ use super::epilogue::Epilogue;
 use super::kernels::Kernels;
 use super::layout::Slots;
 use super::winograd::{Winograd, pack};
-use crate::Result;
+use crate::network::Result;
 use crate::network::plan::Layer;
 use crate::network::region::Tiling;
 use crate::network::weights::Weights;
@@ -31,7 +31,7 @@ impl Convolution {
     /// Packs a layer for a grid of `shape` in the way that is fastest there.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`] where memory runs out.
+    /// [`crate::network::Error::Memory`] where memory runs out.
     pub fn new(
         kernels: &Kernels,
         threads: usize,

@@ -10,7 +10,7 @@ use super::layout::{Blocks, Slots};
 use super::memory::Block;
 use super::rows::Finish;
 use super::simd::LANES;
-use crate::Result;
+use crate::network::Result;
 use crate::network::region::{Tiling, Voxels};
 
 /// A packed layer.
@@ -27,7 +27,7 @@ impl Direct {
     /// Packs `kernel_values`, (kd, kh, kw, in, out), for inputs in `input` and outputs in `output`.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`] where memory runs out.
+    /// [`crate::network::Error::Memory`] where memory runs out.
     pub fn new(
         kernels: &Kernels,
         kernel: [usize; 3],

@@ -9,7 +9,7 @@ use super::layout::{Blocks, Slots};
 use super::memory::Block;
 use super::rows::{Finish, Row};
 use super::simd::LANES;
-use crate::Result;
+use crate::network::Result;
 use crate::network::region::{Tiling, Voxels};
 
 /// The smallest part that is computed by itself. The smaller it is, the more of the background is skipped here and in the layers that follow.
@@ -31,7 +31,7 @@ impl Down {
     /// Packs `kernel_values`, (kd, kh, kw, in, out), for inputs in `input` and outputs in `output`.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`] where memory runs out.
+    /// [`crate::network::Error::Memory`] where memory runs out.
     pub fn new(
         kernels: &Kernels,
         stride: [usize; 3],

@@ -16,7 +16,7 @@ use super::winograd::transform;
 use crate::network::plan::{Layer, Plan, Step};
 use crate::network::region::Tiling;
 use crate::network::weights::Weights;
-use crate::{Error, Result, network};
+use crate::network::{self, Error, Result};
 use std::num::NonZeroUsize;
 
 /// How an engine is to work.

@@ -7,7 +7,7 @@ use super::simd::{Avx2, Avx512};
 use super::simd::{Portable, Simd};
 use super::winograd::pack::WeightLines;
 use super::winograd::transform::{self, Inverse, Lines};
-use crate::{Error, Result};
+use crate::network::{Error, Result};
 use std::fmt;
 use std::str::FromStr;
 

@@ -1,6 +1,7 @@
 //! Blocks of memory for activations and packed weights.
 
-use crate::{Error, Result, memory};
+use crate::memory::{self, OutOfMemory};
+use crate::network::{Error, Result};
 use memmap2::{MmapMut, MmapOptions};
 
 /// f32 in fresh pages of the operating system: zero, and not resident before they are touched. Large pages where the system has them.
@@ -16,7 +17,7 @@ impl Block {
     /// [`Error::Memory`] where the system has not that much memory.
     pub fn new(len: usize) -> Result<Block> {
         let bytes = len.saturating_mul(size_of::<f32>()).max(1);
-        let too_much = || Error::Memory { what: "a network's values on this grid".into(), bytes: bytes as u64 };
+        let too_much = || Error::from(OutOfMemory { what: "a network's values on this grid".into(), bytes: bytes as u64 });
         if !memory::has(bytes as u64) {
             return Err(too_much());
         }

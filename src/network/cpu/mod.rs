@@ -3,27 +3,30 @@
 //! From outside: [`Engine`], [`Options`], [`Instructions`]. Inside, in the order in which data goes through it: [`layout`](self) (channels in blocks
 //! of 16), packed layers (`input`, `down`, `up`, `direct`, `winograd`, `head`), the kernels that they call (`gemm`, `rows`,
 //! `winograd::transform`), written once over a vector type (`simd`) and compiled for each set of instructions (`kernels`).
+//! [`backward`] goes the way back too, for training.
 
 #![allow(clippy::needless_range_loop, reason = "kernels index several arrays of registers by one counter with a constant bound")]
 
+#[cfg(feature = "train")]
+pub mod backward;
 mod convolution;
 mod direct;
 mod down;
 mod engine;
-pub(crate) mod epilogue;
+mod epilogue;
 mod gemm;
 mod head;
 mod input;
-pub(crate) mod kernels;
-pub(crate) mod layout;
-pub(crate) mod memory;
+mod kernels;
+mod layout;
+mod memory;
 mod pass;
-pub(crate) mod rows;
-pub(crate) mod simd;
+mod rows;
+mod simd;
 mod threads;
 mod top;
 mod up;
-pub(crate) mod winograd;
+mod winograd;
 
 pub use engine::{Engine, Options};
 pub use kernels::Instructions;

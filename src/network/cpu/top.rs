@@ -9,7 +9,7 @@ use super::layout::Blocks;
 use super::memory::Block;
 use super::winograd::batch::Batch;
 use super::{input, up};
-use crate::Result;
+use crate::network::Result;
 use crate::network::plan::{Plan, Step};
 use crate::network::region::{Voxels, Work};
 use std::ops::Range;
@@ -60,7 +60,7 @@ impl Top {
     /// up-convolution's and the skip connection's), and the head following; `step` is the convolution's.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`] where memory runs out.
+    /// [`crate::network::Error::Memory`] where memory runs out.
     pub fn new(plan: &Plan, step: usize, layer: &Convolution, blocks: [usize; 2]) -> Result<Option<Top>> {
         let tiling = layer.tiling(plan.shape);
         let tile = tiling.tile;

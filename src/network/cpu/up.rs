@@ -9,7 +9,7 @@ use super::layout::{Blocks, Slots};
 use super::memory::Block;
 use super::rows::Finish;
 use super::simd::LANES;
-use crate::Result;
+use crate::network::Result;
 use crate::network::region::{Tiling, Voxels};
 
 /// The smallest part that is computed by itself: a multiple of the largest stride.
@@ -31,7 +31,7 @@ impl Up {
     /// Packs `kernel_values`, (kd, kh, kw, out, in), for inputs in `input` and outputs in `output`; `channels` are those of input and output.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`] where memory runs out.
+    /// [`crate::network::Error::Memory`] where memory runs out.
     pub fn new(
         kernels: &Kernels,
         stride: [usize; 3],

@@ -4,7 +4,7 @@ use super::conv::width_variant;
 use super::device::{Device, Launch, Region, Tensor, TensorMap};
 use super::slots::Slots;
 use super::tiles::{FULL_GRID, Grid, TILE, address, splits, tile_count};
-use crate::Result;
+use crate::network::Result;
 use bytemuck::{Pod, Zeroable};
 use half::f16;
 
@@ -138,7 +138,7 @@ impl ConvF16 {
     /// The launches, one after the other: the convolution, and where there are splits their sum.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] where the device cannot make a tensor map of the input.
+    /// [`crate::network::Error::Device`] where the device cannot make a tensor map of the input.
     pub fn launches(&self, device: &dyn Device) -> Result<Vec<Launch>> {
         let Division { path, outputs, splits } = self.division;
         let blocks = tile_count(self.shape) * (8 * self.output_chunks).div_ceil(outputs);

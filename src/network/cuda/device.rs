@@ -1,6 +1,6 @@
 //! What the CUDA engine needs of a device: memory, launches, and a pass prepared once. A GPU is one ([`super::driver`]), the emulator another.
 
-use crate::{Error, Result};
+use crate::network::{Error, Result};
 
 /// One kernel launch: everything but the device. Launchers make it; they allocate nothing and wait for nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,25 +100,25 @@ pub trait Device: Send {
     /// What kernels need to copy boxes of a tensor.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] where the copy engine cannot take such a tensor.
+    /// [`crate::network::Error::Device`] where the copy engine cannot take such a tensor.
     fn tensor_map(&self, tensor: &Tensor) -> Result<TensorMap>;
 
     /// Allocates memory, aligned to 256 bytes; its content is undefined.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] where the memory is used up.
+    /// [`crate::network::Error::Device`] where the memory is used up.
     fn allocate(&mut self, bytes: usize) -> Result<Region>;
 
     /// Copies `data` to the beginning of `region` and waits for it.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] where `data` is larger than the region, and whatever the device reports.
+    /// [`crate::network::Error::Device`] where `data` is larger than the region, and whatever the device reports.
     fn upload(&mut self, region: Region, data: &[u8]) -> Result<()>;
 
     /// Fills `data` from the beginning of `region`, after all launches have ended.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] where `data` is larger than the region, and whatever the device reports.
+    /// [`crate::network::Error::Device`] where `data` is larger than the region, and whatever the device reports.
     fn download(&mut self, region: Region, data: &mut [u8]) -> Result<()>;
 
     /// Launches a kernel; returns before it has ended.
@@ -127,7 +127,7 @@ pub trait Device: Send {
     /// The addresses in the arguments must be of this device and hold what the kernel reads and writes by its documentation.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] with what the device reports.
+    /// [`crate::network::Error::Device`] with what the device reports.
     unsafe fn launch(&mut self, launch: &Launch) -> Result<()>;
 
     /// Prepares a pass (on a GPU: captures it in a CUDA graph, with pinned host memory for inputs and outputs).
@@ -136,7 +136,7 @@ pub trait Device: Send {
     /// As [`Device::launch`], for as long as the pass is started.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] with what the device reports.
+    /// [`crate::network::Error::Device`] with what the device reports.
     unsafe fn prepare(&mut self, pass: &Pass) -> Result<Box<dyn Prepared>>;
 }
 
@@ -148,13 +148,13 @@ pub trait Prepared: Send {
     /// Starts the pass; returns before it has ended.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] with what the device reports.
+    /// [`crate::network::Error::Device`] with what the device reports.
     fn start(&mut self) -> Result<()>;
 
     /// Waits for the end of the pass.
     ///
     /// # Errors
-    /// [`crate::Error::Device`] with what the device reports.
+    /// [`crate::network::Error::Device`] with what the device reports.
     fn wait(&mut self) -> Result<()>;
 
     /// Host memory of the n-th output, filled once [`Prepared::wait`] has returned.

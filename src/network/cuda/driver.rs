@@ -1,7 +1,7 @@
 //! A GPU, by the CUDA driver. The driver is loaded at run time, so the same program starts where there is none.
 
 use super::device::{Device, Launch, Pass, Prepared, Region, Tensor, TensorMap};
-use crate::{Error, Result};
+use crate::network::{Error, Result};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaGraph, CudaModule, CudaStream, DriverError, result};
 use cudarc::nvrtc::Ptx;

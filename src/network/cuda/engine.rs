@@ -12,7 +12,7 @@ use crate::network::device::Grade;
 use crate::network::plan::Layer;
 use crate::network::weights::Weights;
 use crate::network::{self, BufferId, Plan, Step};
-use crate::{Error, Result};
+use crate::network::{Error, Result};
 
 /// A loaded network on one CUDA device (a GPU or the emulated one) for one grid.
 ///

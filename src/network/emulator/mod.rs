@@ -6,7 +6,7 @@
 //! `docs/kernels.md` says what it cannot see.
 
 use crate::network::cuda::device::{Device, Launch, Pass, Prepared, Region, Tensor, TensorMap};
-use crate::{Error, Result};
+use crate::network::{Error, Result};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 

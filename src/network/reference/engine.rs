@@ -1,8 +1,9 @@
 use super::{add, broadcast_channels, concatenate, conv, down, prelu, up};
+use crate::memory;
 use crate::network::plan::Layer;
 use crate::network::weights::Weights;
 use crate::network::{self, BufferId, Operations, Plan, Step};
-use crate::{Error, Result, memory};
+use crate::network::{Error, Result};
 use ndarray::{Array3, Array4, Array5};
 use std::collections::BTreeMap;
 

@@ -4,7 +4,7 @@ use super::{
 };
 use crate::network::plan::Layer;
 use crate::network::{BufferId, Description, Dropout, Loss, Plan, Real, Step};
-use crate::{Error, Result};
+use crate::network::{Error, Result};
 use ndarray::{Array4, Array5, ArrayView4, ArrayView5};
 use std::collections::BTreeMap;
 

@@ -130,7 +130,7 @@ fn is_web_page(bytes: &[u8]) -> bool {
 mod tests {
     use super::super::{Weights, onnx};
     use super::*;
-    use crate::Error;
+    use crate::network::Error;
     use std::io::Write;
 
     #[test]

@@ -5,8 +5,8 @@
 //! is in f64 and rounded to f32 once.
 
 use super::{Metadata, Weights};
-use crate::Result;
 use crate::network::Description;
+use crate::network::Result;
 use crate::network::description::TensorSpec;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ impl Weights {
     /// Pseudo-random weights for a network, the same for the same seed everywhere.
     ///
     /// # Errors
-    /// [`crate::Error::Description`] for an unusable description.
+    /// [`crate::network::Error::Description`] for an unusable description.
     pub fn generate(description: &Description, seed: &str) -> Result<Weights> {
         description.validate()?;
         let tensors: BTreeMap<String, Vec<f32>> =
@@ -173,6 +173,6 @@ mod tests {
     #[test]
     fn an_unusable_description_is_refused() {
         let bad = Description { up_widths: vec![1], ..Description::deepbleed() };
-        assert!(matches!(Weights::generate(&bad, "x"), Err(crate::Error::Description(_))));
+        assert!(matches!(Weights::generate(&bad, "x"), Err(crate::network::Error::Description(_))));
     }
 }

@@ -19,14 +19,14 @@ pub mod metadata;
 pub mod onnx;
 pub mod tensorflow;
 
-pub use format::{Dtype, WeightsError};
+pub use crate::network::error::{CheckpointError, WeightsError};
+pub use format::Dtype;
 pub use info::Summary;
 pub use metadata::{InputKind, Metadata};
-pub use tensorflow::CheckpointError;
 
 use crate::io::atomic;
 use crate::network::Description;
-use crate::{Error, Result};
+use crate::network::{Error, Result};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -52,7 +52,7 @@ impl Weights {
     /// Opens a weights file: maps it into memory without a copy and checks all of it. It must not be changed while it is open.
     ///
     /// # Errors
-    /// [`Error::Read`] where the file cannot be read, [`Error::Weights`] where anything in it is wrong.
+    /// [`Error::File`] where the file cannot be read, [`Error::Weights`] where anything in it is wrong.
     pub fn open(path: impl AsRef<Path>) -> Result<Weights> {
         let path = path.as_ref();
         let wrong = |source| Error::Weights { path: path.to_path_buf(), source };
@@ -161,9 +161,9 @@ impl Weights {
     /// Writes the weights file: whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Write`] where it cannot be written.
+    /// [`Error::File`] where it cannot be written.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
-        atomic::write(path, |file| file.write_all(self.bytes()))
+        Ok(atomic::write(path, |file| file.write_all(self.bytes()))?)
     }
 
     /// How the file stores a tensor.

@@ -9,7 +9,7 @@
 use super::{Metadata, Weights, WeightsError};
 use crate::network::plan::Layer;
 use crate::network::{Description, Plan, Step};
-use crate::{Error, Result};
+use crate::network::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -243,7 +243,7 @@ fn text(bytes: &[u8], number: u64) -> Option<String> {
 /// The weights of an ONNX file that [`export`] made.
 ///
 /// # Errors
-/// [`Error::Read`] where it cannot be read, [`Error::Weights`] where it is not such a file or anything in it is wrong.
+/// [`Error::File`] where it cannot be read, [`Error::Weights`] where it is not such a file or anything in it is wrong.
 pub fn import(path: &Path) -> Result<Weights> {
     let bytes = std::fs::read(path).map_err(Error::read(path))?;
     let wrong = |source| Error::Weights { path: path.to_path_buf(), source };
@@ -361,6 +361,6 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             assert!(matches!(import(&path), Err(Error::Weights { source: WeightsError::NotOnnx, .. })));
         }
-        assert!(matches!(import(&folder.path().join("none")), Err(Error::Read { .. })));
+        assert!(matches!(import(&folder.path().join("none")), Err(Error::File(crate::io::Error::Read { .. }))));
     }
 }

@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use proptest::prelude::*;
 
 use super::*;
-use crate::Error;
+use crate::io::Error;
 use crate::volume::testing::{affine, rotation, signed_permutations, sum_of_squares};
 use crate::volume::{Affine, Grid, orientation};
 

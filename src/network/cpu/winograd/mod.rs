@@ -23,7 +23,7 @@ use super::kernels::{Kernels, by_points};
 use super::layout::Blocks;
 use super::memory::Block;
 use super::simd::LANES;
-use crate::Result;
+use crate::network::Result;
 use crate::network::region::Tiling;
 use batch::{Batch, Run};
 use transform::{Inverse, Lines, outputs};
@@ -90,7 +90,7 @@ impl Winograd {
     /// Transforms and packs a layer's weights.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`] where memory runs out.
+    /// [`crate::network::Error::Memory`] where memory runs out.
     pub fn new(kernels: &Kernels, threads: usize, layer: &pack::Layer, epilogue: Epilogue) -> Result<Winograd> {
         Ok(Winograd {
             points: layer.points,

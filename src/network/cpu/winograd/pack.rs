@@ -1,7 +1,7 @@
 //! The transform of a layer's weights, once, from the weights file's own bytes to packed panels for each point.
 
 use super::points::{self, TAPS};
-use crate::Result;
+use crate::network::Result;
 use crate::network::cpu::gemm;
 use crate::network::cpu::kernels::Kernels;
 use crate::network::cpu::layout::Slots;
@@ -46,7 +46,7 @@ pub struct Layer<'a> {
 /// Packed panels for each point, those of (0, 0, 0) first, W fastest.
 ///
 /// # Errors
-/// [`crate::Error::Memory`] where memory runs out.
+/// [`crate::network::Error::Memory`] where memory runs out.
 pub fn pack(kernels: &Kernels, threads: usize, layer: &Layer) -> Result<Block> {
     let (input_blocks, output_blocks) = (layer.input.blocks(), layer.output.blocks());
     let point_len = gemm::packed_len(input_blocks, output_blocks);

@@ -9,7 +9,8 @@
 
 use super::reader::{Field, Reader};
 use super::slices::{Extent, Slice};
-use super::{Checked, CheckpointError, table};
+use super::{Checked, table};
+use crate::network::error::CheckpointError;
 use crate::network::weights::Dtype;
 use std::collections::BTreeMap;
 

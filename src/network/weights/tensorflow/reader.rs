@@ -1,6 +1,7 @@
 //! Reading of untrusted bytes piece by piece: varints, lengths, protocol buffer fields. Never beyond the end.
 
-use super::{Checked, CheckpointError};
+use super::Checked;
+use crate::network::error::CheckpointError;
 
 /// What is left to be read.
 #[derive(Clone, Copy)]

@@ -2,7 +2,8 @@
 //! values, but lists its slices; each slice has an entry of its own, whose key is the variable's and the slice's
 //! extents in an encoding that sorts (TensorFlow's `saved_tensor_slice_util.cc` and `ordered_code.cc`).
 
-use super::{Checked, CheckpointError};
+use super::Checked;
+use crate::network::error::CheckpointError;
 
 /// A slice's part of one axis.
 #[derive(Clone, Copy)]

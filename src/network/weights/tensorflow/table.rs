@@ -8,8 +8,9 @@
 //! index entry a key between two blocks -> handle of the first: varints offset and size
 //! ```
 
+use super::Checked;
 use super::reader::Reader;
-use super::{Checked, CheckpointError};
+use crate::network::error::CheckpointError;
 
 const FOOTER: usize = 48;
 const MAGIC: u64 = 0xdb47_7524_8b80_fb57;

@@ -346,9 +346,9 @@ fn a_checkpoint_may_have_many_data_files_but_none_may_be_missing() {
     assert!(matches!(&error, Error::Checkpoint { path, source: CheckpointError::Cut { .. } } if *path == missing), "{error:?}");
     std::fs::remove_file(&missing).unwrap();
     let error = Weights::import_tensorflow(&prefix, Options::default()).unwrap_err();
-    assert!(matches!(&error, Error::Read { path, .. } if *path == missing), "{error:?}");
+    assert!(matches!(&error, Error::File(crate::io::Error::Read { path, .. }) if *path == missing), "{error:?}");
     let error = Weights::import_tensorflow(directory.path().join("other"), Options::default()).unwrap_err();
-    assert!(matches!(&error, Error::Read { path, .. } if path.ends_with("other.index")), "{error:?}");
+    assert!(matches!(&error, Error::File(crate::io::Error::Read { path, .. }) if path.ends_with("other.index")), "{error:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Activations and gradients in memory: channels in blocks of 16, as the fast engine keeps them, but a concatenation is stored as such.
 
-use crate::Result;
+use crate::network::Result;
 use crate::network::cpu::layout::Blocks;
 use crate::network::cpu::memory::Block;
 use crate::network::cpu::simd::LANES;
@@ -18,7 +18,7 @@ impl Values {
     /// Zeros.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`] where memory runs out.
+    /// [`crate::network::Error::Memory`] where memory runs out.
     pub fn new(shape: [usize; 3], channels: usize) -> Result<Values> {
         let memory = Block::new(channels.div_ceil(LANES) * Blocks::block_len(shape))?;
         Ok(Values { shape, channels, memory })

@@ -15,7 +15,7 @@ use crate::network::plan::Layer;
 use crate::network::region::{self, Tiling};
 use crate::network::{BufferId, Description, Plan, Step};
 use crate::network::{Dropout, Loss};
-use crate::{Error, Result};
+use crate::network::{Error, Result};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -421,8 +421,8 @@ fn head_of<'a>(parameters: &'a Parameters, hidden: &Layer, binary: &Layer, slope
 mod tests {
     use super::*;
     use crate::network::Activation;
+    use crate::network::cpu::backward::testing::{assert_close, random};
     use crate::network::reference;
-    use crate::training::testing::{assert_close, random};
 
     fn network(shared: bool, kernel: [usize; 3], stride: [usize; 3]) -> Description {
         Description {

@@ -1,4 +1,4 @@
-//! The kernels that only training has, written once over vectors of 16 and compiled for each set of instructions, as those of [`crate::network::cpu`].
+//! The kernels that only gradients need, written once over vectors of 16 and compiled for each set of instructions, as those of [`crate::network::cpu`].
 
 use crate::network::cpu::kernels::Instructions;
 #[cfg(target_arch = "x86_64")]

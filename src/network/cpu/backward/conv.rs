@@ -8,7 +8,7 @@
 
 use super::kernels::{Kernels, Outer};
 use super::values::{Values, padded};
-use crate::Result;
+use crate::network::Result;
 use crate::network::cpu::epilogue::Epilogue;
 use crate::network::cpu::kernels::{Instructions, Kernels as EngineKernels, by_points};
 use crate::network::cpu::layout::Slots;
@@ -56,7 +56,7 @@ impl Conv {
     /// Transforms a layer's weights: a kernel (kd, kh, kw, in, out) whose sides [`can`] be, and a bias.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`] where memory runs out.
+    /// [`crate::network::Error::Memory`] where memory runs out.
     ///
     /// # Panics
     /// For a kernel that has no transform.
@@ -351,8 +351,8 @@ fn clear(values: &mut Values, tiling: &Tiling, kept: &[bool]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::cpu::backward::testing::{assert_close, random};
     use crate::network::reference;
-    use crate::training::testing::{assert_close, random};
     use ndarray::{Array4, Array5};
     use proptest::prelude::*;
 

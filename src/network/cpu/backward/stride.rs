@@ -190,8 +190,8 @@ impl Strided {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::cpu::backward::testing::{assert_close, random};
     use crate::network::reference;
-    use crate::training::testing::{assert_close, random};
     use ndarray::{Array4, Array5};
     use proptest::prelude::*;
 

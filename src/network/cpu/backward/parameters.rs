@@ -1,7 +1,7 @@
 //! All values of a network's tensors one after another, as an optimiser wants them.
 
-use crate::Result;
 use crate::network::Description;
+use crate::network::Result;
 use crate::network::description::TensorSpec;
 use crate::network::plan::Layer;
 use crate::network::reference::Tensors;
@@ -94,7 +94,7 @@ impl Parameters {
     /// uses of it, those of convolutions with mean 0, biases 0, slopes 0.25, all logits near -3.5.
     ///
     /// # Errors
-    /// [`crate::Error::Description`] for an unusable description.
+    /// [`crate::network::Error::Description`] for an unusable description.
     pub fn initial(description: &Description, seed: u64) -> Result<Parameters> {
         description.validate()?;
         let mut parameters = Parameters::zeros(description);

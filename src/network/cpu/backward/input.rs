@@ -143,8 +143,8 @@ pub fn kernel_gradient(instructions: Instructions, x: &Padded, dz: &Values, grad
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::cpu::backward::testing::{assert_close, random};
     use crate::network::reference;
-    use crate::training::testing::{assert_close, random};
     use ndarray::{Array4, Array5};
     use proptest::prelude::*;
 
