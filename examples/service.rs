@@ -4,8 +4,8 @@
 //! `cargo run --release --example service` answers eight generated scans with a small generated network on the first GPU; with the feature
 //! `emulator`, on the emulated device where no GPU can be used.
 
-use ichor::network::Result;
 use ichor::network::Description;
+use ichor::network::Result;
 use ichor::network::cuda::{Engine, Grade};
 use ichor::network::weights::{Weights, generate};
 use std::sync::mpsc;

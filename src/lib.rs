@@ -30,6 +30,19 @@
 //! - [`phantom`]: generated heads with bleeds of known place and volume.
 //! - [`training`]: the gradients of the operations on the CPU, and the trainer, whose samples come through [`scan`].
 //! - [`evaluation`]: automated masks against manual ones: measures, tables, figures.
+//!
+//! Cargo features, all of them on by default; without any there is the whole path of one scan on the CPU:
+//!
+//! | feature | brings |
+//! |---|---|
+//! | `built-in-weights` | the demonstration weights |
+//! | `cli` | the program `ichor` |
+//! | `cuda` | the engine for NVIDIA GPUs |
+//! | `dicom` | DICOM in and out |
+//! | `evaluate` | automated masks against manual ones |
+//! | `phantom` | generated heads |
+//! | `report` | tables, pages and pictures |
+//! | `train` | the trainer |
 
 #![warn(missing_docs)]
 

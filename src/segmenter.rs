@@ -273,12 +273,7 @@ impl Preparer {
             let ready = segment::make_ready(scan.volume.clone(), &template.volume, options, weights, &scan.job.path)?;
             Ok::<_, Error>((ready, window))
         })?;
-        let origin = Origin {
-            header: scan.header.clone(),
-            series: scan.series.clone(),
-            window,
-            source: scan.source.clone(),
-        };
+        let origin = Origin { header: scan.header.clone(), series: scan.series.clone(), window, source: scan.source.clone() };
         Ok(Prepared {
             ready,
             job: scan.job.clone(),

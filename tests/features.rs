@@ -5,7 +5,7 @@ use ichor::network::device::{Device, Grade};
 use ichor::network::weights::Weights;
 
 /// Whether an error is that of a build without `feature`.
-fn is_told(error: &ichor::Error, feature: &str) -> bool {
+fn is_told(error: &dyn std::error::Error, feature: &str) -> bool {
     error.to_string().contains(&format!("the feature `{feature}`"))
 }
 

@@ -73,9 +73,11 @@ impl Device {
             detail: Ok("the CUDA kernels under checks on the CPU, for tests".into()),
         });
         match cuda::driver::list() {
-            Ok(gpus) => all.extend(gpus.into_iter().enumerate().map(|(number, gpu)| {
-                Availability { device: Device::Cuda(number), detail: Ok(gpu.to_string()) }
-            })),
+            Ok(gpus) => all.extend(
+                gpus.into_iter()
+                    .enumerate()
+                    .map(|(number, gpu)| Availability { device: Device::Cuda(number), detail: Ok(gpu.to_string()) }),
+            ),
             Err(reason) => all.push(Availability { device: Device::Cuda(0), detail: Err(reason.to_string()) }),
         }
         all

@@ -370,8 +370,10 @@ impl Reader<'_> {
     fn put(&mut self, object: &mut InMemDicomObject, element: DataElement<InMemDicomObject>) {
         let tag = element.tag();
         if object.get(tag).is_some_and(|earlier| *earlier != element) {
-            self.notes
-                .insert(format!("the attribute {} is there twice with different values; the last is used", attributes::name(tag)));
+            self.notes.insert(format!(
+                "the attribute {} is there twice with different values; the last is used",
+                attributes::name(tag)
+            ));
         }
         object.put(element);
     }

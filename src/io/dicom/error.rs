@@ -11,9 +11,7 @@ pub enum DicomError {
     #[error("cannot be read: {0}")]
     Read(#[source] Arc<io::Error>),
     /// A build without the feature `dicom`.
-    #[error(
-        "this is DICOM, which this build of ichor does not read: build with the feature `dicom`, or convert it to NIfTI"
-    )]
+    #[error("this is DICOM, which this build of ichor does not read: build with the feature `dicom`, or convert it to NIfTI")]
     NotInThisBuild,
     /// Neither preamble and `DICM` nor a data set that begins as one.
     #[error("this is no DICOM file")]
