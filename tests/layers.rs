@@ -259,7 +259,7 @@ fn violations(layers: &Layers, sources: &Sources) -> Vec<String> {
     for (folder, _) in folders.iter().skip(1) {
         let code: String = sources.0[folder]
             .lines()
-            .filter(|line| !line.trim_start().starts_with("pub use "))
+            .filter(|line| !line.trim_start().starts_with("pub use ") && !line.trim_start().starts_with("pub(crate) use "))
             .map(|line| format!("{line}\n"))
             .collect();
         let own = uses(&code).into_iter().map(|(_, path)| path).chain(inline_paths(&code));

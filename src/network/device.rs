@@ -1,6 +1,7 @@
 //! Which device runs the network, and loading an engine there.
 
 use crate::network::Engine;
+pub use crate::network::grade::Grade;
 use crate::network::weights::Weights;
 use crate::network::{Error, Result};
 use crate::network::{cpu, cuda, reference};
@@ -23,18 +24,6 @@ pub enum Device {
     /// The CUDA kernels on the emulated device, for tests: slow.
     #[cfg(feature = "emulator")]
     Emulated,
-}
-
-/// How a pass on a CUDA device computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Grade {
-    /// f32 storage and fused multiply-adds: within 1e-4 of the largest logit.
-    #[default]
-    Exact,
-    /// f16 storage, f32 sums on tensor cores: within 1% of the largest logit. Where a value does not fit f16 the pass is
-    /// done again in [`Grade::Exact`]; where a weight does not, or the GPU lacks shared memory for the kernels, every
-    /// pass is. A warning says so.
-    Fast,
 }
 
 /// A device and whether it can run here.

@@ -17,6 +17,7 @@ mod dropout;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 mod error;
+mod grade;
 pub mod inference;
 mod loss;
 pub mod plan;

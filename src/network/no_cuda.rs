@@ -1,6 +1,6 @@
 //! What stands for the CUDA engine in a build without the feature `cuda`: an error that says so.
 
-use crate::network::device::Grade;
+use crate::network::grade::Grade;
 use crate::network::weights::Weights;
 use crate::network::{Error, Result};
 

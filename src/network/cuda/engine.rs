@@ -8,7 +8,7 @@ use super::input::{self, Input};
 use super::slots::Slots;
 use super::stride::{self, Order, Storage, Stride};
 use super::tiles::{flag_sizes, needed_tiles};
-use crate::network::device::Grade;
+use crate::network::grade::Grade;
 use crate::network::plan::Layer;
 use crate::network::weights::Weights;
 use crate::network::{self, BufferId, Plan, Step};
