@@ -1,4 +1,4 @@
-//! The plain baseline of docs/weights.md: no network, no registration. The brain is smoothed and thresholded, its rim is left out, small pieces are dropped.
+//! The plain baseline of docs/model-card.md: no network, no registration. The brain is smoothed and thresholded, its rim is left out, small pieces are dropped.
 //!
 //! `cargo run --release --example threshold_baseline -- SCANS OUTPUT`: a mask NAME_ich.nii.gz for each scan of a folder.
 //! For research use only, not for diagnosis.

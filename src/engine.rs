@@ -42,7 +42,7 @@ enum State {
     /// In a pass that the device does by itself, with the voxels that are wanted.
     OnDevice(Loaded, Option<Vec<bool>>),
     /// In a pass that a thread does.
-    OnThread(JoinHandle<(Loaded, Result<Vec<f32>>)>),
+    OnThread(JoinHandle<(Loaded, network::Result<Vec<f32>>)>),
     /// The thread that had it has panicked.
     Lost,
 }
@@ -123,7 +123,7 @@ impl Engine {
                 self.state = State::OnThread(std::thread::spawn(move || {
                     let mut logits = vec![0.0; input.len()];
                     let outcome = engine.run(&input, wanted.as_deref(), &mut logits);
-                    (engine, outcome.map(|()| logits).map_err(Error::from))
+                    (engine, outcome.map(|()| logits))
                 }));
             }
         }

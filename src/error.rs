@@ -1,6 +1,6 @@
 //! The error of the library: what is wrong, in which file, and what to do about it.
 //!
-//! `io`, `network` and `scan` have errors of their own, which come into this one by `?`; what stands above them uses it.
+//! `io`, `network` and `scan` have errors of their own, which come into this one by `?`; what is made of them uses it.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -19,16 +19,17 @@
 //!
 //! - [`words`]: words of messages. Knows nothing of anything.
 //! - [`random`]: random numbers.
-//! - [`memory`]: whether memory can be had.
+//! - [`memory`]: memory and threads that cannot be had are an error. Knows nothing of anything.
 //! - [`volume`]: voxel grids, affines, orientation, resampling. Knows nothing of networks.
-//! - [`io`]: NIfTI, DICOM, transforms. Knows nothing of networks.
 //! - [`draw`]: pictures and their letters.
+//! - [`io`]: NIfTI, DICOM, transforms. Knows nothing of networks.
 //! - [`network`]: a V-Net's description and plan, weights, the plain loops that define what is right, and the engines
 //!   for CPU and NVIDIA GPU. Knows nothing of CT.
 //! - [`scan`]: one scan: clamp, brain extraction, registration, network, inverse transform.
-//! - [`batch`]: many scans: finding them, going on, reports, tables, pages.
+//! - [`error`]: the error of all above; [`io`], [`network`] and [`scan`] have their own, which come into it.
 //! - [`phantom`]: generated heads with bleeds of known place and volume.
-//! - [`training`]: the gradients of the operations on the CPU, and the trainer, whose samples come through [`scan`].
+//! - [`batch`]: many scans: finding them, going on, reports, tables, pages.
+//! - [`training`]: the trainer, whose samples come through [`scan`].
 //! - [`evaluation`]: automated masks against manual ones: measures, tables, figures.
 //!
 //! Cargo features, all of them on by default; without any there is the whole path of one scan on the CPU:

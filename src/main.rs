@@ -15,9 +15,9 @@ static ALLOCATOR: cli::memory::Allocator = cli::memory::Allocator;
 
 fn main() -> ExitCode {
     let start = Instant::now();
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| cli::talk::refuse(&error));
     if let Some(Err(problem)) = arguments.command.run().map(Run::check) {
-        Arguments::command().error(ErrorKind::ArgumentConflict, problem).exit();
+        cli::talk::refuse(&Arguments::command().error(ErrorKind::ArgumentConflict, problem));
     }
     cli::talk::start(&arguments.talk);
     log::debug!(
@@ -25,8 +25,7 @@ fn main() -> ExitCode {
         env!("CARGO_PKG_VERSION"),
         std::thread::available_parallelism().map_or(1, usize::from)
     );
-    cli::start_threads();
-    let outcome = cli::run(arguments.command);
+    let outcome = cli::start_threads().and_then(|()| cli::run(arguments.command));
     let resident =
         cli::peak_resident_bytes().map_or_else(String::new, |bytes| format!(", at most {:.0} MB resident", bytes as f64 / 1e6));
     log::debug!("{:.2} s in all{resident}", start.elapsed().as_secs_f64());

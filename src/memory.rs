@@ -2,6 +2,7 @@
 //!
 //! What follows the size of an input is asked for here before it is allocated. What is small, or follows from what was asked for, is not.
 
+use crate::words::counted;
 use memmap2::MmapOptions;
 use std::sync::OnceLock;
 
@@ -33,7 +34,27 @@ pub(crate) fn can_have(bytes: u64) -> bool {
         return true;
     }
     // An address space that is limited (`ulimit -v`), and a system that gives no more than it has, refuse the map; it is given back at once, untouched.
-    has(bytes) && usize::try_from(bytes).is_ok_and(|len| MmapOptions::new().len(len).map_anon().is_ok())
+    has(bytes) && can_map(bytes)
+}
+
+/// Whether the address space has room for so many bytes.
+fn can_map(bytes: u64) -> bool {
+    usize::try_from(bytes).is_ok_and(|len| MmapOptions::new().len(len).map_anon().is_ok())
+}
+
+/// What a thread takes of the address space: its stack, which is 2 MiB unless RUST_MIN_STACK says otherwise, the one for
+/// signals, pages that guard both, and what it asks for as it begins. The standard library ends the program where a
+/// thread that was started cannot have the last of these.
+const THREAD: u64 = 3 << 20;
+
+/// Sees whether so many threads can be started now.
+///
+/// # Errors
+/// Where the address space has no room for them.
+pub fn check_threads(count: usize) -> Result<(), OutOfMemory> {
+    // Stacks are touched as far as they are used: the machine may have less.
+    let bytes = THREAD * count as u64;
+    if can_map(bytes) { Ok(()) } else { Err(OutOfMemory { what: counted(count, "thread"), bytes }) }
 }
 
 /// Whether the machine has so many bytes at all.

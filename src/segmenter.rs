@@ -15,7 +15,7 @@ use crate::scan::segment::{self, Options, Ready, Segmentation};
 use crate::scan::warnings::Warning;
 use crate::volume::Volume;
 use crate::words::counted;
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -174,6 +174,7 @@ impl SegmenterBuilder {
         };
         let template = Template::load(self.template.as_deref())?;
         let threads = self.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+        memory::check_threads(threads)?;
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|error| Error::Device(format!("{} cannot be started: {error}", counted(threads, "thread"))))?;
         let mut inference = Inference::new(&weights, device, threads).with_grade(self.grade);

@@ -61,11 +61,143 @@ fn wrong_use_is_status_2() {
 
 #[test]
 fn the_demo_finds_its_bleed_and_warns_of_nothing() {
-    let output = ichor(&["demo", "--device", "cpu"]);
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let output = ichor(&["demo", "--device", "cpu", "-o", text(&out)]);
     assert!(output.status.success() && !said(&output).contains("warning"), "{}", said(&output));
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     let dice = printed.lines().find_map(|line| line.strip_prefix("Dice")).and_then(|dice| dice.trim().parse::<f64>().ok());
     assert!(dice.is_some_and(|dice| dice > 0.9), "{printed}");
+    let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(out.join("demo.json")).unwrap()).unwrap();
+    assert_eq!(kept["dice"].as_f64().map(|dice| format!("{dice:.3}")), dice.map(|dice| format!("{dice:.3}")));
+    let files = ["phantom.nii.gz", "phantom_truth.nii.gz", "phantom_ich.nii.gz"];
+    assert_eq!(kept["outputs"], serde_json::json!(files));
+    assert!(files.iter().all(|name| out.join(name).is_file()) && std::fs::read_dir(&out).unwrap().count() == 4);
+    // With demo.json the three are a demo's; without it they are not known to be.
+    std::fs::remove_file(out.join("demo.json")).unwrap();
+    assert_refused(&["demo", "-o", text(&out)], &out, "phantom.nii.gz");
+}
+
+/// A command fails with a sentence that names `file` and a way out, and changes nothing in `folder`.
+fn assert_refused(arguments: &[&str], folder: &Path, file: &str) {
+    let contents = || {
+        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files.into_iter().map(|path| (std::fs::read(&path).unwrap_or_default(), path)).collect::<Vec<_>>()
+    };
+    let before = contents();
+    let output = ichor(arguments);
+    let said = said(&output);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{arguments:?}: {said}");
+    assert!(said.contains(&format!("{file}: ")) && said.contains("would be replaced"), "{arguments:?}: {said}");
+    assert!(said.contains("-o") || said.contains("--overwrite"), "{arguments:?} has no way out: {said}");
+    assert!(contents() == before, "{arguments:?} changed a file");
+}
+
+#[test]
+fn files_of_others_in_the_folder_of_results_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    write_mask(&path("mask.nii"), |[i, _, _]| i < 9);
+    std::fs::write(path("pairs.csv"), "name,automated,manual\na,mask.nii,mask.nii\n").unwrap();
+    let pairs = path("pairs.csv");
+    let commands: [(&[&str], &[&str]); 3] = [
+        (&["demo"], &["phantom.nii.gz", "phantom_truth.nii.gz", "phantom_ich.nii.gz", "demo.json"]),
+        (&["train"], &["config.toml", "weights.safetensors", "last.safetensors", "curves.csv", "curves.png", "checkpoint"]),
+        (
+            &["evaluate", "--pairs", text(&pairs)],
+            &["cases.csv", "summary.json", "evaluation.html", "table1_measures.csv", "figure5_scatter.svg", "figure4_worst.png"],
+        ),
+    ];
+    for (command, names) in commands {
+        for name in names {
+            let out = path("out");
+            std::fs::create_dir(&out).unwrap();
+            std::fs::write(out.join(name), "{\"mine\": 1}").unwrap();
+            if *name == "checkpoint" {
+                let said = said(&ichor(&[command, &["-o", text(&out)]].concat()));
+                assert!(said.contains("checkpoint: is no checkpoint of a training") && said.contains("-o"), "{said}");
+                assert_eq!(std::fs::read(out.join(name)).unwrap(), b"{\"mine\": 1}");
+            } else {
+                assert_refused(&[command, &["-o", text(&out)]].concat(), &out, name);
+            }
+            std::fs::remove_dir_all(&out).unwrap();
+        }
+    }
+    // What is called otherwise is in nobody's way, and what an evaluation wrote, the next one replaces.
+    let out = path("out");
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("figure7_mine.svg"), "mine").unwrap();
+    let evaluate = || ichor(&["evaluate", "--pairs", text(&pairs), "-o", text(&out)]);
+    for _ in 0..2 {
+        assert!(evaluate().status.success());
+    }
+    let summary = || std::fs::read_to_string(out.join("summary.json")).unwrap();
+    let listed = summary();
+    // One of an earlier version, which did not list its files.
+    let mut earlier: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    earlier.as_object_mut().unwrap().remove("outputs");
+    std::fs::write(out.join("summary.json"), earlier.to_string()).unwrap();
+    assert!(evaluate().status.success());
+    assert_eq!(summary(), listed);
+    // What a kill has left is known by what was begun.
+    std::fs::remove_file(out.join("summary.json")).unwrap();
+    std::fs::write(out.join(".summary.begun"), serde_json::json!(earlier_names(&out)).to_string()).unwrap();
+    assert!(evaluate().status.success() && summary() == listed && !out.join(".summary.begun").exists());
+    std::fs::remove_file(out.join("summary.json")).unwrap();
+    assert_refused(&["evaluate", "--pairs", text(&pairs), "-o", text(&out)], &out, "figure2_distribution.svg");
+}
+
+fn earlier_names(folder: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name != "figure7_mine.svg").collect()
+}
+
+#[test]
+fn weights_are_written_under_names_of_their_format_and_own_files_are_not_imported() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    Weights::hand_set().write(path("w.safetensors")).unwrap();
+    std::fs::write(path("phantoms.csv"), "name,seed,kind\nphantom_000001,1,deep\n").unwrap();
+    let (w, csv, h5, out) = (path("w.safetensors"), path("phantoms.csv"), path("q.h5"), path("v.safetensors"));
+    let cases: [(&[&str], &str); 5] = [
+        (&["weights", "export", "-o", text(&h5)], "q.h5: safetensors would be written under this name"),
+        (&["weights", "export", text(&w), "-o", text(&h5), "--half"], "or, for ONNX, .onnx"),
+        (&["weights", "import", text(&w), "-o", text(&h5)], "let it end in .safetensors"),
+        (&["weights", "import", text(&w), "-o", text(&out)], "w.safetensors: is a weights file already: give it to `--weights`"),
+        (&["weights", "check", text(&csv)], "phantoms.csv: is no weights file but text, such as a table"),
+    ];
+    for (arguments, sentence) in cases {
+        let output = ichor(arguments);
+        assert!(output.status.code() == Some(1) && said(&output).contains(sentence), "{arguments:?}: {}", said(&output));
+    }
+    assert!(!h5.exists() && !out.exists());
+    assert!(ichor(&["weights", "export", text(&w), "-o", text(&path("W.ONNX"))]).status.success());
+    assert_eq!(std::fs::read(path("W.ONNX")).unwrap()[0], 8, "ONNX begins with field 1");
+}
+
+/// Said where a run begins, at `--log-level debug`.
+#[test]
+fn one_thread_is_one_thread() {
+    let said = said(&ichor(&["bench", "--size", "16,16,16", "--repeat", "1", "--threads", "1", "--log-level", "debug"]));
+    assert!(said.contains("ichor: 1 thread\n") && !said.contains("1 threads"), "{said}");
+}
+
+#[test]
+fn two_scans_of_one_name_are_refused_with_the_ways_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["a", "b"] {
+        std::fs::create_dir(path(name)).unwrap();
+        std::fs::write(path(name).join("scan.nii.gz"), "").unwrap();
+    }
+    let (a, b) = (path("a/scan.nii.gz"), path("b/scan.nii.gz"));
+    let output = ichor(&["segment", text(&a), text(&b), "-o", text(&path("out"))]);
+    let sentence = said(&output);
+    assert_eq!(output.status.code(), Some(1));
+    for part in [text(&a), text(&b), "--name", "-o", "rename"] {
+        assert!(sentence.contains(part), "{part}: {sentence}");
+    }
 }
 
 /// Runs with what is printed going to `to`.
@@ -171,6 +303,14 @@ fn no_command_replaces_its_own_input() {
         vec!["weights", "import", ck, "-o", data],
         vec!["weights", "import", onnx, "-o", onnx],
     ];
+    let (config, cases_csv, label) = (path("config.toml"), path("cases.csv"), path("a_000001_label.nii.gz"));
+    std::fs::write(&config, "seed = 2\n").unwrap();
+    std::fs::write(&cases_csv, "name,automated,manual\nx,a.nii,a.nii\n").unwrap();
+    std::fs::copy(path("a.nii"), &label).unwrap();
+    let root = folder.path();
+    cases.push(vec!["train", "--config", text(&config), "-o", text(root)]);
+    cases.push(vec!["evaluate", "--pairs", text(&cases_csv), "-o", text(root)]);
+    cases.push(vec!["phantom", "-o", text(root), "--into", a, "--brain-mask", text(&label), "--overwrite"]);
     let link = path("link.nii");
     #[cfg(unix)]
     {
@@ -275,10 +415,14 @@ fn parts_of_a_collection_run_side_by_side_and_are_then_one() {
     std::fs::create_dir(&scans).unwrap();
     write_scan(&scans.join("a.nii"));
     write_scan(&scans.join("b.nii"));
+    let (template, weights) = (folder.path().join("template.nii"), folder.path().join("hand-set.safetensors"));
+    write_coarse_template(&template);
+    Weights::hand_set().write(&weights).unwrap();
+    let quick = ["--template", text(&template), "--weights", text(&weights), "--no-picture"];
     std::fs::write(scans.join("c.nii"), b"no image").unwrap();
     let part = |shard: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ichor"));
-        command.args(["segment", text(&scans), "-o", text(&out), "--shard", shard, "--no-picture"]);
+        command.args(["segment", text(&scans), "-o", text(&out), "--shard", shard]).args(quick);
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
     };
     let (mut first, mut second) = (part("1/2"), part("2/2"));
@@ -290,7 +434,7 @@ fn parts_of_a_collection_run_side_by_side_and_are_then_one() {
     };
     assert_eq!(rows(), ["a done", "b done", "c failed"]);
     // Together: nothing is done again but what failed.
-    let whole = ichor(&["segment", text(&scans), "-o", text(&out), "--no-picture"]);
+    let whole = ichor(&[&["segment", text(&scans), "-o", text(&out)][..], &quick].concat());
     assert_eq!(String::from_utf8_lossy(&whole.stdout).matches("there already").count(), 2);
     assert_eq!(rows(), ["a done", "b done", "c failed"]);
     assert!(!out.join("a_ich.png").exists());
@@ -380,6 +524,12 @@ fn a_dicom_folder_is_segmented_and_converted() {
     let sidecar: serde_json::Value = serde_json::from_slice(&std::fs::read(path("scan.json")).unwrap()).unwrap();
     assert_eq!(sidecar["Slices"], 49);
     assert!(std::fs::read_to_string(path("scan.json")).unwrap().ends_with("}\n"));
+    // Its own sidecar is replaced, another program's is not.
+    let volume = path("scan.nii.gz");
+    let arguments = ["convert", text(&series), "-o", text(&volume)];
+    assert!(ichor(&arguments).status.success());
+    std::fs::write(path("scan.json"), "{\"ConversionSoftware\": \"dcm2niix\"}").unwrap();
+    assert_refused(&arguments, folder.path(), "scan.json");
 }
 
 /// A device that is not there is told once, before anything is read or written: the scans need not even be there.
@@ -516,10 +666,14 @@ fn the_stages_alone_give_the_same_network_input() {
         let output = ichor(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", said(&output));
     };
-    ok(&["segment", text(&path("scan.nii")), "-o", text(&path("out")), "--save", "template,brain"]);
+    let template = path("template.nii");
+    write_coarse_template(&template);
+    let by = ["--template", text(&template)];
+    ok(&[&["segment", text(&path("scan.nii")), "-o", text(&path("out")), "--save", "template,brain"][..], &by].concat());
     ok(&["brain", text(&path("scan.nii")), "-o", text(&path("brain.nii.gz"))]);
     let registered = path("registered.nii.gz");
-    ok(&["register", text(&path("scan.nii")), "-o", text(&registered), "--brain-mask", text(&path("brain.nii.gz"))]);
+    let mask = path("brain.nii.gz");
+    ok(&[&["register", text(&path("scan.nii")), "-o", text(&registered), "--brain-mask", text(&mask)][..], &by].concat());
     ok(&["network", text(&registered), "-o", text(&path("p.nii.gz"))]);
     let same = |a: &Path, b: &Path| std::fs::read(a).unwrap() == std::fs::read(b).unwrap();
     assert!(same(&path("brain.nii.gz"), &path("out/scan_brain.nii.gz")), "the same brain");
@@ -545,11 +699,16 @@ fn what_is_said_follows_the_level() {
     raw_nifti::write(&network, &Volume::new(Grid { shape: [16; 3], affine: Affine::IDENTITY }, vec![40.0; 4096]), Codes::Both);
     let (mask, pairs, evaluation, phantoms) = (path("mask.nii"), path("pairs.csv"), path("evaluation"), path("phantoms"));
     let (onnx, brain, registered, probability) = (path("w.onnx"), path("brain.nii"), path("registered.nii"), path("p.nii"));
+    let (template, weights) = (path("template.nii"), path("hand-set.safetensors"));
+    write_coarse_template(&template);
+    Weights::hand_set().write(&weights).unwrap();
+    let segment =
+        ["segment", text(&odd), "-o", text(&out), "--overwrite", "--template", text(&template), "--weights", text(&weights)];
     let phantom = ["phantom", "-o", text(&phantoms), "--matrix", "50,60,24", "--voxel", "4,4,7", "--overwrite"];
     let commands: [&[&str]; 9] = [
-        &["segment", text(&odd), "-o", text(&out), "--overwrite"],
+        &segment,
         &["brain", text(&odd), "-o", text(&brain)],
-        &["register", text(&odd), "-o", text(&registered)],
+        &["register", text(&odd), "-o", text(&registered), "--template", text(&template)],
         &["network", text(&network), "-o", text(&probability)],
         &["bench", "--size", "16,16,16", "--repeat", "1"],
         &phantom,
@@ -921,7 +1080,11 @@ fn pairs_that_do_not_overlap_are_told_with_what_may_be_wrong() {
     for told in [&said(&output), &String::from_utf8_lossy(&output.stdout).into_owned(), &page] {
         assert!(told.contains(doubt), "{told}");
     }
-    assert_eq!(summary["no_overlap"], serde_json::json!(["x", "y"]));
+    assert_eq!((&summary["no_overlap"], &summary["remarks"]), (&serde_json::json!(["x", "y"]), &serde_json::json!([])));
+    // It stands in the column of each of them.
+    let cases = std::fs::read_to_string(at("out").join("cases.csv")).unwrap();
+    let remarked = cases.lines().filter(|line| line.ends_with(",its two masks do not overlap at all"));
+    assert_eq!(remarked.map(|line| &line[..2]).collect::<Vec<_>>(), ["x,", "y,"], "{cases}");
     let (output, summary) =
         evaluate_pairs(folder.path(), &format!("{head}x,a_mirrored.nii,a.nii\ny,a.nii,a.nii\nz,b.nii,b.nii\n"));
     assert!(
@@ -964,6 +1127,30 @@ fn one_or_two_cases_have_no_statistics() {
         assert_eq!(figure.contains(">loess<"), !few);
         assert!(figure.contains(if n == 1 { "Volumes of 1 case with" } else { " cases with" }), "{figure}");
     }
+}
+
+#[test]
+fn an_interval_that_too_few_patients_have_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for (name, end) in [("a", 5), ("b", 8), ("c", 11), ("found", 7)] {
+        write_mask(&at(&format!("{name}.nii")), |[i, _, _]| i < end);
+    }
+    let table = "name,automated,manual,patient\na,found.nii,a.nii,p\nb,found.nii,b.nii,p\nc,found.nii,c.nii,q\n";
+    let (output, summary) = evaluate_pairs(folder.path(), table);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(printed.contains("| n < 3 patients ") && !printed.contains("| n < 3 |"), "{printed}");
+    let dice = &summary["measures"][0]["summary"];
+    assert!(dice["interval"].is_null() && dice["sd"].is_number(), "{summary}");
+}
+
+#[test]
+fn cases_have_their_columns_where_none_could_be_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let (output, summary) = evaluate_pairs(folder.path(), "name,automated,manual\na,a.nii,b.nii\n");
+    assert_eq!((output.status.code(), &summary["cases"]), (Some(1), &0.into()), "{}", said(&output));
+    let cases = std::fs::read_to_string(folder.path().join("out").join("cases.csv")).unwrap();
+    assert!(cases.starts_with("name,subgroup,patient,automated_ml,") && cases.ends_with(",remark\n"), "{cases}");
 }
 
 #[test]

@@ -1,9 +1,10 @@
-//! The CUDA engine as a whole: on the emulated device where the feature `emulator` is on, and on a GPU where there is one.
+//! The CUDA engine as a whole: on the emulated device, and on a GPU where there is one.
 
 mod support;
 
 use ichor::network::cuda::device::{Device, Launch, Pass, Prepared, Region, Tensor, TensorMap};
-use ichor::network::cuda::{Engine, Grade, driver};
+use ichor::network::cuda::{Engine, Grade};
+use ichor::network::emulator::Emulator;
 use ichor::network::weights::{Weights, generate};
 use ichor::network::{Activation, Description, Engine as _};
 use ichor::network::{Error, Result};
@@ -18,18 +19,10 @@ const FAST_TOLERANCE: f64 = 1e-2;
 /// Share of voxels that a fast pass may move across probability 0.5.
 const FAST_MOVED: f64 = 5e-4;
 
-/// The devices of this machine and build: the emulated one poses as a Hopper GPU and as an older one, so that both paths are taken.
+/// The devices of this machine: the emulated one poses as a Hopper GPU and as an older one, so that both paths are taken.
 fn devices() -> Vec<Box<dyn Device>> {
-    let mut all: Vec<Box<dyn Device>> = Vec::new();
-    #[cfg(feature = "emulator")]
-    for capability in [(9, 0), (8, 0)] {
-        all.push(Box::new(ichor::network::emulator::Emulator::posing_as(capability, 17)));
-    }
-    match driver::Gpu::new(0) {
-        Ok(gpu) => all.push(Box::new(gpu)),
-        Err(reason) => println!("not on a GPU: {reason}"),
-    }
-    all
+    let posing = |capability| Box::new(Emulator::posing_as(capability, 17)) as Box<dyn Device>;
+    support::devices::all(|| [(9, 0), (8, 0)].map(posing).into())
 }
 
 /// A network of two levels with uneven widths: small enough to be emulated in seconds.
@@ -138,7 +131,6 @@ fn logged() -> Vec<String> {
 }
 
 /// Where the fast grade asks for more shared memory than compute capability 7.5 has, the engine says so and computes in f32.
-#[cfg(feature = "emulator")]
 #[test]
 fn a_kernel_too_large_for_the_fast_grade_is_computed_in_f32() {
     let shape = [2, 8, 16];
@@ -147,7 +139,7 @@ fn a_kernel_too_large_for_the_fast_grade_is_computed_in_f32() {
     let expected = truth(&weights, shape, &input);
     logged();
     for (capability, exact) in [((7, 5), true), ((8, 6), false)] {
-        let device = Box::new(ichor::network::emulator::Emulator::posing_as(capability, 5));
+        let device = Box::new(Emulator::posing_as(capability, 5));
         let mut engine = Engine::on(device, &weights, shape, Grade::Fast).unwrap();
         let mut logits = vec![0.0; input.len()];
         engine.run(&input, None, &mut logits).unwrap();
@@ -381,50 +373,24 @@ fn engines_of_one_process_do_not_disturb_one_another() {
     }
 }
 
-#[derive(serde::Deserialize)]
-struct Case {
-    file: String,
-    spec: serde_json::Map<String, serde_json::Value>,
-    shape: [usize; 3],
-}
-
-/// The logits of a .npy file of f8 or f4 in C order.
-fn read_npy(path: &std::path::Path) -> Vec<f32> {
-    let bytes = std::fs::read(path).unwrap();
-    let data = &bytes[10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]))..];
-    if bytes[..128].windows(3).any(|part| part == b"<f8") {
-        data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap()) as f32).collect()
-    } else {
-        data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
-    }
-}
-
 /// The reference outputs; the emulated device does those that take it seconds, or all where ICHOR_EMULATE_ALL is set.
 #[test]
 fn reference_outputs() {
-    let Some(folder) = support::shared("oracle") else { return };
-    let cases: Vec<Case> = serde_json::from_slice(&std::fs::read(folder.join("index.json")).unwrap()).unwrap();
-    for mut case in cases {
-        let seed = case.spec.remove("seed").unwrap();
-        let description: Description = serde_json::from_value(case.spec.into()).unwrap();
-        let weights = Weights::generate(&description, seed.as_str().unwrap()).unwrap();
-        let input = generate::ct_input(seed.as_str().unwrap(), case.shape);
-        let expected = read_npy(&folder.join(&case.file));
+    for case in support::oracle::cases() {
+        let (weights, input) = (case.weights(), case.input());
         for (grade, tolerance) in [(Grade::Exact, EXACT_TOLERANCE), (Grade::Fast, FAST_TOLERANCE)] {
             for device in devices() {
                 let emulated = device.name().starts_with("emulated");
-                if emulated && case.file != "narrow_16x16x16.logits.npy" && std::env::var_os("ICHOR_EMULATE_ALL").is_none() {
+                if emulated && case.file != support::oracle::SMALLEST && std::env::var_os("ICHOR_EMULATE_ALL").is_none() {
                     continue;
                 }
                 let mut engine = Engine::on(device, &weights, case.shape, grade).unwrap();
                 let mut logits = vec![0.0; input.len()];
                 let begin = std::time::Instant::now();
                 engine.run(&input, None, &mut logits).unwrap();
-                let error = error(&logits, &expected);
-                let moved = logits.iter().zip(&expected).filter(|(a, b)| (**a > 0.0) != (**b > 0.0)).count();
-                println!("{} {grade:?}: {error:.1e} of the largest logit, {moved} moved, {:?}", case.file, begin.elapsed());
-                assert!(error <= tolerance, "{} {grade:?}: {error:e}", case.file);
-                assert!(grade == Grade::Exact || moved as f64 <= FAST_MOVED * expected.len() as f64, "{}: {moved}", case.file);
+                println!("{} {grade:?}: {:?}", case.file, begin.elapsed());
+                let moved = case.check(&format!("{grade:?} on {}", engine.device()), &logits, tolerance);
+                assert!(grade == Grade::Exact || moved as f64 <= FAST_MOVED * input.len() as f64, "{}: {moved}", case.file);
             }
         }
     }

@@ -125,6 +125,51 @@ fn tilted_and_unequal_series_put_every_voxel_where_it_was() {
     }
 }
 
+/// What counts as unequal, how many slices there may be then, and what is no tilt.
+#[test]
+fn distances_are_made_equal_where_they_are_not_and_only_there() {
+    let converted = |raw: RawSeries| {
+        let folder = tempfile::tempdir().unwrap();
+        raw.write(folder.path(), &field);
+        let scan = read(folder.path());
+        // Beyond the last slice, by less than one, that one goes on.
+        let series = scan.series.as_ref().unwrap();
+        let last = series.series.slices.last().unwrap().position[2];
+        let [ni, nj, nk] = scan.volume.grid().shape;
+        for (k, j, i) in (0..nk).flat_map(|k| (0..nj).flat_map(move |j| (0..ni).map(move |i| (k, j, i)))) {
+            let found = f64::from(*scan.volume.at([i, j, k]));
+            let right = expected(scan.volume.grid(), [i, j, k], |[x, y, z]| field([x, y, z.min(last)]));
+            assert!((found - right).abs() < 1.6, "{i}, {j}, {k}: {found} for {right}");
+        }
+        scan.series.unwrap()
+    };
+    // Two slices nearer to each other: none lies far from a regular grid, but gaps of 3.15 and 2.7 mm are not equal.
+    let near = |mm: f64| {
+        let place = |n: usize| 3.0 * n as f64 + if n == 10 { mm } else { 0.0 } - if n == 11 { mm } else { 0.0 };
+        (0..20).map(place).collect::<Vec<f64>>()
+    };
+    let made_equal = converted(RawSeries::axial(&near(0.15)));
+    assert!(made_equal.spacing.is_some_and(|spacing| (spacing.largest - 3.15).abs() < 1e-6 && spacing.slices == 20));
+    assert!((made_equal.grid.spacing()[2] - 2.7).abs() < 1e-6);
+    assert!(converted(RawSeries::axial(&near(0.05))).spacing.is_none(), "rounded positions");
+    // Gaps that each are nearly the first: together they are not.
+    let drifting: Vec<f64> = (0..20).map(|n| 3.0 * f64::from(n) + 0.005 * f64::from(n * n)).collect();
+    assert!(converted(RawSeries::axial(&drifting)).spacing.is_some());
+    // One small gap makes no more than twice the slices.
+    let one_gap = converted(RawSeries::axial(&[0.0, 1.0, 11.0, 21.0, 31.0, 41.0, 51.0]));
+    assert_eq!(one_gap.grid.shape[2], 14);
+    assert!((one_gap.grid.spacing()[2] - 51.0 / 13.0).abs() < 1e-6);
+    // Less than a tenth of a pixel over all slices is rounding.
+    let equal = equal();
+    assert!(converted(RawSeries::tilted(&equal, 0.05)).tilt.is_none());
+    let tilt = |degrees| {
+        let folder = tempfile::tempdir().unwrap();
+        RawSeries::tilted(&equal, degrees).write(folder.path(), &field);
+        read(folder.path()).series.unwrap().tilt
+    };
+    assert!(tilt(0.2).is_some_and(|tilt| tilt.added == [0, 1]));
+}
+
 #[test]
 fn volumes_stay_right_under_tilt_and_unequal_spacing() {
     for degrees in [0.0, 22.0, -22.0] {
@@ -409,7 +454,7 @@ fn the_program_says_what_is_wrong_with_each_bad_series_and_leaves_no_output() {
 }
 
 fn corpus(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/dicom").join(format!("{name}.dcm"))
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/dicom").join(format!("{name}.dcm"))
 }
 
 /// The picture of the small files: 32 rows of 40, written by pydicom and GDCM from this formula, in HU.

@@ -5,8 +5,10 @@ mod support;
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::open_file;
+use flate2::write::DeflateEncoder;
 use ichor::batch::inputs;
 use ichor::io::dicom::{self, Algorithm, Image, segmentation};
+use std::io::Write;
 use std::path::Path;
 use support::raw_dicom::{RawSeries, text};
 
@@ -265,8 +267,94 @@ fn a_transfer_syntax_that_contradicts_the_data_set_is_noted() {
     }
 }
 
+/// Bytes deflated: by the standard, and with the header of zlib or gzip.
+fn deflated(bytes: &[u8]) -> [Vec<u8>; 3] {
+    use flate2::Compression;
+    use flate2::write::{GzEncoder, ZlibEncoder};
+    let mut raw = DeflateEncoder::new(Vec::new(), Compression::default());
+    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::default());
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    raw.write_all(bytes).unwrap();
+    zlib.write_all(bytes).unwrap();
+    gzip.write_all(bytes).unwrap();
+    [raw.finish().unwrap(), zlib.finish().unwrap(), gzip.finish().unwrap()]
+}
+
+#[test]
+fn a_deflated_data_set_is_inflated_whatever_the_transfer_syntax_says() {
+    let elements = slice(&[]);
+    let deflate = uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
+    let syntaxes = [
+        uids::EXPLICIT_VR_LITTLE_ENDIAN,
+        uids::IMPLICIT_VR_LITTLE_ENDIAN,
+        BIG_ENDIAN,
+        uids::RLE_LOSSLESS,
+        uids::JPEG_LOSSLESS_SV1,
+        PHILIPS,
+    ];
+    for (encoding, data_set) in
+        [("explicit", explicit(&elements, false)), ("implicit", implicit(&elements)), ("big", explicit(&elements, true))]
+    {
+        let [raw, zlib, gzip] = deflated(&data_set);
+        for syntax in syntaxes {
+            for (name, data_set) in [("deflate", &raw), ("zlib", &zlib), ("gzip", &gzip)] {
+                let name = format!("{encoding}, {name} as {syntax}");
+                let image = check(&name, &file(syntax, &[], data_set), "the data set is deflated: read as that");
+                assert!(image.notes[0].contains(syntax), "{name}: {:?}", image.notes);
+            }
+        }
+        let said = if encoding == "explicit" { "" } else { "its transfer syntax says Deflated" };
+        check(encoding, &file(deflate, &[], &raw), said);
+        check(encoding, &file(deflate, &[], &zlib), "wrapped as zlib (RFC 1950)");
+        check(encoding, &file(deflate, &[], &gzip), "wrapped as gzip (RFC 1952)");
+        check(encoding, &file("", &[], &raw), "it names no transfer syntax, and the data set is deflated");
+    }
+}
+
+#[test]
+fn a_data_set_that_nothing_reads_is_an_error_that_names_the_transfer_syntax() {
+    let elements = slice(&[]);
+    let [raw, ..] = deflated(&explicit(&elements, false));
+    // Bytes as those of an encrypted data set.
+    let noise: Vec<u8> = (0..4096_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let mut damaged = raw.clone();
+    damaged[raw.len() / 2..].iter_mut().for_each(|byte| *byte ^= 0x55);
+    let cut = &raw[..raw.len() / 2];
+    let syntaxes = [
+        uids::EXPLICIT_VR_LITTLE_ENDIAN,
+        uids::IMPLICIT_VR_LITTLE_ENDIAN,
+        uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+        uids::RLE_LOSSLESS,
+        PHILIPS,
+    ];
+    for syntax in syntaxes {
+        for (name, data_set) in [("noise", &noise[..]), ("a run and noise", &[&[0x77; 40], &noise[..]].concat())] {
+            let said = wrong(&file(syntax, &[], data_set));
+            assert!(said.contains(syntax) && !said.contains("copy it again"), "{name} as {syntax}: {said}");
+        }
+        let said = wrong(&file(syntax, &[], cut));
+        assert!(said.contains("its deflated data set needs") && said.contains("copy it again"), "{syntax}: {said}");
+        let said = wrong(&file(syntax, &[], &damaged));
+        assert!(said.contains("deflated data set"), "{syntax}: {said}");
+    }
+}
+
+#[test]
+fn a_deflated_data_set_under_another_transfer_syntax_is_not_inflated_without_bound() {
+    let elements = slice(&[]);
+    let syntax = file(uids::EXPLICIT_VR_LITTLE_ENDIAN, &[], &[]);
+    let mut bomb = DeflateEncoder::new(syntax, flate2::Compression::fast());
+    // A sound beginning, and then more zeros than are inflated.
+    let mut data_set = explicit(&elements[..elements.len() - 1], false);
+    data_set.extend(b"\xe0\x7f\x10\0OW\0\0\xfe\xff\xff\xff");
+    bomb.write_all(&data_set).unwrap();
+    (0..513).for_each(|_| bomb.write_all(&[0; 1 << 20]).unwrap());
+    let said = wrong(&bomb.finish().unwrap());
+    assert!(said.contains("bytes that the deflated data set inflates to"), "{said}");
+}
+
 fn corpus(name: &str) -> Vec<u8> {
-    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/dicom").join(format!("{name}.dcm"))).unwrap()
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/dicom").join(format!("{name}.dcm"))).unwrap()
 }
 
 /// The same bytes with another transfer syntax in group 2.

@@ -192,3 +192,57 @@ fn patient_study_weights_and_codes_are_told_and_repeat() {
     assert_ne!(text(&empty, tags::SERIES_INSTANCE_UID), "2.25.30");
     assert!(frames(&empty).len() == 34 && frames(&empty).iter().all(|(.., pixels)| !pixels.contains(&true)));
 }
+
+#[test]
+fn what_the_source_says_of_its_images_is_carried_on() {
+    let segmentation = |heights: &[f64], texts: &[(dicom_core::Tag, VR, &str)]| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut series = RawSeries::axial(heights);
+        for (tag, vr, value) in texts {
+            series = series.with(*tag, *vr, value);
+        }
+        series.write(folder.path(), &|_| 0.0);
+        let scan = read(folder.path());
+        write(scan.series.as_ref().unwrap(), &mask(&scan, |_| false))
+    };
+    let plain = segmentation(&equal(), &[]);
+    assert_eq!(text(&plain, tags::LOSSY_IMAGE_COMPRESSION), "00");
+    assert!(plain.element(tags::DEIDENTIFICATION_METHOD).is_err() && plain.element(tags::BODY_PART_EXAMINED).is_err());
+    // A number of the series that a segmentation cannot be counted on from, a thickness that cannot be.
+    let odd = segmentation(
+        &equal(),
+        &[
+            (tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01"),
+            (tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, "8"),
+            (tags::PATIENT_IDENTITY_REMOVED, VR::CS, "YES"),
+            (tags::SERIES_NUMBER, VR::IS, "-5"),
+            (tags::SLICE_THICKNESS, VR::DS, "0"),
+            (tags::BODY_PART_EXAMINED, VR::CS, "HEAD"),
+        ],
+    );
+    for (tag, value) in [
+        (tags::LOSSY_IMAGE_COMPRESSION, "01"),
+        (tags::LOSSY_IMAGE_COMPRESSION_RATIO, "8"),
+        (tags::DEIDENTIFICATION_METHOD, "as that of the source images"),
+        (tags::SERIES_NUMBER, "1000"),
+        (tags::BODY_PART_EXAMINED, "HEAD"),
+    ] {
+        assert_eq!(text(&odd, tag), value);
+    }
+    let method = (tags::DEIDENTIFICATION_METHOD, VR::LO, "defaced");
+    let told = segmentation(&equal(), &[(tags::PATIENT_IDENTITY_REMOVED, VR::CS, "YES"), method]);
+    assert_eq!(text(&told, tags::DEIDENTIFICATION_METHOD), "defaced");
+    // Slices that are equally far apart say how far; others must not.
+    let measures = |object: &Object, tag| {
+        let groups = [tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE];
+        let mut groups = groups.iter().map(|&groups| &items(object, groups)[0]);
+        let group = groups.find(|group| group.element(tags::PIXEL_MEASURES_SEQUENCE).is_ok()).unwrap();
+        let measures = &items(group, tags::PIXEL_MEASURES_SEQUENCE)[0];
+        measures.element(tag).ok().map(|element| element.to_float64().unwrap())
+    };
+    assert_eq!(measures(&odd, tags::SPACING_BETWEEN_SLICES), Some(3.0));
+    assert_eq!(measures(&odd, tags::SLICE_THICKNESS), Some(3.0));
+    let unequal = segmentation(&unequal(), &[(tags::SLICE_THICKNESS, VR::DS, "2.5")]);
+    assert_eq!(measures(&unequal, tags::SPACING_BETWEEN_SLICES), None);
+    assert_eq!(measures(&unequal, tags::SLICE_THICKNESS), Some(2.5));
+}

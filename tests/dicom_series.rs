@@ -215,6 +215,90 @@ fn a_change_where_a_slice_is_missing_is_named() {
 }
 
 #[test]
+fn what_parts_scans_is_what_is_said() {
+    let apart = |texts: [[(Tag, VR, &str); 2]; 3], from: [f64; 3], counts: [usize; 3]| {
+        let folder = tempfile::tempdir().unwrap();
+        for n in 0..3 {
+            let name = ["a", "bb", "ccc"][n];
+            write_part(folder.path(), name, &part(&heights(counts[n], 5.0, from[n])), 1 + 20 * n, &texts[n], &field);
+        }
+        said(&read(folder.path(), None).unwrap())
+    };
+    let kernel = |name| (tags::CONVOLUTION_KERNEL, VR::SH, name);
+    let time = |time| (tags::ACQUISITION_TIME, VR::TM, time);
+    let texts = [[kernel("STANDARD"), time("120000")], [kernel("BONE"), time("120100")], [kernel("STANDARD"), time("120200")]];
+    // Above each other with gaps between them: times and numbers differ, as they do from slice to slice.
+    let told = apart(texts, [0.0, 35.0, 65.0], [6, 4, 4]);
+    let gap = "mm away (ImagePositionPatient), beyond a gap that is not that beside it";
+    for words in [
+        format!("they lie 10.0 {gap}, where ConvolutionKernel changes"),
+        format!("they lie 40.0 {gap} (--series"),
+        "bb000".into(),
+    ] {
+        assert!(told.contains(&words), "{words}: {told}");
+    }
+    assert!(!told.contains("AcquisitionTime") && !told.contains("InstanceNumber"), "{told}");
+    // Among each other.
+    let told = apart(texts, [0.0, 2.5, 4.0], [10, 4, 4]);
+    for words in ["they differ in ConvolutionKernel (BONE for STANDARD)", "they differ in AcquisitionTime (120200 for 120000)"] {
+        assert!(told.contains(words) && !told.contains("away"), "{words}: {told}");
+    }
+    // By their numbers alone, which go on in each.
+    let folder = tempfile::tempdir().unwrap();
+    write_part(folder.path(), "a", &part(&heights(10, 5.0, 0.0)), 1, &[], &field);
+    write_part(folder.path(), "bb", &part(&heights(10, 5.0, 2.5)), 21, &[], &other_field);
+    let told = said(&read(folder.path(), None).unwrap());
+    assert!(told.contains("they differ in InstanceNumber (21 to 30 for 1 to 10)"), "{told}");
+    // Beside the line.
+    let folder = tempfile::tempdir().unwrap();
+    write_part(folder.path(), "a", &part(&heights(10, 5.0, 0.0)), 1, &[], &field);
+    let mut moved = part(&heights(3, 5.0, 50.0));
+    moved.positions.iter_mut().for_each(|position| position[0] += 30.0);
+    write_part(folder.path(), "bb", &moved, 11, &[], &field);
+    let told = said(&read(folder.path(), None).unwrap());
+    let line = "they lie beside the line of the others in their plane (ImagePositionPatient)";
+    assert!(told.contains(line) && !told.contains("InstanceNumber"), "{told}");
+}
+
+#[test]
+fn the_reason_against_a_series_is_true_where_the_last_rules_decide() {
+    let reason = |folder: &Path| {
+        let (_, json) = inspect(&[folder.to_str().unwrap(), "--json"]);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        json["studies"][0]["series"][1]["reason"].as_str().unwrap().to_string()
+    };
+    let two = |texts: [&[(Tag, &str)]; 2]| {
+        let folder = tempfile::tempdir().unwrap();
+        for (n, texts) in texts.into_iter().enumerate() {
+            let mut raw = head().with(tags::SERIES_INSTANCE_UID, VR::UI, &format!("2.25.5{n}"));
+            for (tag, text) in texts {
+                raw = raw.with(*tag, VR::LO, text);
+            }
+            raw.write(folder.path(), &field);
+        }
+        reason(folder.path())
+    };
+    let (number, acquisition, kernel) = (tags::SERIES_NUMBER, tags::ACQUISITION_NUMBER, tags::CONVOLUTION_KERNEL);
+    assert_eq!(two([&[(number, "3")], &[(number, "4")]]), "a higher series number (4)");
+    assert_eq!(two([&[(number, "3")], &[]]), "no series number");
+    assert_eq!(two([&[(acquisition, "3")], &[]]), "no acquisition number");
+    assert_eq!(two([&[], &[]]), "no rule tells them apart, and the SeriesInstanceUID that comes first by name is used");
+    assert_eq!(two([&[(kernel, "H31s")], &[]]), "no ConvolutionKernel");
+    assert_eq!(two([&[(kernel, "H31s")], &[(kernel, "H60s")]]), "sharp kernel H60s");
+    let bone = [(tags::SERIES_DESCRIPTION, "Kopf Knochen")];
+    assert_eq!(two([&[], &bone]), "sharp by SeriesDescription \"Kopf Knochen\"");
+    let map = [(tags::SERIES_DESCRIPTION, "Iodine map")];
+    assert!(two([&[], &map]).contains("(SeriesDescription \"Iodine map\")"));
+    // Two parts of one series.
+    let folder = tempfile::tempdir().unwrap();
+    for (name, hu) in [("a", &field as &dyn Fn([f64; 3]) -> f64), ("bb", &other_field)] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        write_part(&folder.path().join(name), name, &part(&heights(10, 5.0, 0.0)), 1, &[], hu);
+    }
+    assert_eq!(reason(folder.path()), "no rule tells them apart, and the part that comes first by name is used");
+}
+
+#[test]
 fn thick_slices_above_thin_ones_are_usual_only_where_their_thickness_says_so() {
     // (Thickness below and above, whether it is told.)
     for (below, above, told) in [("3", "6", false), ("77", "6", true), ("6", "3", true), ("", "6", true)] {
@@ -245,7 +329,7 @@ fn files_of_another_study_beside_a_scan_are_not_passed_over_in_silence() {
     let scan = read(folder.path(), None).unwrap();
     assert!(is_whole(&scan, 10, &field) && scan.warnings.is_empty(), "{}", said(&scan));
     let choice = &scan.series.as_ref().unwrap().series.choice;
-    assert!(choice.contains("1 file is of another study, and unreadable"), "{choice}");
+    assert!(choice.contains("1 file is a page of text"), "{choice}");
 }
 
 #[test]
@@ -301,6 +385,7 @@ fn files_of_no_bytes_are_told_of() {
 fn series(folder: &Path, number: &str, raw: RawSeries, texts: &[(Tag, &str)]) {
     let mut raw =
         raw.with(tags::SERIES_NUMBER, VR::IS, number).with(tags::SERIES_INSTANCE_UID, VR::UI, &format!("2.25.5{number}"));
+    raw = raw.with(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192");
     for (tag, text) in texts {
         raw = raw.with(*tag, VR::LO, text);
     }
@@ -326,10 +411,22 @@ fn a_plain_head_is_used_and_not_what_lies_beside_it() {
     let (description, body, agent) = (tags::SERIES_DESCRIPTION, tags::BODY_PART_EXAMINED, tags::CONTRAST_BOLUS_AGENT);
     let (kernel, kind) = (tags::CONVOLUTION_KERNEL, tags::IMAGE_TYPE);
     let wide = RawSeries { spacing: [6.0, 6.0], ..thin() };
+    let rows = (0..70).map(|n| [-63.0, -70.0 + 2.0 * f64::from(n), 145.0]).collect();
+    let coronal = RawSeries { along_column: [0.0, 0.0, -1.0], positions: rows, ..thin() };
     type Beside<'a> = (&'a str, RawSeries, Vec<(Tag, &'a str)>);
     let beside: Vec<Beside> = vec![
         ("agent", thin(), vec![(agent, "Iomeron 400")]),
         ("angiography by its words", thin(), vec![(description, "CTA 1.5")]),
+        ("after contrast agent, or an operation", thin(), vec![(description, "Brain post")]),
+        ("of an early phase", thin(), vec![(description, "Kopf art. Phase")]),
+        ("of a late phase", thin(), vec![(description, "faza żylna")]),
+        ("one voltage of two", thin(), vec![(description, "Head 80kV")]),
+        ("the other voltage", thin(), vec![(description, "Head Sn150kV")]),
+        ("a blend", thin(), vec![(description, "Head M_0.6")]),
+        ("for another energy", thin(), vec![(description, "Head VMI 70 keV")]),
+        ("for an energy far off", thin(), vec![(description, "monoenergetic 40 keV")]),
+        ("a map", thin(), vec![(description, "mapa de yodo")]),
+        ("without what is in it", thin(), vec![(description, "virtuell nativ")]),
         ("venous", thin(), vec![(description, "Head venous")]),
         ("with KM", thin(), vec![(description, "Schädel mit KM")]),
         ("chest", thin(), vec![(body, "CHEST")]),
@@ -337,6 +434,9 @@ fn a_plain_head_is_used_and_not_what_lies_beside_it() {
         ("neck", thin(), vec![(description, "C-Spine 1.0")]),
         ("a body's field of view", wide, vec![]),
         ("bone", thin(), vec![(kernel, "H60s")]),
+        ("soft and sharp", thin(), vec![(kernel, "H31s\\H60s")]),
+        ("head and neck", thin(), vec![(description, "Head and neck 1.0")]),
+        ("coronal", coronal, vec![]),
         ("projection", thin(), vec![(kind, "DERIVED\\SECONDARY\\MIP")]),
         ("maps", thin(), vec![(description, "CBF")]),
         ("derived", thin(), vec![(kind, "DERIVED\\SECONDARY\\MPR")]),
@@ -362,6 +462,43 @@ fn a_plain_head_is_used_and_not_what_lies_beside_it() {
     let scan = read(folder.path(), None).unwrap();
     assert!(said(&scan).contains("contrast agent (ContrastBolusAgent \"Ultravist\")"), "{}", said(&scan));
     series(folder.path(), "3", head(), &[(description, "Kopf ohne KM"), (agent, "NONE")]);
+    assert_eq!(used(folder.path()), 3);
+    // Words that say plain and an attribute that names an agent are less certain than an agent alone; but not plain.
+    let folder = tempfile::tempdir().unwrap();
+    series(folder.path(), "1", thin(), &[(description, "Head"), (agent, "Ultravist")]);
+    series(folder.path(), "2", head(), &[(description, "Head native"), (agent, "Ultravist")]);
+    assert_eq!(used(folder.path()), 2);
+    series(folder.path(), "3", RawSeries::axial(&heights(20, 6.0, 0.0)), &[(description, "Head native")]);
+    assert_eq!(used(folder.path()), 3);
+    // Where no kernel is named, words that name bone say that it is sharp.
+    let folder = tempfile::tempdir().unwrap();
+    series(folder.path(), "1", thin(), &[(description, "Head bone 1.0")]);
+    series(folder.path(), "2", head(), &[(description, "Head 5.0")]);
+    assert_eq!(used(folder.path()), 2);
+    // One slice that names an agent speaks for all of its series.
+    let folder = tempfile::tempdir().unwrap();
+    series(folder.path(), "1", thin(), &[]);
+    let first = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let mut file = dicom_object::open_file(&first).unwrap();
+    file.put(dicom_core::DataElement::new(agent, VR::LO, "Ultravist"));
+    file.write_to_file(&first).unwrap();
+    series(folder.path(), "2", head(), &[]);
+    assert_eq!(used(folder.path()), 2);
+}
+
+#[test]
+fn a_plain_head_of_two_voltages_is_used_before_contrast_agent_and_its_blend_before_either() {
+    let description = tags::SERIES_DESCRIPTION;
+    let folder = tempfile::tempdir().unwrap();
+    series(folder.path(), "7", thin(), &[(description, "CTA 1.0")]);
+    series(folder.path(), "5", thin(), &[(description, "DE Head Sn150kV")]);
+    assert_eq!(used(folder.path()), 5);
+    series(folder.path(), "4", thin(), &[(description, "DE Head 80kV")]);
+    series(folder.path(), "6", thin(), &[(description, "DE Head M_0.6")]);
+    assert_eq!(used(folder.path()), 6);
+    // The voltage of a plain head says nothing against it beside bone.
+    series(folder.path(), "3", thin(), &[(description, "Kopf 100kV"), (tags::CONVOLUTION_KERNEL, "H31s")]);
+    series(folder.path(), "2", thin(), &[(description, "Kopf"), (tags::CONVOLUTION_KERNEL, "H60s")]);
     assert_eq!(used(folder.path()), 3);
 }
 
@@ -452,12 +589,13 @@ fn inspect_says_which_series_is_used_and_why() {
         "used: first by the rules",
         "not used: contrast agent (ContrastBolusAgent \"Iomeron\")",
         "no image: 1 file: a localizer",
-        "unreadable: 2.25.99_0",
+        "pages of text, no slices: 1 file\n",
         "cut at the beginning: 1 file",
         "besides: 1 file neither",
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
+    assert!(!text.contains("unreadable"), "{text}");
     assert!(!text.contains("phantom"), "no patient is named: {text}");
     // The same as JSON, and another series asked for.
     let (_, json) = inspect(&[path, "--json", "--series", "4"]);
@@ -468,12 +606,55 @@ fn inspect_says_which_series_is_used_and_why() {
     assert_eq!((of(4)["used"].as_bool(), of(4)["reason"].as_str()), (Some(true), Some("asked for")));
     assert_eq!((of(5)["slices"].as_u64(), of(5)["gap_mm"][0].as_f64()), (Some(30), Some(5.0)));
     assert_eq!(json["other_files"], 1);
+    assert_eq!((study["pages_of_text"].as_array().unwrap().len(), study["unreadable"].as_array().unwrap().len()), (1, 0));
     // Nothing that can be used.
     let empty = tempfile::tempdir().unwrap();
     RawSeries::axial(&[0.0]).write(empty.path(), &field);
     let (status, text) = inspect(&[empty.path().to_str().unwrap()]);
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("nothing can be used: series"), "{text}");
+}
+
+#[test]
+fn inspect_tells_pages_of_text_from_slices_that_have_lost_their_places() {
+    let lost = |heights: &[f64], kind: &str, uid: &str| {
+        let raw = RawSeries::axial(heights).with(tags::SERIES_INSTANCE_UID, VR::UI, uid);
+        raw.with(tags::IMAGE_POSITION_PATIENT, VR::DS, "").with(tags::IMAGE_TYPE, VR::CS, kind)
+    };
+    let report = "DERIVED\\SECONDARY\\OTHER";
+    // (Images, ImageType, pages, unreadable.)
+    for (count, kind, pages, unreadable) in
+        [(1, "ORIGINAL\\PRIMARY\\AXIAL", 1, 0), (2, report, 2, 0), (5, report, 5, 0), (5, "ORIGINAL\\PRIMARY\\AXIAL", 0, 5)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        sound().write(folder.path(), &field);
+        lost(&heights(count, 5.0, 0.0), kind, "2.25.98").write(folder.path(), &field);
+        let path = folder.path().to_str().unwrap();
+        let (_, json) = inspect(&[path, "--json"]);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let counts = ["pages_of_text", "unreadable"].map(|key| json["studies"][0][key].as_array().unwrap().len());
+        assert_eq!(counts, [pages, unreadable], "{count} {kind}");
+        let (status, text) = inspect(&[path]);
+        let told = text.contains(&format!("pages of text, no slices: {pages} file"));
+        assert_eq!((status, told, text.contains("unreadable: ")), (Some(0), pages > 0, unreadable > 0), "{text}");
+        let scan = read(folder.path(), None).unwrap();
+        assert_eq!(scan.warnings.is_empty(), pages > 0, "{}", said(&scan));
+        let choice = scan.series.unwrap().series.choice;
+        assert_eq!(choice.contains("of text (2.25.98_0"), pages > 0, "{choice}");
+    }
+    // A slice of the series that has lost its place is no page.
+    let folder = tempfile::tempdir().unwrap();
+    sound().write(folder.path(), &field);
+    lost(&[50.0], "ORIGINAL\\PRIMARY\\AXIAL", "2.25.30").write(&folder.path().join("lost"), &field);
+    let (status, text) = inspect(&[folder.path().to_str().unwrap()]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("unreadable: 2.25.30_0: the attribute ImagePositionPatient") && !text.contains("pages"), "{text}");
+    // A study of its own for the page.
+    let folder = tempfile::tempdir().unwrap();
+    sound().write(folder.path(), &field);
+    page(folder.path(), "2.25.29");
+    let (status, text) = inspect(&[folder.path().to_str().unwrap()]);
+    assert!(status == Some(0) && text.contains("pages of text, no slices: 1 file") && !text.contains("unreadable"), "{text}");
 }
 
 #[test]

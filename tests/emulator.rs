@@ -1,5 +1,4 @@
 //! The emulated device finds the bugs that it is there to find, and its instructions do what the PTX manual says.
-#![cfg(feature = "emulator")]
 
 use half::f16;
 use ichor::network::cuda::{Device, Launch, Region, Tensor};
@@ -11,7 +10,7 @@ struct Run {
     words: Vec<u32>,
 }
 
-/// Runs a kernel of `src/emulator/self_test.cu` with `input`, `outputs` f32 of output and `words` words.
+/// Runs a kernel of `src/network/emulator/self_test.cu` with `input`, `outputs` f32 of output and `words` words.
 fn run(
     kernel: &'static str,
     mode: u32,

@@ -9,8 +9,9 @@ use ichor::network::device::Device;
 use ichor::network::inference::Inference;
 use ichor::network::weights::{Metadata, Weights, hand_set};
 use ichor::phantom::ellipsoids as phantom;
-use ichor::scan::segment::{self, Interpolation, Options, Segmentation};
-use ichor::scan::template;
+use ichor::scan::postprocess::Postprocessing;
+use ichor::scan::segment::{Interpolation, Options, Segmentation};
+use ichor::scan::{segment, template};
 use ichor::volume::{Affine, Grid, Volume, morphology, resample};
 use rayon::prelude::*;
 use std::path::Path;
@@ -134,28 +135,27 @@ fn turned(volume: &Volume<f32>, order: [usize; 3], flips: [bool; 3]) -> Volume<f
     Volume::new(grid, voxels)
 }
 
-/// The scan as a file in another order of axes, read, segmented, its mask written and read again: the mask's bits, turned back into the order of
-/// `upright`. The mask is compared with that of the simple loop on the way.
-fn mask_by_files(folder: &Path, upright: &Volume<f32>, template: &Volume<f32>, case: Case) -> Vec<bool> {
-    let name = format!("{case:?}").replace(|c: char| !c.is_alphanumeric(), "_");
-    let (path, out) = (folder.join(format!("{name}.nii")), folder.join(format!("{name}_ich.nii.gz")));
-    let moved = turned(upright, case.order, case.flips);
-    raw_nifti::write(&path, &moved, case.codes);
-    let scan = nifti::read(&path).unwrap();
-    let options = Options { interpolation: Interpolation::Nearest, ..Options::default() };
-    let result = run(scan.volume, template, &options);
-    assert_eq!(result.mask.voxels(), simple_loop(&result), "{case:?}: not the simple loop's mask");
-    batch::write_mask(&out, &result.mask, &scan.header).unwrap();
-    let mask = nifti::read(&out).unwrap().volume;
-    assert_eq!(mask.grid().shape, moved.grid().shape, "{case:?}");
-    let to_upright = upright.grid().affine.inverse().unwrap().after(&mask.grid().affine);
-    let mut upright_mask = vec![false; upright.grid().len()];
-    let [ni, nj, _] = mask.grid().shape;
-    for (index, _) in mask.voxels().iter().enumerate().filter(|(_, value)| **value > 0.5) {
+/// The scan as a file in another order of axes, read again.
+fn read_stored(folder: &Path, upright: &Volume<f32>, case: Case) -> nifti::Scan {
+    let path = folder.join(format!("{}.nii", case.name()));
+    raw_nifti::write(&path, &turned(upright, case.order, case.flips), case.codes);
+    nifti::read(&path).unwrap()
+}
+
+/// A mask written as that of a scan and read again, turned back into the order of `upright`.
+fn mask_by_file(folder: &Path, upright: &Grid, mask: &Volume<bool>, header: &nifti::Header, case: Case) -> Vec<bool> {
+    let out = folder.join(format!("{}_ich.nii.gz", case.name()));
+    batch::write_mask(&out, mask, header).unwrap();
+    let read = nifti::read(&out).unwrap().volume;
+    assert_eq!(read.grid().shape, mask.grid().shape, "{case:?}");
+    let to_upright = upright.affine.inverse().unwrap().after(&read.grid().affine);
+    let mut upright_mask = vec![false; upright.len()];
+    let [ni, nj, _] = read.grid().shape;
+    for (index, _) in read.voxels().iter().enumerate().filter(|(_, value)| **value > 0.5) {
         let at = [index % ni, index / ni % nj, index / ni / nj].map(|x| x as f64);
         // A bleed in the left half stays left.
-        assert!(mask.grid().affine.apply(at)[0] < 0.0, "{case:?}: blood on the right");
-        upright_mask[upright.grid().index(to_upright.apply(at).map(|x| x.round() as usize))] = true;
+        assert!(read.grid().affine.apply(at)[0] < 0.0, "{case:?}: blood on the right");
+        upright_mask[upright.index(to_upright.apply(at).map(|x| x.round() as usize))] = true;
     }
     upright_mask
 }
@@ -168,25 +168,56 @@ struct Case {
     codes: Codes,
 }
 
+impl Case {
+    fn name(&self) -> String {
+        format!("{self:?}").replace(|c: char| !c.is_alphanumeric(), "_")
+    }
+}
+
+/// Each of the 48 orders of axes is segmented, with one of the three placements; with the other two it is read as the
+/// same volume, so that what follows is the same, and its mask is written.
 #[test]
 fn every_orientation_and_placement_gives_the_same_mask_in_the_world() {
     let folder = tempfile::tempdir().unwrap();
     let (upright, template) = (scan().scan, template());
+    let all_codes = [Codes::Sform, Codes::Qform, Codes::Both];
     let mut cases = Vec::new();
     for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
         for flips in (0..8).map(|f| [f & 1 == 1, f & 2 == 2, f & 4 == 4]) {
-            cases.extend([Codes::Sform, Codes::Qform, Codes::Both].map(|codes| Case { order, flips, codes }));
+            let first = cases.len();
+            cases.push([0, 1, 2].map(|n| Case { order, flips, codes: all_codes[(first + n) % 3] }));
         }
     }
-    assert_eq!(cases.len(), 144);
-    let expected = mask_by_files(folder.path(), &upright, &template, cases[0]);
-    let size = expected.iter().filter(|inside| **inside).count();
+    assert_eq!(cases.len(), 48);
+    let options = Options { interpolation: Interpolation::Nearest, ..Options::default() };
+    let masks: Vec<Vec<bool>> = cases
+        .par_iter()
+        .map(|&[case, others @ ..]| {
+            let stored = read_stored(folder.path(), &upright, case);
+            let result = run(stored.volume.clone(), &template, &options);
+            assert_eq!(result.mask.voxels(), simple_loop(&result), "{case:?}: not the simple loop's mask");
+            let mask = mask_by_file(folder.path(), upright.grid(), &result.mask, &stored.header, case);
+            for other in others {
+                let again = read_stored(folder.path(), &upright, other);
+                assert_eq!(again.volume.grid().shape, stored.volume.grid().shape, "{other:?}");
+                assert!(again.volume.voxels() == stored.volume.voxels(), "{other:?}");
+                let [found, expected] = [&again, &stored].map(|scan| scan.volume.grid().affine.rows);
+                let differences = found.as_flattened().iter().zip(expected.as_flattened()).map(|(a, b)| (a - b).abs());
+                // Single precision holds the affine, and the quaternion of these turns: sines of 0 and 90 degrees.
+                assert!(differences.fold(0.0, f64::max) < 1e-6, "{other:?}: {found:?} for {expected:?}");
+                let on_its_grid = Volume::new(again.volume.grid().clone(), result.mask.voxels().to_vec());
+                let moved = mask_by_file(folder.path(), upright.grid(), &on_its_grid, &again.header, other);
+                assert!(moved == mask, "{other:?}: another mask than {case:?}");
+            }
+            mask
+        })
+        .collect();
+    let size = masks[0].iter().filter(|inside| **inside).count();
     assert!(size > 100, "{size} voxels");
-    cases.par_iter().for_each(|&case| {
-        let found = mask_by_files(folder.path(), &upright, &template, case);
-        let differing = found.iter().zip(&expected).filter(|(a, b)| a != b).count();
+    for (found, case) in masks.iter().zip(&cases) {
+        let differing = found.iter().zip(&masks[0]).filter(|(a, b)| a != b).count();
         assert_eq!(differing, 0, "{case:?}: voxels of {size} that differ");
-    });
+    }
 }
 
 #[test]
@@ -235,6 +266,70 @@ fn outside_the_brain_only_when_asked_for() {
     assert!(dense.voxels() >= bounded.voxels());
 }
 
+/// With a threshold that everything is above, blood is wherever it is sought.
+#[test]
+fn blood_is_sought_in_the_whole_of_both_spaces_or_in_the_brain() {
+    let mut phantom = scan();
+    let template = template();
+    let weights = Weights::hand_set();
+    // A brain with a cavity that is none of it, which no filling may close.
+    let grid = phantom.brain.grid().clone();
+    for (index, inside) in phantom.brain.voxels_mut().iter_mut().enumerate() {
+        let [ni, nj, _] = grid.shape;
+        let [x, y, z] = grid.affine.apply([index % ni, index / ni % nj, index / ni / nj].map(|n| n as f64));
+        *inside &= (x - 30.0).hypot(y).hypot(z) >= 12.0;
+    }
+    let with = |outside_brain, postprocessing| {
+        let brain = segment::BrainSource::Mask(phantom.brain.clone());
+        // All of a brain cannot be blood.
+        let threshold = Some(0.0);
+        let (probability, keep_doubtful) = (true, true);
+        let options =
+            Options { threshold, outside_brain, brain, postprocessing, probability, keep_doubtful, ..Options::default() };
+        let mut inference = Inference::new(&weights, Device::Cpu, 2);
+        segment::segment(phantom.scan.clone(), &template, &options, &mut inference, Path::new("scan")).unwrap()
+    };
+    let brain = phantom.brain.voxels();
+    let outside = |inside: &[bool]| inside.iter().zip(brain).filter(|(inside, brain)| **inside && !**brain).count();
+    let above_0 = |probability: &Option<Volume<f32>>| -> Vec<bool> {
+        probability.as_ref().unwrap().voxels().iter().map(|p| *p > 0.0).collect()
+    };
+
+    let bounded = with(false, Postprocessing::default());
+    let template_voxels = template.grid().len();
+    let sought = bounded.network.mask.count();
+    // The brain fills about a third of the template's grid.
+    assert!(sought > template_voxels / 5 && sought < template_voxels / 2, "{sought} of {template_voxels} voxels");
+    assert_eq!(outside(bounded.mask.voxels()), 0);
+    assert!(bounded.voxels() as f64 > 0.95 * phantom.brain.count() as f64);
+    assert_eq!(outside(&above_0(&bounded.probability)), 0);
+
+    let dense = with(true, Postprocessing::default());
+    assert_eq!(dense.network.mask.count(), template_voxels, "everywhere in the network's space");
+    // In the scan's: in every voxel that lies inside of the template's grid.
+    let registration = dense.registration.as_ref().unwrap();
+    let (grid, shape) = (phantom.scan.grid(), template.grid().shape);
+    let to_index = template.grid().affine.inverse().unwrap().after(&registration.template_to_scan.inverse().unwrap());
+    let mut inside = 0;
+    for index in 0..grid.len() {
+        let [ni, nj, _] = grid.shape;
+        let at = [index % ni, index / ni % nj, index / ni / nj].map(|x| x as f64);
+        let place = to_index.apply(grid.affine.apply(at));
+        if (0..3).all(|axis| place[axis] >= 0.0 && place[axis] <= shape[axis] as f64 - 1.0) {
+            inside += 1;
+            assert!(dense.mask.voxels()[index], "voxel {at:?}, {place:?} of the template");
+        }
+    }
+    assert!(outside(dense.mask.voxels()) > phantom.brain.count(), "{inside} voxels inside of the template's grid");
+    assert!(outside(&above_0(&dense.probability)) > phantom.brain.count());
+    // What follows the network does not cut it at the brain either.
+    let smooth = Postprocessing { smooth_mm: Some(1.0), ..Postprocessing::default() };
+    assert!(outside(with(true, smooth).mask.voxels()) > phantom.brain.count());
+    assert_eq!(outside(with(false, smooth).mask.voxels()), 0);
+    let fill = Postprocessing { fill_holes: true, ..Postprocessing::default() };
+    assert_eq!(outside(with(false, fill).mask.voxels()), 0);
+}
+
 #[test]
 fn where_the_weights_ask_for_it_blood_goes_on_between_brain_and_bone() {
     let hand_set = Weights::hand_set();
@@ -269,6 +364,33 @@ fn where_the_weights_ask_for_it_blood_goes_on_between_brain_and_bone() {
     }
     assert!(added > 1000, "{added} voxels");
     assert_eq!(some.components.iter().map(|component| component.voxels).sum::<usize>(), some.voxels());
-    // Blood that is sought everywhere is left as the network found it.
-    assert_eq!(with(0.0, true).mask, with(3.2, true).mask);
+}
+
+#[test]
+fn blood_that_is_sought_everywhere_is_left_as_the_network_found_it() {
+    let mut phantom = scan();
+    let grid = phantom.brain.grid().clone();
+    let mask = Volume::new(grid.clone(), morphology::erode(phantom.brain.voxels(), grid.shape, grid.spacing(), 3.2));
+    // Dense blood at the left edge of the brain: the mean of a cube of which half lies outside is that of blood.
+    for (index, hu) in phantom.scan.voxels_mut().iter_mut().enumerate() {
+        let [ni, nj, _] = grid.shape;
+        let [x, y, z] = grid.affine.apply([index % ni, index / ni % nj, index / ni / nj].map(|n| n as f64));
+        if phantom.brain.voxels()[index] && x < -35.0 && y.abs() < 40.0 && z.abs() < 30.0 {
+            *hu = 115.0;
+        }
+    }
+    let hand_set = Weights::hand_set();
+    let tensors = |name: &str| (name.to_string(), hand_set.tensor(name).into_owned());
+    let tensors = hand_set.description().tensors().iter().map(|spec| tensors(&spec.name)).collect();
+    let with = |skull_margin_mm: f32, outside_brain: bool| {
+        let brain = segment::BrainSource::Mask(mask.clone());
+        let options = Options { outside_brain, brain, keep_doubtful: true, ..Options::default() };
+        let metadata = Metadata { skull_margin_mm, ..Metadata::default() };
+        let weights = Weights::from_tensors("margin", hand_set.description(), &metadata, &tensors).unwrap();
+        let mut inference = Inference::new(&weights, Device::Cpu, 2);
+        let path = Path::new("scan");
+        segment::segment(phantom.scan.clone(), &template(), &options, &mut inference, path).unwrap().mask
+    };
+    assert!(with(3.2, false) != with(0.0, false), "blood at the edge");
+    assert!(with(3.2, true) == with(0.0, true));
 }

@@ -1,15 +1,15 @@
-//! What the fuzzers found and what they start from, on the stable toolchain: each file of fuzz/corpus/TARGET goes through
+//! What the fuzzers found and what they start from, on the stable toolchain: each file of tests/corpus/TARGET goes through
 //! that target's entry point, which must neither panic nor hang.
 
 #![allow(clippy::duplicate_mod)] // two entries read their choices from bytes
 
-#[path = "../fuzz/entry/checkpoint.rs"]
+#[path = "entry/checkpoint.rs"]
 mod checkpoint;
-#[path = "../fuzz/entry/network.rs"]
+#[path = "entry/network.rs"]
 mod network;
-#[path = "../fuzz/entry/series/mod.rs"]
+#[path = "entry/series/mod.rs"]
 mod series;
-#[path = "../fuzz/entry/weights.rs"]
+#[path = "entry/weights.rs"]
 mod weights;
 
 use std::fs;
@@ -17,7 +17,7 @@ use std::path::Path;
 
 /// Runs `entry` over every file of a target's corpus.
 fn replay(target: &str, entry: impl Fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target);
     let mut count = 0;
     for file in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
         let path = file.unwrap().path();

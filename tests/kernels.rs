@@ -1,15 +1,17 @@
-//! Every CUDA kernel against the naive operation of `reference`, and the CUDA engine against the reference outputs: on the emulated
-//! device where the feature `emulator` is on, and on a GPU where there is one.
+//! Every CUDA kernel against the naive operation of `reference`: on the emulated device, and on a GPU where there is one.
+
+mod support;
 
 use half::f16;
-use ichor::network::cuda::conv::{self, Conv, Residual};
-use ichor::network::cuda::conv_f16::{self, ConvF16, Division, Path};
-use ichor::network::cuda::dice::{self, DiceProblem, PARTIAL_BYTES, TOTAL_BYTES};
-use ichor::network::cuda::head::{self, Head, HeadWeights};
-use ichor::network::cuda::input::{self, Input};
+use ichor::network::cuda::conv::{Conv, Residual};
+use ichor::network::cuda::conv_f16::{ConvF16, Division, Path};
+use ichor::network::cuda::dice::{DiceProblem, PARTIAL_BYTES, TOTAL_BYTES};
+use ichor::network::cuda::head::{Head, HeadWeights};
+use ichor::network::cuda::input::Input;
 use ichor::network::cuda::slots::Slots;
-use ichor::network::cuda::stride::{self, Order, Storage, Stride};
-use ichor::network::cuda::{Device, Launch, Region, driver, pointwise, tiles};
+use ichor::network::cuda::stride::{Order, Storage, Stride};
+use ichor::network::cuda::{Device, Launch, Region, conv, conv_f16, dice, head, input, pointwise, stride, tiles};
+use ichor::network::emulator::Emulator;
 use ichor::network::{self, reference};
 use ndarray::{Array4, Array5, ArrayView4};
 use proptest::prelude::*;
@@ -19,18 +21,9 @@ const F32_TOLERANCE: f32 = 2e-6;
 /// Of the largest value: inputs and weights are exact halves here, so only the result is rounded, by at most 2^-11 of itself.
 const F16_TOLERANCE: f32 = 6e-4;
 
-/// The devices of this machine and build; the seed is the emulated one's.
+/// The devices of this machine; the seed is the emulated one's.
 fn devices(seed: u64) -> Vec<Box<dyn Device>> {
-    let mut all: Vec<Box<dyn Device>> = Vec::new();
-    #[cfg(feature = "emulator")]
-    all.push(Box::new(ichor::network::emulator::Emulator::new(seed)));
-    #[cfg(not(feature = "emulator"))]
-    let _ = seed;
-    match driver::Gpu::new(0) {
-        Ok(gpu) => all.push(Box::new(gpu)),
-        Err(reason) => println!("not on a GPU: {reason}"),
-    }
-    all
+    support::devices::all(|| vec![Box::new(Emulator::new(seed))])
 }
 
 fn put<T: bytemuck::NoUninit>(device: &mut dyn Device, values: &[T]) -> Region {
@@ -223,8 +216,8 @@ impl ConvProblem {
             input,
             skip,
             weights: put(device, &packed),
-            bias: put(device, &outputs.spread(Some(&bias), conv_f16::PADDING)),
-            slopes: put(device, &outputs.spread(Some(&slopes), conv_f16::PADDING)),
+            bias: put(device, &outputs.scatter(Some(&bias), conv_f16::PADDING)),
+            slopes: put(device, &outputs.scatter(Some(&slopes), conv_f16::PADDING)),
             residual: self.residual.then_some((input, chunks[0], skip)),
             output,
             partial: (partial_bytes > 0).then(|| device.allocate(partial_bytes).unwrap()),

@@ -211,6 +211,13 @@ fn two_patients_whose_folders_have_one_name_are_not_mixed() {
     }
     place.done(&second, &["--no-picture", "--name", "p2"]);
     assert_eq!(place.rows(), ["dicom done", "p2 done"]);
+    // Two time points of different patients are told, those of one are not.
+    let compare = |one: &str, other: &str| {
+        let reports = [one, other].map(|name| place.out(&format!("{name}_ich.json")));
+        said(&Command::new(env!("CARGO_BIN_EXE_ichor")).args(["compare"]).args(reports).output().unwrap())
+    };
+    assert!(compare("dicom", "p2").contains("the two are of different patients"), "{}", compare("dicom", "p2"));
+    assert!(!compare("dicom", "dicom").contains("different patients"));
     // The folder itself is a scan of another patient now.
     fs::rename(&first, place.path("p1/old")).unwrap();
     fs::rename(&third, place.path("p1/dicom")).unwrap();
@@ -443,11 +450,21 @@ fn one_table_and_one_page_hold_what_every_call_has_done() {
     let odd = remake();
     assert_eq!(odd.status.code(), Some(1));
     assert!(said(&odd).contains("odd_ich.json"), "{}", said(&odd));
-    // A table of somebody else is not replaced.
-    fs::write(place.out("ichor.csv"), "date,amount\n").unwrap();
-    let foreign = place.run(&b, &[]);
-    assert_eq!(foreign.status.code(), Some(1));
-    assert!(said(&foreign).contains("no table of ichor"), "{}", said(&foreign));
+    // A table or page of somebody else is not replaced, and nothing is done.
+    let (table, page) = (fs::read(place.out("ichor.csv")).unwrap(), fs::read(place.out("ichor.html")).unwrap());
+    for (name, own, foreign) in [("ichor.csv", table, "name,age\n"), ("ichor.html", page, "<title>my notes</title>")] {
+        fs::write(place.out(name), foreign).unwrap();
+        let before = place.bytes();
+        for more in [&[][..], &["--overwrite"]] {
+            let refused = place.run(&b, more);
+            let sentence = said(&refused);
+            assert_eq!(refused.status.code(), Some(1), "{sentence}");
+            assert!(sentence.contains(&format!("{name}: it is no ")) && sentence.contains("-o"), "{sentence}");
+        }
+        assert!(said(&remake()).contains(&format!("{name}: it is no ")), "{}", said(&remake()));
+        assert!(place.bytes() == before && fs::read_to_string(place.out(name)).unwrap() == foreign);
+        fs::write(place.out(name), own).unwrap();
+    }
     let missing = Command::new(env!("CARGO_BIN_EXE_ichor")).args(["table", text(&place.path("none"))]).output().unwrap();
     assert!(missing.status.code() == Some(1) && said(&missing).contains("none"), "{}", said(&missing));
 }
@@ -546,7 +563,7 @@ fn a_table_that_another_process_holds_is_not_waited_for_without_end() {
 }
 
 #[test]
-fn doubtful_results_are_marked_and_a_batch_says_how_far_it_is() {
+fn results_with_warnings_are_marked_and_a_batch_says_how_far_it_is() {
     let place = Place::new();
     place.scan("scans/a.nii", 1);
     // Slices of 9 mm.
@@ -557,12 +574,12 @@ fn doubtful_results_are_marked_and_a_batch_says_how_far_it_is() {
     let output = place.done(&scans, &[]);
     let line = |output: &Output, name: &str| printed(output).lines().find(|line| line.starts_with(name)).unwrap().to_string();
     assert!(line(&output, "a\t").ends_with(" voxels"), "{}", printed(&output));
-    assert!(line(&output, "thick\t").contains("(doubtful: warning"), "{}", printed(&output));
+    assert!(line(&output, "thick\t").contains("(warning"), "{}", printed(&output));
     let messages = said(&output);
     assert!(messages.contains("ichor: 1/2, about ") && messages.contains(" left\n"), "{messages}");
     assert!(messages.contains("ichor: 2/2\n"), "{messages}");
     let again = place.done(&scans, &["--quiet"]);
-    assert!(line(&again, "thick\t").contains("(there already; doubtful: warning"), "{}", printed(&again));
+    assert!(line(&again, "thick\t").contains("(there already; warning"), "{}", printed(&again));
     assert_eq!(said(&again), "");
     let single = place.done(&scans.join("a.nii"), &["--overwrite"]);
     assert!(!said(&single).contains("1/1"), "{}", said(&single));

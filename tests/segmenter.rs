@@ -37,7 +37,7 @@ impl Inputs {
 
     fn write(&self, name: &str, volume: &Volume<f32>) {
         let header = ichor::io::nifti::Header::for_grid(volume.grid()).unwrap();
-        ichor::io::nifti::write(&self.path(name), volume, &header).unwrap();
+        ichor::io::nifti::write(self.path(name), volume, &header).unwrap();
     }
 
     fn segmenter(&self, options: Options) -> Segmenter {
@@ -169,7 +169,7 @@ fn a_volume_in_memory_is_a_scan() {
         let refused = save(found, "memory").unwrap_err().to_string();
         assert!(refused.contains(word), "{refused}");
     }
-    let read = ichor::io::nifti::read(&inputs.path("results/memory_ich.nii.gz")).unwrap();
+    let read = ichor::io::nifti::read(inputs.path("results/memory_ich.nii.gz")).unwrap();
     assert!(read.volume.voxels().iter().zip(found.mask().voxels()).all(|(value, inside)| (*value > 0.0) == *inside));
 }
 

@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../entry/checkpoint.rs"]
+#[path = "../../tests/entry/checkpoint.rs"]
 mod entry;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| entry::checkpoint(bytes));

@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../entry/network.rs"]
+#[path = "../../tests/entry/network.rs"]
 mod entry;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../entry/series/mod.rs"]
+#[path = "../../tests/entry/series/mod.rs"]
 mod entry;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| entry::series(bytes));

@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../entry/weights.rs"]
+#[path = "../../tests/entry/weights.rs"]
 mod entry;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| entry::weights(bytes));

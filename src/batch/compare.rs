@@ -1,5 +1,7 @@
 //! Two time points of one patient: how much larger the hemorrhage has become.
 
+#[cfg(doc)]
+use crate::batch::report::Source;
 use crate::batch::report::{Choices, NumberedWarning, RESEARCH_USE_ONLY, Report, WeightsIdentity};
 use crate::io::mask::{self, Mask};
 use crate::scan::postprocess::Postprocessing;
@@ -22,6 +24,9 @@ pub struct TimePoint {
     pub file: String,
     /// Volume of the hemorrhage in mL.
     pub volume_ml: f64,
+    /// What stands for the patient in a report of a DICOM scan ([`Source::patient_id`]); absent where nothing says whose
+    /// scan it is.
+    pub patient_id: Option<String>,
     /// The weights; absent for a mask.
     pub weights: Option<WeightsIdentity>,
     /// How the weights were used; absent for a mask.
@@ -124,12 +129,14 @@ impl TimePoint {
                 problem: format!("it is no report of ichor segment: {error}"),
             })?;
             let method = Some(Method::of(&report));
-            let Report { volume_ml, weights, warnings, .. } = report;
-            return Ok(TimePoint { file, volume_ml, weights: Some(weights), method, warnings, labels: Vec::new() });
+            let Report { volume_ml, weights, warnings, source, .. } = report;
+            let patient_id = source.and_then(|source| source.patient_id);
+            return Ok(TimePoint { file, volume_ml, patient_id, weights: Some(weights), method, warnings, labels: Vec::new() });
         }
         let Mask { inside, labels } = mask::read(path)?;
         let labels = if labels.len() > 1 { labels } else { Vec::new() };
-        Ok(TimePoint { file, volume_ml: inside.volume_ml(), weights: None, method: None, warnings: Vec::new(), labels })
+        let volume_ml = inside.volume_ml();
+        Ok(TimePoint { file, volume_ml, patient_id: None, weights: None, method: None, warnings: Vec::new(), labels })
     }
 
     /// What its own file says against it.
@@ -170,6 +177,11 @@ pub fn compare(earlier: TimePoint, later: TimePoint) -> Comparison {
     let above = expansion.above_6_ml || expansion.above_33_percent == Some(true);
     let mut warnings = Vec::new();
     let about_both = |text: &str| Doubt { time_point: None, file: None, number: None, text: text.into() };
+    if let (Some(before), Some(after)) = (&earlier.patient_id, &later.patient_id)
+        && before != after
+    {
+        warnings.push(about_both("the two are of different patients (their PatientIDs differ): a change says nothing"));
+    }
     if let (Some(before), Some(after)) = (&earlier.weights, &later.weights) {
         if before.sha256 != after.sha256 {
             warnings.push(about_both("the two were made with different weights: a change may be theirs"));
@@ -198,7 +210,8 @@ mod tests {
     use crate::volume::testing::mask;
 
     fn point(volume_ml: f64) -> TimePoint {
-        TimePoint { file: "a".into(), volume_ml, weights: None, method: None, warnings: Vec::new(), labels: Vec::new() }
+        let (patient_id, weights, method, warnings, labels) = Default::default();
+        TimePoint { file: "a".into(), volume_ml, patient_id, weights, method, warnings, labels }
     }
 
     #[test]
@@ -273,6 +286,17 @@ mod tests {
         let Doubt { time_point, number, text, .. } = &warnings[0];
         assert_eq!((*time_point, *number, text.as_str()), (Some(When::Later), Some(1), "small"));
         assert!(warnings[0].to_string().ends_with("a.json: small (warning 1)"), "{}", warnings[0]);
+    }
+
+    #[test]
+    fn different_patients_are_told_where_both_are_known() {
+        let of = |id: Option<&str>| TimePoint { patient_id: id.map(String::from), ..point(5.0) };
+        let warnings = |a: Option<&str>, b: Option<&str>| compare(of(a), of(b)).warnings;
+        let told = warnings(Some("0a1b2c3d"), Some("11111111"));
+        assert!(told.len() == 1 && told[0].text.contains("different patients") && told[0].time_point.is_none(), "{told:?}");
+        for (a, b) in [(Some("0a1b2c3d"), Some("0a1b2c3d")), (Some("0a1b2c3d"), None), (None, Some("0a1b2c3d")), (None, None)] {
+            assert!(warnings(a, b).is_empty(), "{a:?} {b:?}");
+        }
     }
 
     #[test]

@@ -106,7 +106,8 @@ pub fn find(inputs: &[PathBuf]) -> Result<Vec<Job>> {
     for job in &jobs {
         if let Some(other) = seen.insert(&job.name, &job.path) {
             let problem = format!(
-                "its outputs would have the same name as those of {}: rename one, or use two output folders",
+                "its outputs would have the same name as those of {}: give them one by one, into two output folders (-o) \
+                 or one of them with another name (--name), or rename one",
                 other.display()
             );
             return Err(Error::Scan { path: job.path.clone(), problem });

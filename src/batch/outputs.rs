@@ -1,19 +1,18 @@
 //! Which files beside a scan's report are its results: what ichor did not write is somebody else's, and stays.
 
-use crate::batch::report::{self, Report};
-use crate::io::atomic;
-use crate::{Error, Result};
+use crate::Result;
+use crate::batch::report;
+use crate::batch::report::Report;
+use crate::io::ownership;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// The names of the files in `folder` that are results of the scan `name`: those that its report lists, and those that a
 /// run which did not come to its end had begun.
 pub(super) fn of_scan(folder: &Path, name: &str) -> BTreeSet<String> {
     // First what was begun: it is taken away when the report is there.
-    let begun = fs::read(begun(folder, name)).ok().and_then(|text| serde_json::from_slice::<BTreeSet<String>>(&text).ok());
-    let mut files = begun.unwrap_or_default();
+    let mut files = ownership::in_the_making(&report_of(folder, name));
     if let Some(report) = read(folder, name) {
         files.extend(listed(&report, name));
     }
@@ -23,12 +22,12 @@ pub(super) fn of_scan(folder: &Path, name: &str) -> BTreeSet<String> {
 /// Whether the file `file` in `folder` is a result of the scan `name`.
 pub(super) fn holds(folder: &Path, name: &str, file: &str) -> bool {
     // A report of which nothing can be read may be one of another version of ichor.
-    let untold = folder.join(format!("{name}{}", report::ENDING)).is_file() && read(folder, name).is_none();
+    let untold = report_of(folder, name).is_file() && read(folder, name).is_none();
     untold || of_scan(folder, name).contains(file)
 }
 
 fn read(folder: &Path, name: &str) -> Option<Report> {
-    let text = fs::read(folder.join(format!("{name}{}", report::ENDING))).ok()?;
+    let text = fs::read(report_of(folder, name)).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
@@ -51,34 +50,25 @@ pub(super) fn listed(report: &Report, name: &str) -> Vec<String> {
 /// The file that names the results of a scan that are in the making. It is there before anything of an earlier run is
 /// removed, and goes when the new report is written: after a kill it tells what the run had begun.
 pub(super) fn begun(folder: &Path, name: &str) -> PathBuf {
-    folder.join(format!(".{name}_ich.begun"))
+    ownership::begun(&report_of(folder, name))
 }
 
 /// Says that `files` are in the making.
 ///
 /// # Errors
-/// [`Error::Write`].
+/// [`Error::Write`](crate::Error::Write).
 pub(super) fn begin(folder: &Path, name: &str, files: &BTreeSet<String>) -> Result<()> {
-    Ok(atomic::write_json(begun(folder, name), files)?)
+    Ok(ownership::begin(&report_of(folder, name), files)?)
 }
 
 /// Says that nothing is in the making any more.
 ///
 /// # Errors
-/// [`Error::Write`].
+/// [`Error::Write`](crate::Error::Write).
 pub(super) fn end(folder: &Path, name: &str) -> Result<()> {
-    let path = begun(folder, name);
-    remove(&atomic::partial(&path))?;
-    remove(&path)
+    Ok(ownership::end(&report_of(folder, name))?)
 }
 
-/// Removes a file, if it is there.
-///
-/// # Errors
-/// [`Error::Write`].
-pub(super) fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::write(path)(error)),
-        _ => Ok(()),
-    }
+fn report_of(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}{}", report::ENDING))
 }

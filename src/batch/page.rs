@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ pub const NAME: &str = "ichor.html";
 /// The page; the scans go where [`PLACE`] is.
 const PAGE: &str = include_str!("page.html");
 const PLACE: &str = "/*SCANS*/";
+/// What every page has, whichever version of ichor wrote it, within so many bytes.
+const SIGNS: [&str; 2] = ["<title>ichor</title>", "For research use only, not for diagnosis."];
+const HEAD: u64 = 64 << 10;
 /// Pictures are put into the page until they fill so many bytes; those of the other scans are linked to. Browsers open pages of this size at once.
 const EMBEDDED_BYTES: usize = 32 << 20;
 /// The page lists so many components of a scan.
@@ -55,12 +58,31 @@ struct Entry<'a> {
     picture: String,
 }
 
+/// Sees whether the page of `folder` may be written: a file of its name that is no page of ichor is never replaced.
+///
+/// # Errors
+/// [`Error::Scan`] that names the file; [`Error::Read`].
+pub(super) fn check(folder: &Path) -> Result<()> {
+    let path = folder.join(NAME);
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let mut head = Vec::new();
+    fs::File::open(&path).and_then(|file| file.take(HEAD).read_to_end(&mut head)).map_err(Error::read(&path))?;
+    let head = String::from_utf8_lossy(&head);
+    if SIGNS.iter().all(|sign| head.contains(sign)) {
+        return Ok(());
+    }
+    let problem = "it is no page of ichor, and would be replaced: move it away, rename it or give another folder (-o)".into();
+    Err(Error::Scan { path, problem })
+}
+
 /// Writes the page of a folder of results from the table and the reports that are there now. A folder with a single
 /// scan gets none, unless it has one.
 ///
 /// # Errors
-/// As [`Table::read`]; [`Error::Write`] for the page, also where another process has been writing it for longer than
-/// `patience`.
+/// As [`Table::read`]; [`Error::Scan`] where a file of the page's name is none; [`Error::Write`] for the page, also
+/// where another process has been writing it for longer than `patience`.
 pub fn refresh(folder: &Path, patience: Duration) -> Result<()> {
     let path = folder.join(NAME);
     let table = folder.join(table::NAME);
@@ -68,6 +90,7 @@ pub fn refresh(folder: &Path, patience: Duration) -> Result<()> {
         return Ok(());
     }
     let _lock = Lock::of(&path, patience)?;
+    check(folder)?;
     // Read under the lock: who writes the page last has seen all rows.
     write(&path, &Table::read(&table)?, folder)
 }
@@ -164,6 +187,20 @@ mod tests {
         assert!(page.contains("For research use only, not for diagnosis."));
         // Self-contained: nothing is loaded from anywhere.
         assert!(!page.contains("http") && !page.contains("src="), "{page}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_page_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        check(folder.path()).unwrap();
+        write(&path, &[Row::failed("a", "in", "no")], folder.path()).unwrap();
+        check(folder.path()).unwrap();
+        for foreign in ["", "<title>ichor</title>", "<p>For research use only, not for diagnosis.</p>"] {
+            fs::write(&path, foreign).unwrap();
+            let said = check(folder.path()).unwrap_err().to_string();
+            assert!(said.contains("ichor.html: it is no page of ichor") && said.contains("-o"), "{said}");
+        }
     }
 
     #[test]

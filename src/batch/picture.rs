@@ -5,7 +5,7 @@
 
 use crate::batch::report::{Layout, RESEARCH_USE_ONLY, Report};
 use crate::draw::canvas::{Canvas, Colour};
-use crate::draw::font::LETTER;
+use crate::draw::font::Size::{self, Large, Small};
 use crate::volume::{Volume, orientation};
 use rayon::prelude::*;
 
@@ -31,12 +31,14 @@ const COLUMNS: usize = 8;
 /// The least width of a picture: room for its text.
 const PICTURE_WIDTH: usize = 840;
 /// Height of the text above the panels, without warnings, and of the scale below them.
-const TOP: usize = 84;
+const TOP: usize = 98;
 const BOTTOM: usize = 32;
+/// First row of pixels of the text below the first line.
+const TEXT_TOP: usize = 31;
 /// Width of what is free at the left and at the right of text.
 const SIDE: usize = 8;
 /// Height of a line of text.
-const LINE: usize = 14;
+const LINE: usize = 16;
 /// The warnings take so many lines at most.
 const MOST_LINES: usize = 40;
 /// Length of the scale in mm.
@@ -68,7 +70,7 @@ struct Scene {
 /// Where brain and mask are both empty, or the grids differ in shape.
 pub fn draw(window: &Volume<u8>, brain: &Volume<bool>, mask: &Volume<bool>, report: &Report) -> (Canvas, Layout) {
     let mut scene = Scene::new(orientation::to_ras(window), &orientation::to_ras(brain), orientation::to_ras(mask));
-    let warnings = warnings(report, (scene.layout.size[0] - 2 * SIDE) / LETTER);
+    let warnings = warnings(report, (scene.layout.size[0] - 2 * SIDE) / Small.width());
     // The first line has its place already.
     let more = LINE * warnings.len().saturating_sub(1);
     scene.layout.top += more;
@@ -153,13 +155,14 @@ impl Scene {
         // L of one panel and R of the next do not stand side by side without a line between them.
         canvas.line(corner, [corner[0], corner[1] + panel_height - 1], FRAME);
         canvas.line(corner, [corner[0] + panel_width - 1, corner[1]], FRAME);
-        let mark = |canvas: &mut Canvas, at: [usize; 2], scale: usize, text: &str| {
-            canvas.text([corner[0] + at[0] + 1, corner[1] + at[1] + 1], scale, text, BACKGROUND);
-            canvas.text([corner[0] + at[0], corner[1] + at[1]], scale, text, TEXT);
+        let mark = |canvas: &mut Canvas, at: [usize; 2], size: Size, text: &str| {
+            canvas.text([corner[0] + at[0] + 1, corner[1] + at[1] + 1], size, text, BACKGROUND);
+            canvas.text([corner[0] + at[0], corner[1] + at[1]], size, text, TEXT);
         };
-        mark(canvas, [4, 4], 2, "R");
-        mark(canvas, [panel_width - 2 * LETTER - 2, 4], 2, "L");
-        mark(canvas, [4, panel_height - LETTER - 4], 1, &(k + 1).to_string());
+        // A letter has free rows above its capitals.
+        mark(canvas, [4, 0], Large, "R");
+        mark(canvas, [panel_width - Large.width() - 2, 0], Large, "L");
+        mark(canvas, [4, panel_height - Small.height() - 1], Small, &(k + 1).to_string());
     }
 }
 
@@ -252,13 +255,13 @@ fn caption(canvas: &mut Canvas, report: &Report, warnings: &[String], top: usize
     let components = report.component_count;
     let plural = if components == 1 { "" } else { "s" };
     let found = format!("{:.2} mL in {components} component{plural}", report.volume_ml);
-    let room = (canvas.width() / (2 * LETTER)).saturating_sub(found.len() + 4);
+    let room = (canvas.width() / Large.width()).saturating_sub(found.len() + 4);
     let name: String = report.name.chars().take(room).collect();
     let first = format!("{found}  {name}");
-    canvas.text([SIDE, 6], 2, &first, TEXT);
-    let mut at = [SIDE, 28];
+    canvas.text([SIDE, 0], Large, &first, TEXT);
+    let mut at = [SIDE, TEXT_TOP];
     let mut say = |text: &str, colour: Colour| {
-        canvas.text(at, 1, text, colour);
+        canvas.text(at, Small, text, colour);
         at[1] += LINE;
     };
     if warnings.is_empty() {
@@ -284,7 +287,7 @@ fn scale(canvas: &mut Canvas, at: [usize; 2], mm: f64) {
     for end in [at[0], at[0] + length] {
         canvas.fill([end, at[1].saturating_sub(4)], [2, 11], TEXT);
     }
-    canvas.text([at[0] + length + 10, at[1].saturating_sub(3)], 1, &format!("{SCALE_MM} mm"), TEXT);
+    canvas.text([at[0] + length + 10, at[1].saturating_sub(7)], Small, &format!("{SCALE_MM} mm"), TEXT);
 }
 
 #[cfg(all(test, feature = "phantom"))]
@@ -294,6 +297,7 @@ mod tests {
     use crate::draw::canvas::testing;
     use crate::phantom::ellipsoids as phantom;
     use crate::volume::{Affine, Grid};
+    use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster};
 
     const RED: [u8; 3] = [255, 48, 32];
 
@@ -330,12 +334,16 @@ mod tests {
         assert!(red.iter().all(|x| *x > panel_width / 2), "the patient's left is on the picture's right");
         // The marks: L has its foot at the lower right, R none to the left of its stem.
         let mark = |x: usize| {
-            let lit = |x: usize, y: usize| u8::from(at(column + x, row + y) == [232; 3]);
-            (0..8).map(|y| (0..8).map(|n| lit(x + 2 * n, 4 + 2 * y) << n).sum::<u8>()).collect::<Vec<u8>>()
+            let places = (0..32).flat_map(|y| (0..14).map(move |n| [x + n, y]));
+            places.map(|[x, y]| at(column + x, row + y) == [232; 3]).collect::<Vec<bool>>()
         };
-        let glyph = |letter: char| font8x8::UnicodeFonts::get(&font8x8::BASIC_FONTS, letter).unwrap().to_vec();
-        assert_eq!(mark(4), glyph('R'));
-        assert_eq!(mark(panel_width - 18), glyph('L'));
+        let covered = |letter: char| {
+            let raster = get_raster(letter, FontWeight::Regular, RasterHeight::Size32).unwrap();
+            raster.pixels().iter().map(|&share| share == 255).collect::<Vec<bool>>()
+        };
+        assert!(covered('R').iter().filter(|&&all| all).count() > 20 && covered('R') != covered('L'));
+        assert_eq!(mark(4), covered('R'));
+        assert_eq!(mark(panel_width - 16), covered('L'));
         for [x, y, z] in [[-1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [-1.0, -1.0, 1.0], [1.0, 1.0, -1.0], [-1.0, -1.0, -1.0]] {
             let (_, pixels, other) = picture([3.0 * x, 3.0 * y, 4.0 * z]);
             assert_eq!(other, layout);
@@ -355,11 +363,14 @@ mod tests {
         assert_eq!(moved, Layout { top: layout.top + more, size: [width, layout.size[1] + more], ..layout.clone() });
         assert!(plain[layout.top * width..] == warned[moved.top * width..], "the panels");
         // Letters of the first line are where they should be: W, then a of Warning.
-        let lit = |x: usize, y: usize| u8::from(warned[y * width + x] == [255, 200, 0]);
-        let letter = |place: usize, line: usize| -> Vec<u8> {
-            (0..8).map(|y| (0..8).map(|x| lit(SIDE + LETTER * place + x, 28 + LINE * line + y) << x).sum()).collect()
+        let letter = |place: usize, line: usize| -> Vec<bool> {
+            let places = (0..16).flat_map(|y| (0..7).map(move |x| [SIDE + 7 * place + x, TEXT_TOP + LINE * line + y]));
+            places.map(|[x, y]| warned[y * width + x][0] > 127).collect()
         };
-        let glyph = |letter: char| font8x8::UnicodeFonts::get(&font8x8::BASIC_FONTS, letter).unwrap().to_vec();
+        let glyph = |letter: char| -> Vec<bool> {
+            let raster = get_raster(letter, FontWeight::Regular, RasterHeight::Size16).unwrap();
+            raster.pixels().iter().map(|&share| share > 127).collect()
+        };
         assert_eq!([letter(0, 0), letter(1, 0), letter(8, 0), letter(0, 2), letter(8, 2)], ['W', 'a', '1', 'W', '3'].map(glyph));
     }
 

@@ -119,6 +119,10 @@ pub struct Source {
     /// name nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patient: Option<String>,
+    /// For DICOM with a PatientID: the first eight digits of the SHA-256 of it alone, by which two time points are known
+    /// to be of different patients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patient_id: Option<String>,
 }
 
 /// Where the slices are in a picture: panels in rows, from the upper left, below `top` pixels of text.

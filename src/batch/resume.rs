@@ -274,6 +274,32 @@ mod tests {
     }
 
     #[test]
+    fn what_a_report_says_of_its_result_decides() {
+        let done = Done::new();
+        let edit = |key: &str, value: serde_json::Value| {
+            let mut report: serde_json::Value = serde_json::from_slice(&fs::read(done.path("a_ich.json")).unwrap()).unwrap();
+            let before = std::mem::replace(&mut report[key], value);
+            fs::write(done.path("a_ich.json"), report.to_string()).unwrap();
+            before
+        };
+        let found = |settings: &Settings| done.found(&done.job, settings, &Weights::hand_set());
+        assert_eq!(found(&done.settings), "same");
+        // A doubtful result is kept where it may be.
+        edit("doubtful", true.into());
+        assert_eq!(found(&done.settings), "--keep-doubtful");
+        let keep = Options { keep_doubtful: true, ..done.settings.options.clone() };
+        assert_eq!(found(&Settings { options: keep, ..done.settings.clone() }), "same");
+        edit("doubtful", false.into());
+        // A mask that the report does not list is of an earlier result, or somebody else's.
+        let outputs = edit("outputs", serde_json::json!(["a_brain.nii.gz"]));
+        assert_eq!(found(&done.settings), "incomplete");
+        edit("outputs", outputs);
+        assert_eq!(found(&done.settings), "same");
+        edit("source", serde_json::Value::Null);
+        assert_eq!(found(&done.settings), "an input that its report does not tell");
+    }
+
+    #[test]
     fn what_is_not_all_there_is_incomplete() {
         let done = Done::new();
         let weights = Weights::hand_set();

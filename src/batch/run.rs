@@ -1,7 +1,7 @@
 //! Many scans with one loaded network: outputs, reports and the table, going on where an earlier run stopped.
 
 use crate::batch::inputs::{self, Job, Scan};
-use crate::batch::outputs::{self, remove};
+use crate::batch::outputs;
 use crate::batch::page;
 use crate::batch::picture;
 use crate::batch::report::{Choices, Extra, Layout, MOST_COMPONENTS, RESEARCH_USE_ONLY, Report, Row, Source, WeightsIdentity};
@@ -11,14 +11,16 @@ use crate::batch::source::{Files, from_root};
 use crate::batch::table::Table;
 use crate::io::dicom::structured_report::{self, Measurements};
 use crate::io::lock::{Lock, PATIENCE};
+use crate::io::ownership::remove;
 use crate::io::{atomic, dicom, mask, nifti, transform};
 use crate::network::inference::Inference;
 use crate::network::weights::Weights;
 use crate::scan::components::Component;
-use crate::scan::segment::{self, BrainSource, Ready, Segmentation};
+use crate::scan::segment;
+use crate::scan::segment::{BrainSource, Ready, Segmentation};
 use crate::scan::warnings::Warning;
 use crate::volume::Volume;
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 use rayon::ThreadPool;
 use std::collections::BTreeSet;
 use std::fs;
@@ -129,11 +131,13 @@ pub fn run(
     fs::create_dir_all(&settings.output).map_err(Error::write(&settings.output))?;
     let weights = &inference.weights().clone();
     let identity = WeightsIdentity::of(weights);
+    page::check(&settings.output)?;
     let mut table = Table::of(&settings.table());
     // A kill between a report and its row has left the row out, or a later run that failed has put its own in its
     // place.
     look_before(jobs, settings, weights)?.into_iter().for_each(|row| table.put(row));
     table.write(PATIENCE)?;
+    memory::check_threads(1)?;
     // Nothing waits between the two threads: a scan that is ready stays with the one that made it so.
     let (send, receive) = mpsc::sync_channel(0);
     let mut tried = 0;

@@ -17,6 +17,7 @@ use std::time::UNIX_EPOCH;
 pub(crate) struct Files {
     paths: Vec<PathBuf>,
     patient: Option<String>,
+    patient_id: Option<String>,
     state: String,
 }
 
@@ -27,21 +28,23 @@ impl Files {
     /// [`Error::Read`].
     pub(crate) fn of(job: &Job, series: Option<&Series>) -> Result<Files> {
         if let Some(source) = &job.memory {
-            return Ok(Files { paths: Vec::new(), patient: None, state: source.state.clone() });
+            return Ok(Files { paths: Vec::new(), patient: None, patient_id: None, state: source.state.clone() });
         }
-        let (paths, patient) = match series {
+        let eight = |text: &str| hex(&Sha256::digest(text))[..8].to_string();
+        let (paths, patient, patient_id) = match series {
             Some(series) => {
                 let mut paths: Vec<PathBuf> = series.slices.iter().map(|slice| slice.path.clone()).collect();
                 paths.sort();
                 paths.dedup();
                 let identity = &series.identity;
-                let sum = hex(&Sha256::digest(format!("{}\0{}", identity.study_uid, identity.patient_id)));
-                (paths, Some(sum[..8].to_string()))
+                let patient = eight(&format!("{}\0{}", identity.study_uid, identity.patient_id));
+                let id = identity.patient_id.trim();
+                (paths, Some(patient), (!id.is_empty()).then(|| eight(id)))
             }
-            None => (nifti::files(&job.path), None),
+            None => (nifti::files(&job.path), None, None),
         };
         let state = state(&paths)?;
-        Ok(Files { paths, patient, state })
+        Ok(Files { paths, patient, patient_id, state })
     }
 
     /// What is in them.
@@ -54,7 +57,7 @@ impl Files {
             let problem = "it changed while it was read: run the command again when it is complete".into();
             return Err(Error::Scan { path: self.paths[0].clone(), problem });
         }
-        Ok(Source { state: self.state, sha256, patient: self.patient })
+        Ok(Source { state: self.state, sha256, patient: self.patient, patient_id: self.patient_id })
     }
 }
 
@@ -62,7 +65,7 @@ impl Source {
     /// Of a volume in memory: its grid and voxels.
     pub(crate) fn of_volume(volume: &Volume<f32>) -> Source {
         let sha256 = template_file::sha256(volume);
-        Source { state: sha256.clone(), sha256, patient: None }
+        Source { state: sha256.clone(), sha256, patient: None, patient_id: None }
     }
 
     /// Whether the files are those of this source: the same that were read, or others with the same contents.

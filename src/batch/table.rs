@@ -98,14 +98,31 @@ impl Table {
         // A spreadsheet program may have saved it.
         let text = spreadsheet::as_csv(&text);
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(&text[..]);
-        let columns = reader.headers().map_err(|error| Error::read(path)(error.into()))?;
-        if !text.is_empty() && !["name", "status"].iter().all(|needed| columns.iter().any(|column| column.trim() == *needed)) {
-            let problem = "it is no table of ichor, and would be replaced: move it away or rename it".into();
-            return Err(Error::Table { path: path.to_path_buf(), problem });
+        let foreign = |why: &str| {
+            let away = "move it away, rename it or give another folder (-o)";
+            Error::Table {
+                path: path.to_path_buf(),
+                problem: format!("it is no table of ichor{why}, and would be replaced: {away}"),
+            }
+        };
+        let columns = reader.headers().map_err(|error| Error::read(path)(error.into()))?.clone();
+        let has = |needed: &str| columns.iter().any(|column| column.trim() == needed);
+        let lacks = ["name", "status"].iter().any(|needed| !has(needed));
+        if lacks && !text.is_empty() {
+            return Err(foreign(""));
+        }
+        // What somebody has added to it would be lost.
+        let known = |column: &str| column.is_empty() || Row::COLUMNS.contains(&column);
+        if let Some(column) = columns.iter().map(str::trim).find(|column| !known(column)) {
+            return Err(foreign(&format!(" alone (ichor writes no column {column:?})")));
         }
         let mut rows = Vec::new();
         for row in reader.deserialize::<Row>() {
             match row {
+                Ok(row) if !row.name.is_empty() && !["done", "failed"].iter().any(|whole| whole.starts_with(&row.status)) => {
+                    // (A kill of an earlier version may have cut the last line.)
+                    return Err(foreign(&format!(" (the status of {} is {:?})", row.name, row.status)));
+                }
                 Ok(row) if !row.name.is_empty() => rows.push(row),
                 Ok(_) => {}
                 Err(error) => log::warn!("{}: a row cannot be read and is left out: {error}", path.display()),
@@ -273,12 +290,14 @@ mod tests {
         let rows = Table::read(&path).unwrap();
         assert_eq!(names(&rows), ["a", "b"]);
         assert_eq!((rows[0].volume_ml, rows[1].volume_ml), (Some(1.5), None));
-        fs::write(&path, "date,amount\n1,2\n").unwrap();
         let mut table = Table::of(&path);
         table.put(row("a"));
-        let error = table.write(PATIENCE).unwrap_err().to_string();
-        assert!(error.contains("no table of ichor"), "{error}");
-        assert_eq!(fs::read_to_string(&path).unwrap(), "date,amount\n1,2\n");
+        for foreign in ["date,amount\n1,2\n", "name,status\nSmith,married\n", "name,status,remark\na,done,look again\n"] {
+            fs::write(&path, foreign).unwrap();
+            let error = table.write(PATIENCE).unwrap_err().to_string();
+            assert!(error.contains("no table of ichor") && error.contains("-o"), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), foreign);
+        }
     }
 
     #[test]

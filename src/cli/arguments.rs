@@ -1,8 +1,15 @@
 //! The command line's arguments.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use super::choices::Choice;
+use clap::{Args, Parser, Subcommand};
+use ichor::batch::Extra;
 use ichor::batch::inputs::Shard;
+use ichor::network::cuda::Grade;
 use ichor::network::device::Device;
+use ichor::phantom::Kind;
+use ichor::scan::brain::Method;
+use ichor::scan::segment::Interpolation;
+use log::LevelFilter;
 use std::path::PathBuf;
 
 /// Finds intracerebral hemorrhage on a non-contrast head CT and measures its volume.
@@ -27,16 +34,8 @@ pub struct Talk {
     #[arg(short, long, global = true, conflicts_with = "log_level")]
     pub quiet: bool,
     /// What is said on standard error: each level and those before it; debug has sizes, choices and the seconds of each stage
-    #[arg(long, global = true, value_enum, default_value_t = LogLevel::Info, value_name = "LEVEL")]
-    pub log_level: LogLevel,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
+    #[arg(long, global = true, value_enum, default_value_t = Choice(LevelFilter::Info), value_name = "LEVEL")]
+    pub log_level: Choice<LevelFilter>,
 }
 
 #[derive(Subcommand)]
@@ -76,6 +75,64 @@ pub enum Command {
     Devices,
 }
 
+/// The series of a DICOM scan.
+#[derive(Args)]
+pub struct Series {
+    /// UID or number of the DICOM series to use, a part of it behind a colon; by the rules that `ichor inspect` shows
+    /// if not given
+    #[arg(long, value_name = "UID|NUMBER[:PART]")]
+    pub series: Option<String>,
+}
+
+/// How many threads work.
+#[derive(Args)]
+pub struct Threads {
+    /// Threads; all cores if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// What is done with a result that cannot be right.
+#[derive(Args)]
+pub struct Doubtful {
+    /// Keep a result that cannot be right (no brain's volume, shape or bone, values that are no HU, a failed
+    /// registration) instead of failing
+    #[arg(long)]
+    pub keep_doubtful: bool,
+}
+
+/// The template.
+#[derive(Args)]
+pub struct TemplateFile {
+    /// Template (NIfTI, brain alone, HU); ichor's own if not given
+    #[arg(long, value_name = "FILE")]
+    pub template: Option<PathBuf>,
+}
+
+/// The weights.
+#[derive(Args)]
+pub struct WeightsFile {
+    /// Weights file (safetensors); the built-in weights if not given
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+}
+
+/// How the brain is extracted.
+#[derive(Args)]
+pub struct Extraction {
+    /// How the brain is extracted
+    #[arg(long, value_enum, default_value_t = Choice(Method::Skull), value_name = "METHOD")]
+    pub brain_method: Choice<Method>,
+}
+
+/// How the scan is resampled.
+#[derive(Args)]
+pub struct Resampling {
+    /// How the scan is resampled into template space
+    #[arg(long, value_enum, default_value_t = Choice(Interpolation::Linear), value_name = "METHOD")]
+    pub interpolation: Choice<Interpolation>,
+}
+
 /// How the brain is found.
 #[derive(Args)]
 pub struct BrainSource {
@@ -86,17 +143,8 @@ pub struct BrainSource {
     /// The scan holds the brain alone already, 0 elsewhere
     #[arg(long)]
     pub skull_stripped: bool,
-    /// How the brain is extracted
-    #[arg(long, value_enum, default_value_t = BrainMethod::Skull, value_name = "METHOD")]
-    pub brain_method: BrainMethod,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub enum BrainMethod {
-    /// Soft tissue inside the skull: the most robust
-    Skull,
-    /// BET (Smith 2002) with the CT protocol of Muschelli 2015
-    Bet,
+    #[command(flatten)]
+    pub extraction: Extraction,
 }
 
 /// Where the network runs.
@@ -107,39 +155,11 @@ pub struct Run {
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     pub device: Device,
     /// How a CUDA device computes
-    #[arg(long, value_enum, default_value_t = Grade::Exact, value_name = "GRADE")]
-    pub grade: Grade,
+    #[arg(long, value_enum, default_value_t = Choice(Grade::Exact), value_name = "GRADE")]
+    pub grade: Choice<Grade>,
     /// Threads on the CPU; all cores if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Grade {
-    /// In f32: within 0.01% of the largest logit
-    Exact,
-    /// In f16 on tensor cores, sums in f32: within 1% of the largest logit
-    Fast,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub enum Interpolation {
-    /// As the released DeepBleed program does
-    Linear,
-    /// As the DeepBleed paper says
-    Nearest,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Save {
-    /// NAME_brain.nii.gz: the brain mask, on the scan's grid
-    Brain,
-    /// NAME_probability.nii.gz: the network's probability, on the scan's grid
-    Probability,
-    /// NAME_template.nii.gz and NAME_template_ich.nii.gz: network input and mask in template space
-    Template,
-    /// NAME_to_template.tfm: ITK transform that takes template points to scan points
-    Transform,
 }
 
 /// What is done to the mask after the network: nothing if none is given, as in the DeepBleed paper. In this order: smooth, fill, leave out.
@@ -164,15 +184,12 @@ pub struct Segment {
     /// Folder for the results: NAME_ich.nii.gz, NAME_ich.png, NAME_ich.json and a row in ichor.csv for each scan
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
-    /// UID or number of the DICOM series to use, a part of it behind a colon; by the rules that `ichor inspect` shows if not given
-    #[arg(long, value_name = "UID|NUMBER[:PART]")]
-    pub series: Option<String>,
-    /// Weights file (safetensors); the built-in weights if not given
-    #[arg(long, value_name = "FILE")]
-    pub weights: Option<PathBuf>,
-    /// Template (NIfTI, brain alone, HU); ichor's own if not given
-    #[arg(long, value_name = "FILE")]
-    pub template: Option<PathBuf>,
+    #[command(flatten)]
+    pub series: Series,
+    #[command(flatten)]
+    pub weights: WeightsFile,
+    #[command(flatten)]
+    pub template: TemplateFile,
     #[command(flatten)]
     pub run: Run,
     /// Probability above which a voxel is hemorrhage; the weights' own (else 0.5) if not given
@@ -180,20 +197,18 @@ pub struct Segment {
     pub threshold: Option<f32>,
     #[command(flatten)]
     pub brain: BrainSource,
-    /// Keep a result that cannot be right (no brain's volume, shape or bone, values that are no HU, a failed registration) instead of failing
-    #[arg(long)]
-    pub keep_doubtful: bool,
+    #[command(flatten)]
+    pub doubtful: Doubtful,
     /// Seek blood outside the brain mask too (dense network, as the released program does)
     #[arg(long)]
     pub outside_brain: bool,
-    /// How the scan is resampled into template space
-    #[arg(long, value_enum, default_value_t = Interpolation::Linear, value_name = "METHOD")]
-    pub interpolation: Interpolation,
+    #[command(flatten)]
+    pub resampling: Resampling,
     #[command(flatten)]
     pub postprocessing: Postprocessing,
     /// Further outputs
     #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
-    pub save: Vec<Save>,
+    pub save: Vec<Choice<Extra>>,
     /// Write no NAME_ich.png, the picture of a scan's slices with the hemorrhage outlined
     #[arg(long)]
     pub no_picture: bool,
@@ -240,12 +255,10 @@ pub struct Convert {
     /// The volume (.nii or .nii.gz), int16 where HU are whole numbers; what was done goes into a .json file beside it
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
-    /// UID or number of the DICOM series to use, a part of it behind a colon; by the rules that `ichor inspect` shows if not given
-    #[arg(long, value_name = "UID|NUMBER[:PART]")]
-    pub series: Option<String>,
-    /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
+    #[command(flatten)]
+    pub series: Series,
+    #[command(flatten)]
+    pub threads: Threads,
 }
 
 #[derive(Args)]
@@ -267,18 +280,14 @@ pub struct Brain {
     /// The mask: NIfTI, uint8, on the scan's grid
     #[arg(short, long, value_name = "MASK")]
     pub output: PathBuf,
-    /// UID or number of the DICOM series to use, a part of it behind a colon; by the rules that `ichor inspect` shows if not given
-    #[arg(long, value_name = "UID|NUMBER[:PART]")]
-    pub series: Option<String>,
-    /// How the brain is extracted
-    #[arg(long, value_enum, default_value_t = BrainMethod::Skull, value_name = "METHOD")]
-    pub brain_method: BrainMethod,
-    /// Keep a result that cannot be right (no brain's volume, shape or bone, values that are no HU, a failed registration) instead of failing
-    #[arg(long)]
-    pub keep_doubtful: bool,
-    /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
+    #[command(flatten)]
+    pub series: Series,
+    #[command(flatten)]
+    pub extraction: Extraction,
+    #[command(flatten)]
+    pub doubtful: Doubtful,
+    #[command(flatten)]
+    pub threads: Threads,
 }
 
 #[derive(Args)]
@@ -288,26 +297,21 @@ pub struct Register {
     /// The brain in template space: the network's input
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
-    /// UID or number of the DICOM series to use, a part of it behind a colon; by the rules that `ichor inspect` shows if not given
-    #[arg(long, value_name = "UID|NUMBER[:PART]")]
-    pub series: Option<String>,
-    /// Template (NIfTI, brain alone, HU); ichor's own if not given
-    #[arg(long, value_name = "FILE")]
-    pub template: Option<PathBuf>,
+    #[command(flatten)]
+    pub series: Series,
+    #[command(flatten)]
+    pub template: TemplateFile,
     #[command(flatten)]
     pub brain: BrainSource,
-    /// How the scan is resampled into template space
-    #[arg(long, value_enum, default_value_t = Interpolation::Linear, value_name = "METHOD")]
-    pub interpolation: Interpolation,
+    #[command(flatten)]
+    pub resampling: Resampling,
     /// The transform as ITK text (takes template points to scan points, LPS mm)
     #[arg(long, value_name = "FILE.tfm")]
     pub save_transform: Option<PathBuf>,
-    /// Keep a result that cannot be right (no brain's volume, shape or bone, values that are no HU, a failed registration) instead of failing
-    #[arg(long)]
-    pub keep_doubtful: bool,
-    /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
+    #[command(flatten)]
+    pub doubtful: Doubtful,
+    #[command(flatten)]
+    pub threads: Threads,
 }
 
 #[derive(Args)]
@@ -317,9 +321,8 @@ pub struct Network {
     /// The probability of hemorrhage in each voxel, f32, on the input's grid
     #[arg(short, long, value_name = "OUT")]
     pub output: PathBuf,
-    /// Weights file (safetensors); the built-in weights if not given
-    #[arg(long, value_name = "FILE")]
-    pub weights: Option<PathBuf>,
+    #[command(flatten)]
+    pub weights: WeightsFile,
     /// Write logits instead of probabilities
     #[arg(long)]
     pub logits: bool,
@@ -346,7 +349,7 @@ pub enum Weights {
     Export {
         /// The weights file; the built-in weights if not given
         file: Option<PathBuf>,
-        /// The file to write: ONNX where it ends in `.onnx`, else safetensors
+        /// The file to write: ONNX where it ends in `.onnx`, safetensors where in `.safetensors`
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
         /// Store values in 16 bits (F16), of safetensors
@@ -395,16 +398,14 @@ pub struct Train {
     /// Folder that keeps prepared samples, 2 to 4 MB each; `samples` in the output folder if not given
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
-    /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
+    #[command(flatten)]
+    pub threads: Threads,
 }
 
 #[derive(Args)]
 pub struct Bench {
-    /// Weights file (safetensors); the built-in weights if not given
-    #[arg(long, value_name = "FILE")]
-    pub weights: Option<PathBuf>,
+    #[command(flatten)]
+    pub weights: WeightsFile,
     /// The grid of a pass
     #[arg(long, default_value = "128,128,128", value_name = "D,H,W", value_parser = grid)]
     pub size: [usize; 3],
@@ -423,7 +424,7 @@ pub struct Bench {
 
 #[derive(Args)]
 pub struct Demo {
-    /// Keep the phantom, its true mask and the results in this folder
+    /// Keep the phantom, its true mask, the mask that is found and demo.json in this folder
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     #[command(flatten)]
@@ -460,9 +461,9 @@ pub struct Phantom {
     /// Least and greatest volume of a bleed in mL
     #[arg(long, default_value = "0.5,150", value_name = "LOW,HIGH", value_parser = range)]
     pub volume: [f32; 2],
-    /// What bleeds may be; anything if not given
+    /// What bleeds may be; anything if not given. No infratentorial ones with --into: where a scan's tentorium is, is not known
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND,..")]
-    pub kinds: Vec<BleedKind>,
+    pub kinds: Vec<Choice<Kind>>,
     /// Bleeds that are hard to see: half of them faint, most of the larger ones pale in parts, many layered, subdural ones thin
     #[arg(long)]
     pub hard: bool,
@@ -478,9 +479,8 @@ pub struct Phantom {
     /// The brain alone on 96 x 112 x 112 voxels of 1.5 mm, as the network sees a scan of slices of --thickness (5 mm if not given)
     #[arg(long, conflicts_with_all = ["into", "matrix", "voxel", "tilt"])]
     pub network: bool,
-    /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
+    #[command(flatten)]
+    pub threads: Threads,
 }
 
 #[derive(Args)]
@@ -515,23 +515,8 @@ pub struct Evaluate {
     /// Intersection over union above which an automated and a manual lesion are matched
     #[arg(long, default_value_t = ichor::evaluation::lesions::IOU, value_name = "SHARE", value_parser = overlap)]
     pub lesion_iou: f64,
-    /// Threads; all cores if not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: Option<u16>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum BleedKind {
-    /// Intracerebral, in basal ganglia or thalamus
-    Deep,
-    /// Intracerebral, in a lobe
-    Lobar,
-    /// In cerebellum or brainstem
-    Infratentorial,
-    /// In the ventricles
-    Intraventricular,
-    /// Subdural, over the convexity or along the falx
-    Subdural,
+    #[command(flatten)]
+    pub threads: Threads,
 }
 
 impl Run {
@@ -540,7 +525,7 @@ impl Run {
     /// # Errors
     /// For a grade that the device does not have.
     pub fn check(&self) -> Result<(), String> {
-        if self.grade == Grade::Exact || self.device.has_grades() {
+        if self.grade == Choice(Grade::Exact) || self.device.has_grades() {
             return Ok(());
         }
         Err(format!("--grade fast is for --device cuda; {} computes in f32 alone", self.device))

@@ -2,7 +2,7 @@
 
 use super::{load_weights, peak_resident_bytes, with_threads};
 use crate::cli::arguments::Bench;
-use crate::cli::talk::say;
+use crate::cli::talk::{self, say};
 use ichor::io::mask;
 use ichor::network::Plan;
 use ichor::network::weights::generate;
@@ -32,7 +32,7 @@ struct Figures {
 pub fn run(arguments: &Bench) -> Result<ExitCode> {
     let figures = with_threads(arguments.run.threads, |threads| measure(arguments, threads))??;
     if arguments.json {
-        say!("{}", serde_json::to_string_pretty(&figures).expect("figures are numbers and text"));
+        talk::lines(&serde_json::to_string_pretty(&figures).expect("figures are numbers and text"));
         return Ok(ExitCode::SUCCESS);
     }
     say!("{} on {}, {}", figures.weights, figures.device, counted(figures.threads, "thread"));
@@ -53,7 +53,7 @@ pub fn run(arguments: &Bench) -> Result<ExitCode> {
 }
 
 fn measure(arguments: &Bench, threads: usize) -> Result<Figures> {
-    let weights = load_weights(arguments.weights.as_deref())?;
+    let weights = load_weights(arguments.weights.weights.as_deref())?;
     let size = arguments.size;
     let plan = Plan::new(weights.description(), size)?;
     let mask = match &arguments.mask {

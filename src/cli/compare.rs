@@ -2,7 +2,7 @@
 
 use super::timed;
 use crate::cli::arguments::Compare;
-use crate::cli::talk::say;
+use crate::cli::talk::{self, say};
 use ichor::Result;
 use ichor::batch::compare::{EXPANSION_ML, EXPANSION_PERCENT, TimePoint, compare};
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ pub fn run(arguments: &Compare) -> Result<ExitCode> {
         log::warn!("{warning}");
     }
     if arguments.json {
-        say!("{}", serde_json::to_string_pretty(&found).expect("a comparison is numbers and text"));
+        talk::lines(&serde_json::to_string_pretty(&found).expect("a comparison is numbers and text"));
         return Ok(ExitCode::SUCCESS);
     }
     for (when, point) in ["earlier", "later"].into_iter().zip(&found.time_points) {

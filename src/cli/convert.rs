@@ -2,7 +2,7 @@
 
 use super::{spare_inputs, tell_grid, timed, with_threads};
 use crate::cli::arguments::Convert;
-use crate::cli::talk::say;
+use crate::cli::talk;
 use ichor::batch::inputs;
 use ichor::io::dicom::Summary;
 use ichor::io::{atomic, nifti};
@@ -14,9 +14,10 @@ pub fn run(arguments: &Convert) -> Result<ExitCode> {
     for output in [arguments.output.clone(), sidecar(&arguments.output)] {
         spare_inputs(&output, Some(&arguments.input), &[])?;
     }
-    with_threads(arguments.threads, |_| {
+    spare_sidecar(&sidecar(&arguments.output))?;
+    with_threads(arguments.threads.threads, |_| {
         let inputs::Scan { volume, header, warnings, series } =
-            timed("reading", || inputs::read_one(&arguments.input, arguments.series.as_deref()))?;
+            timed("reading", || inputs::read_one(&arguments.input, arguments.series.series.as_deref()))?;
         tell_grid("scan", volume.grid());
         let Some(converted) = series else {
             let problem = "this is no DICOM series, there is nothing to convert".into();
@@ -38,9 +39,20 @@ pub fn run(arguments: &Convert) -> Result<ExitCode> {
         }
         atomic::write_json(sidecar(&arguments.output), &summary)?;
         let [i, j, k] = summary.shape;
-        say!("{}\t{i} x {j} x {k} voxels", arguments.output.display());
+        talk::columns(&[&arguments.output.display(), &format!("{i} x {j} x {k} voxels")]);
         Ok(ExitCode::SUCCESS)
     })?
+}
+
+/// Refuses to replace a file that the user did not name and that no conversion wrote, such as another program's
+/// sidecar.
+fn spare_sidecar(path: &Path) -> Result<()> {
+    let known = || -> Option<Summary> { serde_json::from_slice(&std::fs::read(path).ok()?).ok() };
+    if path.symlink_metadata().is_err() || known().is_some() {
+        return Ok(());
+    }
+    let problem = "it would be replaced, and `ichor convert` did not write it: give another name (-o), or move it away".into();
+    Err(Error::Scan { path: path.to_path_buf(), problem })
 }
 
 /// The JSON file beside OUT.nii.gz: OUT.json.

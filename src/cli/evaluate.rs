@@ -2,18 +2,23 @@
 
 use super::{timed, with_threads};
 use crate::cli::arguments::Evaluate;
-use crate::cli::talk;
-use crate::cli::talk::say;
+use crate::cli::talk::{self, say};
 use ichor::batch::report::RESEARCH_USE_ONLY;
+use ichor::evaluation::files;
 use ichor::evaluation::pairs::{self, Pair, Pairs};
 use ichor::evaluation::results::{self, Failure, Results};
 use ichor::evaluation::{self, Case, Settings, figures, tables};
 use ichor::{Error, Result};
 use rayon::prelude::*;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
     let found = find(arguments)?;
+    let masks = found.pairs.iter().flat_map(|pair| [Some(&pair.automated), Some(&pair.manual), pair.scan.as_ref()]);
+    let tables = [arguments.pairs.as_ref(), arguments.table.as_ref()];
+    let inputs: Vec<&Path> = masks.chain(tables).flatten().map(PathBuf::as_path).collect();
+    files::check(&arguments.output, &inputs)?;
     let settings = Settings { tolerance_mm: arguments.tolerance, lesion_iou: arguments.lesion_iou };
     log::debug!(
         "{} pairs, surface tolerance {} mm, lesions from an overlap of {}",
@@ -27,8 +32,9 @@ pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
         bar.inc(1);
         case
     };
-    let outcomes: Vec<Result<Case>> =
-        timed("comparison of the masks", || with_threads(arguments.threads, |_| found.pairs.par_iter().map(compare).collect()))?;
+    let outcomes: Vec<Result<Case>> = timed("comparison of the masks", || {
+        with_threads(arguments.threads.threads, |_| found.pairs.par_iter().map(compare).collect())
+    })?;
     bar.finish_and_clear();
     let (mut compared, mut cases, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for (pair, outcome) in found.pairs.iter().zip(outcomes) {
@@ -44,7 +50,7 @@ pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
         }
     }
     let exit = if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    let results = Results {
+    let mut results = Results {
         failed,
         without_partner: found.without_partner.iter().map(|path| path.display().to_string()).collect(),
         weights: results::weights_of(&found.pairs),
@@ -54,13 +60,13 @@ pub fn run(arguments: &Evaluate) -> Result<ExitCode> {
         log::warn!("{}", doubt.trim_end_matches('.'));
     }
     let figures = timed("figures", || figures::all(&compared, &cases, &results));
-    results::write(&arguments.output, &cases, &results, &figures)?;
+    files::write(&arguments.output, &cases, &mut results, &figures)?;
     for remark in tables::remarks(&results) {
         say!("{remark}");
     }
     say!("");
     for table in tables::all(&results) {
-        say!("{}", table.markdown());
+        talk::lines(&table.markdown());
     }
     say!("{RESEARCH_USE_ONLY}");
     Ok(exit)

@@ -1,7 +1,7 @@
 //! `ichor inspect`
 
 use crate::cli::arguments::Inspect;
-use crate::cli::talk::say;
+use crate::cli::talk::{self, say, shown};
 use ichor::batch::inputs::{self, Found};
 use ichor::io::dicom::inspection::{SeriesInspection, StudyInspection, inspect};
 use ichor::words::counted;
@@ -21,7 +21,7 @@ pub fn run(arguments: &Inspect) -> Result<ExitCode> {
     let studies: Vec<StudyInspection> = studies.iter().map(|study| inspect(study, asked(study))).collect();
     if arguments.json {
         let json = serde_json::json!({ "studies": studies, "nifti_files": nifti, "other_files": foreign });
-        say!("{}", serde_json::to_string_pretty(&json).expect("an inspection is numbers and text"));
+        talk::lines(&serde_json::to_string_pretty(&json).expect("an inspection is numbers and text"));
     } else {
         if studies.is_empty() {
             let problem = "there is no DICOM file to look at".into();
@@ -69,6 +69,9 @@ fn print_study(study: &StudyInspection) {
     }
     for (kind, count) in &study.no_images {
         wrapped("   ", &format!("no image: {}: {kind}", counted(count, "file")));
+    }
+    if !study.pages_of_text.is_empty() {
+        say!("   pages of text, no slices: {}", counted(study.pages_of_text.len(), "file"));
     }
     let unreadable = study.unreadable.len();
     for problem in study.unreadable.iter().take(3) {
@@ -138,15 +141,16 @@ fn when(text: &str) -> String {
     }
 }
 
-/// A text cut to `length` characters.
+/// A text as it is shown, cut to `length` characters.
 fn short(text: &str, length: usize) -> String {
+    let text = &*shown(text);
     if text.chars().count() <= length { text.into() } else { text.chars().take(length - 1).chain(['~']).collect() }
 }
 
 /// Prints a sentence in lines of at most [`WIDTH`] characters, all behind `indent`.
 fn wrapped(indent: &str, text: &str) {
     let mut line = String::from(indent);
-    for word in text.split_whitespace() {
+    for word in shown(text).split_whitespace() {
         if line.chars().count() + 1 + word.chars().count() > WIDTH && line.trim() != "" {
             say!("{line}");
             line = format!("{indent}  ");

@@ -3,6 +3,7 @@
 pub mod arguments;
 mod bench;
 mod brain;
+mod choices;
 mod compare;
 mod convert;
 mod demo;
@@ -20,18 +21,18 @@ pub mod talk;
 mod train;
 mod weights;
 
-use arguments::{BrainMethod, Command, Interpolation, Run};
+use arguments::{Command, Run};
 use ichor::batch::inputs;
-use ichor::network::device::Grade;
 use ichor::network::inference::Inference;
 use ichor::network::weights::Weights;
 use ichor::scan::brain as extraction;
-use ichor::scan::segment::Interpolation as Method;
 use ichor::volume::Grid;
 use ichor::words::counted;
 use ichor::{Error, Result};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::mpsc;
 use std::time::Instant;
 
 /// Does a command.
@@ -71,7 +72,8 @@ fn with_threads<T: Send>(threads: Option<u16>, work: impl FnOnce(usize) -> T + S
 /// A pool of `threads` threads; all cores if not given.
 fn pool(threads: Option<u16>) -> Result<rayon::ThreadPool> {
     let threads = threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
-    log::debug!("{threads} threads");
+    log::debug!("{}", counted(threads, "thread"));
+    ichor::memory::check_threads(threads)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     pool.map_err(|error| Error::Device(format!("{} cannot be started: {error}", counted(threads, "thread"))))
 }
@@ -83,17 +85,36 @@ pub fn peak_resident_bytes() -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kb| kb * 1024)
 }
 
-/// Starts the threads of what runs on no pool of its own; one where the system gives no more.
-pub fn start_threads() {
-    let all = rayon::ThreadPoolBuilder::new();
-    // The pool for all of the program can be made once only: whether it can be is tried on another.
-    let global = match rayon::ThreadPoolBuilder::new().build() {
-        Ok(_) => all,
-        Err(_) => all.num_threads(1).use_current_thread(),
+/// Starts the threads of what runs on no pool of its own: one for each processor, fewer where the system gives no more.
+///
+/// # Errors
+/// [`Error::Memory`] and [`Error::Device`] where it gives none.
+pub fn start_threads() -> Result<()> {
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    // The pool for all of the program can be made once only, and whoever needs it later panics where that failed: each
+    // thread is there before, and waits for its part.
+    let mut waiting = Vec::new();
+    let mut start = || {
+        ichor::memory::check_threads(1)?;
+        let (send, receive) = mpsc::channel::<rayon::ThreadBuilder>();
+        let thread = std::thread::Builder::new().spawn(move || receive.recv().map(rayon::ThreadBuilder::run));
+        thread.map_err(|error| Error::Device(format!("a thread cannot be started: {error}")))?;
+        waiting.push(send);
+        Ok(())
     };
-    if let Err(error) = global.build_global() {
-        log::debug!("the threads of what runs on no pool of its own cannot be started: {error}");
+    let started = (0..all).try_for_each(|_| start());
+    match started {
+        Err(error) if waiting.is_empty() => return Err(error),
+        Err(error) => log::debug!("{} of {all}: {error}", counted(waiting.len(), "thread")),
+        Ok(()) => {}
     }
+    let mut next = waiting.iter();
+    let hand_over = |thread| {
+        let sent = next.next().map(|thread_of| thread_of.send(thread).is_ok());
+        if sent == Some(true) { Ok(()) } else { Err(io::Error::other("a thread has gone")) }
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(waiting.len()).spawn_handler(hand_over).build_global();
+    pool.map_err(|error| Error::Device(format!("{} cannot be started: {error}", counted(waiting.len(), "thread"))))
 }
 
 /// Refuses to write `output` over a file that the command reads: one of `files`, or of those that the scan `scan` stands
@@ -152,31 +173,4 @@ fn load_weights(file: Option<&Path>) -> Result<Weights> {
 /// `weights` on the device and in the grade of the command line.
 fn inference(weights: &Weights, run: &Run, threads: usize) -> Inference {
     Inference::new(weights, run.device, threads).with_grade(run.grade.into())
-}
-
-impl From<arguments::Grade> for Grade {
-    fn from(grade: arguments::Grade) -> Self {
-        match grade {
-            arguments::Grade::Exact => Grade::Exact,
-            arguments::Grade::Fast => Grade::Fast,
-        }
-    }
-}
-
-impl From<BrainMethod> for extraction::Method {
-    fn from(method: BrainMethod) -> Self {
-        match method {
-            BrainMethod::Skull => extraction::Method::Skull,
-            BrainMethod::Bet => extraction::Method::Bet,
-        }
-    }
-}
-
-impl From<Interpolation> for Method {
-    fn from(method: Interpolation) -> Self {
-        match method {
-            Interpolation::Linear => Method::Linear,
-            Interpolation::Nearest => Method::Nearest,
-        }
-    }
 }

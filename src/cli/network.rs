@@ -9,9 +9,9 @@ use ichor::scan::space;
 use std::process::ExitCode;
 
 pub fn run(arguments: &Network) -> Result<ExitCode> {
-    spare_inputs(&arguments.output, Some(&arguments.input), &[arguments.weights.as_deref()])?;
+    spare_inputs(&arguments.output, Some(&arguments.input), &[arguments.weights.weights.as_deref()])?;
     with_threads(arguments.run.threads, |threads| {
-        let weights = load_weights(arguments.weights.as_deref())?;
+        let weights = load_weights(arguments.weights.weights.as_deref())?;
         let scan = timed("reading", || nifti::read(&arguments.input))?;
         tell_grid("input", scan.volume.grid());
         let mut inference = inference(&weights, &arguments.run, threads);

@@ -1,13 +1,12 @@
 //! `ichor phantom`
 
-use super::{tell_grid, timed, with_threads};
-use crate::cli::arguments::{BleedKind, Phantom};
+use super::{spare_inputs, tell_grid, timed, with_threads};
+use crate::cli::arguments::Phantom;
 use crate::cli::talk;
-use crate::cli::talk::say;
 use ichor::batch::inputs;
 use ichor::batch::write_mask;
 use ichor::io::{atomic, mask, nifti, spreadsheet};
-use ichor::phantom::{self, Kind, Person, Settings, Sex, Truth, insert};
+use ichor::phantom::{self, Person, Settings, Sex, Truth, insert};
 use ichor::scan::brain;
 use ichor::scan::segment::{self, BrainSource};
 use ichor::volume::{Volume, orientation};
@@ -37,6 +36,9 @@ const COLUMNS: [&str; 15] = [
     "in_view_percent",
 ];
 
+/// So many of the first columns are in the table of every version.
+const NEEDED: usize = 10;
+
 /// The most calcifications that a real scan gets.
 const CALCIFICATIONS: usize = 4;
 
@@ -49,14 +51,19 @@ struct Made {
 }
 
 pub fn run(arguments: &Phantom) -> Result<ExitCode> {
-    with_threads(arguments.threads, |_| {
+    with_threads(arguments.threads.threads, |_| {
         let folder = &arguments.output;
         std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
         let settings = settings(arguments);
-        let real = arguments.into.as_deref().map(|path| Real::read(path, arguments.brain_mask.as_deref())).transpose()?;
-        let stem = real.as_ref().map_or("phantom", |real| &real.name);
+        let stem = arguments.into.as_deref().map_or_else(|| "phantom".into(), name_of);
         let seeds = (0..u64::from(arguments.count)).map(|number| arguments.seed.wrapping_add(number));
         let wanted: Vec<(u64, String)> = seeds.map(|seed| (seed, format!("{stem}_{seed:06}"))).collect();
+        for (_, name) in &wanted {
+            for output in files(folder, name) {
+                spare_inputs(&output, None, &[arguments.into.as_deref(), arguments.brain_mask.as_deref()])?;
+            }
+        }
+        let real = arguments.into.as_deref().map(|path| Real::read(path, arguments.brain_mask.as_deref())).transpose()?;
         let mut table = Table::open(folder, &wanted, arguments.overwrite)?;
         let bar = talk::progress(wanted.len());
         for (seed, name) in &wanted {
@@ -70,18 +77,19 @@ pub fn run(arguments: &Phantom) -> Result<ExitCode> {
                 Some(real) => real.header.clone(),
                 None => nifti::Header::for_grid(made.scan.grid())?,
             };
-            let scan = folder.join(format!("{name}.nii.gz"));
+            let [scan, label] = files(folder, name);
             if real.is_none() && !arguments.network {
                 // Whole HU, as scanners store them.
                 nifti::write(scan, &made.scan.map(|&hu| hu as i16), &header)?;
             } else {
                 nifti::write(scan, &made.scan, &header)?;
             }
-            write_mask(&folder.join(format!("{name}_label.nii.gz")), &made.label, &header)?;
+            write_mask(&label, &made.label, &header)?;
             table.add(&rows(name, seed, &made))?;
             let label_ml = made.label.volume_ml();
             bar.suspend(|| {
-                say!("{name}\t{}\t{label_ml:.2} mL{}", kinds(&made.bleeds), remark(&made.bleeds));
+                let volume = format!("{label_ml:.2} mL{}", remark(&made.bleeds));
+                talk::columns(&[&name, &kinds(&made.bleeds), &volume]);
                 doubts(&made.bleeds, label_ml).iter().for_each(|doubt| log::warn!("{name}: {doubt}"));
             });
             bar.inc(1);
@@ -98,7 +106,6 @@ fn generated(seed: u64, settings: &Settings) -> Result<Made> {
 
 /// A real scan that gets bleeds.
 struct Real {
-    name: String,
     scan: Volume<f32>,
     brain: Volume<bool>,
     header: nifti::Header,
@@ -113,9 +120,7 @@ impl Real {
         };
         let prepared = segment::prepare(scan.volume.clone(), &source, path)?;
         let brain = orientation::from_ras(&prepared.brain, &prepared.own_grid);
-        let name = path.file_name().map_or_else(|| "scan".into(), |name| name.to_string_lossy());
-        let name = inputs::stem(&name).unwrap_or(&name).to_string();
-        Ok(Real { name, scan: scan.volume, brain, header: scan.header })
+        Ok(Real { scan: scan.volume, brain, header: scan.header })
     }
 
     fn with_bleed(&self, seed: u64, settings: &Settings) -> Result<Made> {
@@ -129,6 +134,17 @@ impl Real {
         let put = insert::insert(seed, &self.scan, &self.brain, &settings)?;
         Ok(Made { scan: put.scan, label: put.label, bleeds: put.bleeds, person: None })
     }
+}
+
+/// What the phantoms made of a scan are called, up to their seed.
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().map_or_else(|| "scan".into(), |name| name.to_string_lossy());
+    inputs::stem(&name).unwrap_or(&name).to_string()
+}
+
+/// The scan and the label of a phantom.
+fn files(folder: &Path, name: &str) -> [PathBuf; 2] {
+    ["", "_label"].map(|ending| folder.join(format!("{name}{ending}.nii.gz")))
 }
 
 fn settings(arguments: &Phantom) -> Settings {
@@ -223,7 +239,7 @@ impl Table {
     /// nor a file.
     fn open(folder: &Path, wanted: &[(u64, String)], overwrite: bool) -> Result<Table> {
         let path = folder.join("phantoms.csv");
-        let there = |name: &str| ["", "_label"].iter().any(|ending| folder.join(format!("{name}{ending}.nii.gz")).exists());
+        let there = |name: &str| files(folder, name).iter().any(|file| file.symlink_metadata().is_ok());
         let files: HashSet<&str> = wanted.iter().map(|(_, name)| name.as_str()).filter(|name| there(name)).collect();
         if !overwrite && !files.is_empty() {
             let listed = if path.exists() { Table::rows(&path)?.0 } else { Vec::new() };
@@ -267,7 +283,9 @@ impl Table {
         let places: Vec<Option<usize>> =
             COLUMNS.iter().map(|name| header.iter().position(|column| column.trim() == *name)).collect();
         let known = header.iter().all(|column| COLUMNS.contains(&column.trim()));
-        if !bytes.is_empty() && (!known || places[0].is_none()) {
+        // Those that every version has written.
+        let lacks = places[..NEEDED].iter().any(Option::is_none);
+        if !bytes.is_empty() && (!known || lacks) {
             let advice = "it is no table of `ichor phantom`: give another folder, or move it";
             return Err(problem(format!("{advice}; its columns are {}", header.iter().collect::<Vec<_>>().join(", "))));
         }
@@ -313,16 +331,4 @@ fn taken(folder: &Path, wanted: &[(u64, String)], there: &HashSet<&str>, rows: &
         "{first}{others} would be replaced: give another --seed (from {next} on none is taken), another folder, or --overwrite"
     );
     Error::Scan { path: folder.to_path_buf(), problem }
-}
-
-impl From<BleedKind> for Kind {
-    fn from(kind: BleedKind) -> Self {
-        match kind {
-            BleedKind::Deep => Kind::Deep,
-            BleedKind::Lobar => Kind::Lobar,
-            BleedKind::Infratentorial => Kind::Infratentorial,
-            BleedKind::Intraventricular => Kind::Intraventricular,
-            BleedKind::Subdural => Kind::Subdural,
-        }
-    }
 }

@@ -35,7 +35,7 @@ impl Progress {
 
     /// One more scan is done; `worked` where it was not there already.
     pub fn step(&mut self, name: &str, worked: bool) {
-        self.bar.set_message(name.to_string());
+        self.bar.set_message(talk::shown(name).into_owned());
         self.bar.inc(1);
         self.done += 1;
         self.worked += usize::from(worked);

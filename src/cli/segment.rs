@@ -2,11 +2,11 @@
 
 use super::progress::Progress;
 use super::{extraction, inference, load_weights, pool, tell_stages, timed};
-use crate::cli::arguments::{Save, Segment};
-use crate::cli::talk::say;
+use crate::cli::arguments::Segment;
+use crate::cli::talk;
 use ichor::batch::inputs;
 use ichor::batch::report::{RESEARCH_USE_ONLY, Report};
-use ichor::batch::{self, Extra, Outcome, Settings};
+use ichor::batch::{self, Outcome, Settings};
 use ichor::io::dicom::Summary;
 use ichor::io::mask;
 use ichor::network::weights::Weights;
@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 pub fn run(arguments: &Segment) -> Result<ExitCode> {
-    let weights = load_weights(arguments.weights.as_deref())?;
+    let weights = load_weights(arguments.weights.weights.as_deref())?;
     let mut jobs = timed("finding of the scans", || inputs::find(&arguments.inputs))?;
     log::debug!("{}", counted(jobs.len(), "scan"));
     if let Some(name) = &arguments.name {
@@ -30,7 +30,7 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
         job.name.clone_from(name);
     }
     let mut read = inputs::files(&jobs);
-    let others = [&arguments.weights, &arguments.template, &arguments.brain.brain_mask].into_iter().flatten();
+    let others = [&arguments.weights.weights, &arguments.template.template, &arguments.brain.brain_mask].into_iter().flatten();
     read.extend(others.filter_map(|path| path.canonicalize().ok()));
     if let Some(shard) = arguments.shard {
         jobs = shard.jobs(jobs);
@@ -41,10 +41,10 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
             brain: if arguments.brain.skull_stripped {
                 BrainSource::SkullStripped
             } else {
-                BrainSource::Extract(extraction::Options { method: arguments.brain.brain_method.into() })
+                BrainSource::Extract(extraction::Options { method: arguments.brain.extraction.brain_method.into() })
             },
             outside_brain: arguments.outside_brain,
-            interpolation: arguments.interpolation.into(),
+            interpolation: arguments.resampling.interpolation.into(),
             threshold: arguments.threshold,
             postprocessing: Postprocessing {
                 smooth_mm: arguments.postprocessing.smooth,
@@ -53,14 +53,14 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
             },
             // Asked for by what is saved.
             probability: false,
-            keep_doubtful: arguments.keep_doubtful,
+            keep_doubtful: arguments.doubtful.keep_doubtful,
         },
         brain_mask: arguments.brain.brain_mask.clone(),
-        template: Template::load(arguments.template.as_deref())?,
+        template: Template::load(arguments.template.template.as_deref())?,
         extras: arguments.save.iter().map(|&save| save.into()).collect(),
         pictures: !arguments.no_picture,
         dicom_report: arguments.dicom_report,
-        series: arguments.series.clone(),
+        series: arguments.series.series.clone(),
         inputs: read,
         overwrite: arguments.overwrite,
     };
@@ -113,7 +113,8 @@ fn print_report(report: &Report, skipped: bool) {
         log::debug!("{name}: registration {quality:?}");
     }
     tell_stages(name, &report.seconds);
-    say!("{}\t{:.2} mL\t{}{}", report.name, report.volume_ml, counted(report.voxels, "voxel"), remarks(report, skipped));
+    let voxels = counted(report.voxels, "voxel") + &remarks(report, skipped);
+    talk::columns(&[&report.name, &format!("{:.2} mL", report.volume_ml), &voxels]);
     for sentence in report.dicom.iter().flat_map(Summary::sentences) {
         log::info!("{}: {sentence}", report.name);
     }
@@ -122,13 +123,15 @@ fn print_report(report: &Report, skipped: bool) {
     }
 }
 
-/// What stands behind a result: whether it is of an earlier run, and whether it may be trusted.
+/// What stands behind a result: whether it is of an earlier run, whether it cannot be right and was kept all the same,
+/// and which warnings it has.
 fn remarks(report: &Report, skipped: bool) -> String {
     let numbers: BTreeSet<u8> = report.warnings.iter().map(|warning| warning.number).collect();
     let numbers: Vec<String> = numbers.iter().map(u8::to_string).collect();
     let plural = if numbers.len() == 1 { "" } else { "s" };
-    let doubts = (!numbers.is_empty()).then(|| format!("doubtful: warning{plural} {}", numbers.join(", ")));
-    let remarks: Vec<String> = skipped.then(|| "there already".to_string()).into_iter().chain(doubts).collect();
+    let doubtful = if report.doubtful { "doubtful: " } else { "" };
+    let warnings = (!numbers.is_empty()).then(|| format!("{doubtful}warning{plural} {}", numbers.join(", ")));
+    let remarks: Vec<String> = skipped.then(|| "there already".to_string()).into_iter().chain(warnings).collect();
     if remarks.is_empty() { String::new() } else { format!("  ({})", remarks.join("; ")) }
 }
 
@@ -137,15 +140,4 @@ fn naming(error: &Error, job: &inputs::Job) -> String {
     let said = error.to_string();
     let file = job.path.to_string_lossy();
     if said.contains(&*file) { said } else { format!("{file}: {said}") }
-}
-
-impl From<Save> for Extra {
-    fn from(save: Save) -> Extra {
-        match save {
-            Save::Brain => Extra::Brain,
-            Save::Probability => Extra::Probability,
-            Save::Template => Extra::Template,
-            Save::Transform => Extra::Transform,
-        }
-    }
 }

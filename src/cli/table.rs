@@ -1,7 +1,7 @@
 //! `ichor table`
 
 use crate::cli::arguments::Table;
-use crate::cli::talk::say;
+use crate::cli::talk;
 use ichor::Result;
 use ichor::batch::page;
 use ichor::batch::table;
@@ -19,6 +19,7 @@ pub fn run(arguments: &Table) -> Result<ExitCode> {
     }
     let failed = rows.iter().filter(|row| row.status == "failed").count();
     let plural = if rows.len() == 1 { "" } else { "s" };
-    say!("{}\t{} scan{plural}, {failed} failed", arguments.folder.join(table::NAME).display(), rows.len());
+    let scans = format!("{} scan{plural}, {failed} failed", rows.len());
+    talk::columns(&[&arguments.folder.join(table::NAME).display(), &scans]);
     Ok(if unreadable.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -5,14 +5,18 @@ use super::with_threads;
 use crate::cli::arguments::Train;
 use crate::cli::talk::say;
 use ichor::scan::Template;
-use ichor::training::{Cache, Config, Pairs, Phantoms, Progress, Source, train};
+use ichor::training::{Cache, Config, Pairs, Phantoms, Progress, Source, check_folder, train};
 use ichor::words::counted;
 use ichor::{Error, Result};
+use std::path::Path;
 use std::process::ExitCode;
 
 pub fn run(arguments: &Train) -> Result<ExitCode> {
     let config = Config::load(arguments.config.as_deref(), arguments.from.as_deref(), &arguments.output)?;
-    with_threads(arguments.threads, |_| {
+    let given = [arguments.config.as_deref(), arguments.template.as_deref(), config.from.as_deref().map(Path::new)];
+    let inputs: Vec<&Path> = given.into_iter().flatten().collect();
+    check_folder(&config, &arguments.output, &inputs)?;
+    with_threads(arguments.threads.threads, |_| {
         let folder = &arguments.output;
         let cache = arguments.cache.clone().unwrap_or_else(|| folder.join("samples"));
         let planar = config.network.is_planar();
@@ -61,7 +65,8 @@ fn learn(config: &Config, source: &dyn Source, arguments: &Train) -> Result<Exit
     }
     let least = outcome.history.iter().min_by(|a, b| a.held_out_loss.total_cmp(&b.held_out_loss));
     let best = least.ok_or_else(|| Error::Training { path: folder.clone(), problem: "no epoch was trained".into() })?;
-    say!("{}\tepoch {}, held-out Dice {:.3}", folder.join("weights.safetensors").display(), best.epoch, best.held_out_dice);
+    let best = format!("epoch {}, held-out Dice {:.3}", best.epoch, best.held_out_dice);
+    talk::columns(&[&folder.join("weights.safetensors").display(), &best]);
     say!("For research use only, not for diagnosis.");
     Ok(ExitCode::SUCCESS)
 }

@@ -2,9 +2,11 @@
 
 use super::{load_weights, spare_inputs};
 use crate::cli::arguments::Weights as Command;
+use crate::cli::talk;
 use crate::cli::talk::say;
+use ichor::io::atomic;
 use ichor::network::weights::{Dtype, Metadata, Summary, Weights, onnx, tensorflow};
-use ichor::{Result, io::atomic};
+use ichor::{Error, Result};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -18,7 +20,10 @@ pub fn run(command: &Command) -> Result<ExitCode> {
         Command::Export { file, output, half } => {
             spare_inputs(output, None, &[file.as_deref()])?;
             let weights = load_weights(file.as_deref())?;
-            let to_onnx = output.extension().is_some_and(|extension| extension == "onnx");
+            let to_onnx = is_onnx(output);
+            if !to_onnx {
+                check_ending(output, " or, for ONNX, .onnx")?;
+            }
             let bytes = match to_onnx {
                 true => onnx::export(&weights)?,
                 false => weights.with_dtype(if *half { Dtype::F16 } else { Dtype::F32 })?.bytes().to_vec(),
@@ -29,8 +34,9 @@ pub fn run(command: &Command) -> Result<ExitCode> {
                 say!("{}", onnx::AXES);
             }
         }
-        Command::Import { prefix, output, .. } if prefix.extension().is_some_and(|extension| extension == "onnx") => {
+        Command::Import { prefix, output, .. } if is_onnx(prefix) => {
             spare_inputs(output, None, &[Some(prefix)])?;
+            check_ending(output, "")?;
             written(&onnx::import(prefix)?, output)?;
         }
         Command::Import { prefix, output, origin, license, convs, up_convs } => {
@@ -42,12 +48,27 @@ pub fn run(command: &Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn is_onnx(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
+}
+
+/// Refuses the name of another format for safetensors; `or` says what else the name may end in.
+fn check_ending(output: &Path, or: &str) -> Result<()> {
+    match output.extension() {
+        Some(extension) if !extension.eq_ignore_ascii_case("safetensors") => {
+            let problem = format!("safetensors would be written under this name: let it end in .safetensors{or}");
+            Err(Error::Scan { path: output.to_path_buf(), problem })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn info(file: Option<&Path>, json: bool) -> Result<()> {
     let summary = Summary::of(&load_weights(file)?);
     if json {
-        say!("{}", serde_json::to_string_pretty(&summary).expect("a summary is numbers and text"));
+        talk::lines(&serde_json::to_string_pretty(&summary).expect("a summary is numbers and text"));
     } else {
-        say!("{}", summary.to_string().trim_end());
+        talk::lines(summary.to_string().trim_end());
     }
     Ok(())
 }
@@ -55,6 +76,7 @@ fn info(file: Option<&Path>, json: bool) -> Result<()> {
 fn import(prefix: &Path, output: &Path, options: tensorflow::Options) -> Result<()> {
     let files = tensorflow::files(prefix);
     spare_inputs(output, None, &files.iter().map(|file| Some(file.as_path())).collect::<Vec<_>>())?;
+    check_ending(output, "")?;
     written(&Weights::import_tensorflow(prefix, options)?, output)
 }
 

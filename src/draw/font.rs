@@ -1,20 +1,51 @@
-//! Letters for pictures.
+//! Letters for pictures: Noto Sans Mono, whose letters are all of one width.
 
-use font8x8::UnicodeFonts;
+use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 
-/// Side of a letter's square in pixels.
-pub const LETTER: usize = 8;
-/// Rows of a letter's square above its baseline.
-pub const ABOVE_BASELINE: usize = 7;
+/// A size of letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// Of texts: capitals of 9 pixels.
+    Small,
+    /// Twice as large.
+    Large,
+}
 
-/// The pixels of a line of text, counted from its upper left corner to the right and down. A character that the font lacks is drawn as `?`.
-pub fn pixels(text: &str) -> impl Iterator<Item = [usize; 2]> {
-    text.chars().enumerate().flat_map(|(place, character)| {
-        let known = font8x8::BASIC_FONTS.get(character).or_else(|| font8x8::LATIN_FONTS.get(character));
-        let glyph = known.or_else(|| font8x8::BASIC_FONTS.get('?')).unwrap_or_default();
-        let square = (0..LETTER).flat_map(|row| (0..LETTER).map(move |column| [column, row]));
-        let inked = square.filter(move |&[column, row]| glyph[row] >> column & 1 == 1);
-        inked.map(move |[column, row]| [LETTER * place + column, row])
+impl Size {
+    const fn raster(self) -> RasterHeight {
+        match self {
+            Size::Small => RasterHeight::Size16,
+            Size::Large => RasterHeight::Size32,
+        }
+    }
+
+    /// Width of a letter in pixels, with what is free beside it.
+    pub const fn width(self) -> usize {
+        get_raster_width(FontWeight::Regular, self.raster())
+    }
+
+    /// Height of a letter in pixels, with what is free above and below it.
+    pub const fn height(self) -> usize {
+        self.raster().val()
+    }
+
+    /// Rows of pixels above the baseline.
+    pub const fn above_baseline(self) -> usize {
+        match self {
+            Size::Small => 13,
+            Size::Large => 25,
+        }
+    }
+}
+
+/// The pixels of a line of text that are not free: place, counted from its upper left corner to the right and down, and how much of
+/// the pixel the letter covers (255: all of it). A character that the font lacks is drawn as `?`.
+pub fn pixels(text: &str, size: Size) -> impl Iterator<Item = ([usize; 2], u8)> {
+    let letter = move |character| get_raster(character, FontWeight::Regular, size.raster());
+    text.chars().enumerate().flat_map(move |(place, character)| {
+        let rows = letter(character).or_else(|| letter('?')).into_iter().flat_map(|raster| raster.rows()).enumerate();
+        let pixels = rows.flat_map(|(y, row)| row.iter().enumerate().map(move |(x, &share)| ([x, y], share)));
+        pixels.filter(|&(_, share)| share > 0).map(move |([x, y], share)| ([size.width() * place + x, y], share))
     })
 }
 
@@ -22,23 +53,34 @@ pub fn pixels(text: &str) -> impl Iterator<Item = [usize; 2]> {
 mod tests {
     use super::*;
 
+    /// Rows of a text, `#` where a letter covers most of a pixel.
+    fn picture(text: &str, size: Size) -> Vec<String> {
+        let mut rows = vec![vec![' '; size.width() * text.chars().count()]; size.height()];
+        pixels(text, size).filter(|&(_, share)| share > 127).for_each(|([x, y], _)| rows[y][x] = '#');
+        rows.into_iter().map(String::from_iter).collect()
+    }
+
     #[test]
     fn letters_stand_upright_one_after_the_other() {
-        let picture = |text: &str| {
-            let mut rows = vec![vec![' '; LETTER * text.chars().count()]; LETTER];
-            pixels(text).for_each(|[x, y]| rows[y][x] = '#');
-            rows.into_iter().map(String::from_iter).collect::<Vec<String>>()
-        };
-        // An L has its stem at the left and its foot on the baseline; the row below is free.
-        let l = picture("L");
-        assert!(l[..ABOVE_BASELINE].iter().all(|row| row[..4].contains('#')), "{l:#?}");
-        assert!(
-            l[ABOVE_BASELINE - 1].matches('#').count() > l[2].matches('#').count() && !l[ABOVE_BASELINE].contains('#'),
-            "{l:#?}"
-        );
-        let two = picture("L7");
-        assert!(two.iter().zip(l).all(|(two, l)| two[..LETTER] == l), "{two:#?}");
-        assert_eq!(picture("\u{1f600}"), picture("?"), "what the font lacks");
-        assert_ne!(picture("\u{e9}"), picture("?"), "e with an accent, as in names");
+        for size in [Size::Small, Size::Large] {
+            // An L has its stem at the left and its foot on the baseline; the rows below are free.
+            let l = picture("L", size);
+            let (above, below) = l.split_at(size.above_baseline());
+            let inked = |row: &String| row.matches('#').count();
+            assert!(inked(&above[above.len() - 1]) > inked(&above[above.len() / 2]), "{l:#?}");
+            assert!(above[above.len() / 2][..size.width() / 2].contains('#'), "{l:#?}");
+            assert!(below.iter().all(|row| inked(row) == 0), "{l:#?}");
+            let two = picture("L7", size);
+            assert!(two.iter().zip(&l).all(|(two, l)| two[..size.width()] == *l), "{two:#?}");
+            assert!(two.iter().any(|two| two[size.width()..].contains('#')), "{two:#?}");
+        }
+    }
+
+    #[test]
+    fn names_have_their_accents_and_what_the_font_lacks_is_a_question_mark() {
+        assert_eq!(picture("\u{1f600}", Size::Small), picture("?", Size::Small));
+        for accented in ["\u{e9}", "\u{df}", "\u{142}"] {
+            assert_ne!(picture(accented, Size::Small), picture("?", Size::Small), "{accented}");
+        }
     }
 }

@@ -8,6 +8,34 @@ use crate::io::atomic;
 use crate::{Error, Result};
 use std::path::Path;
 
+/// Columns of cases.csv: the fields of a [`Case`].
+const CASES: [&str; 24] = [
+    "name",
+    "subgroup",
+    "patient",
+    "automated_ml",
+    "manual_ml",
+    "difference_ml",
+    "false_positive_ml",
+    "false_negative_ml",
+    "dice",
+    "jaccard",
+    "sensitivity",
+    "precision",
+    "surface_dice",
+    "hd95_mm",
+    "masd_mm",
+    "assd_mm",
+    "automated_lesions",
+    "manual_lesions",
+    "matched_lesions",
+    "lesion_f1",
+    "diagonal_mm",
+    "automated",
+    "manual",
+    "remark",
+];
+
 /// Columns of a [`Summary`]; `mean_low` and `mean_high` are the 95% interval of the mean.
 const SUMMARY: [&str; 8] = ["n", "mean", "mean_low", "mean_high", "sd", "median", "min", "max"];
 
@@ -38,7 +66,10 @@ pub(super) const NAMES: [&str; 5] =
 /// [`Error::Write`].
 pub fn write(folder: &Path, cases: &[Case], results: &Results) -> Result<()> {
     let [each, table1, table2, table3, clear] = NAMES;
-    write_file(&folder.join(each), |table| cases.iter().try_for_each(|case| table.serialize(case)))?;
+    write_file(&folder.join(each), |table| match cases {
+        [] => table.write_record(CASES),
+        _ => cases.iter().try_for_each(|case| table.serialize(case)),
+    })?;
     let tables = [
         (table1, head("measure", &SUMMARY, "failed_percent"), measures(results)),
         (table2, head("subgroup", &SUMMARY, "failed_percent"), subgroups(results)),
@@ -193,6 +224,18 @@ mod tests {
 
         let clear = &read(folder.path(), "without_bleed.csv")["false_positive_ml"];
         assert_eq!((clear["mean"].as_str(), clear["clear_percent"].as_str()), ("3", "0"));
+    }
+
+    #[test]
+    fn the_columns_of_cases_are_there_without_a_case() {
+        let folder = tempfile::tempdir().unwrap();
+        let header = |cases: &[Case]| {
+            write(folder.path(), cases, &Results::of(cases, &Settings::default())).unwrap();
+            let text = std::fs::read_to_string(folder.path().join("cases.csv")).unwrap();
+            (text.lines().next().unwrap().to_string(), text.lines().count())
+        };
+        assert_eq!(header(&[]), (CASES.join(","), 1));
+        assert_eq!(header(&[case("a", "", 1, 2)]), (CASES.join(","), 2));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod csv_files;
 pub mod figures;
+pub mod files;
 pub mod lesions;
 pub mod metrics;
 mod misplaced;
@@ -108,9 +109,14 @@ pub fn compare(pair: &Pair, settings: &Settings) -> Result<Case> {
     if same_file(pair) {
         remarks.push("its two masks are one file".into());
     }
-    remarks.extend(misplaced::remark(&both, case.dice));
+    let misplaced = misplaced::remark(&both, case.dice);
+    let apart = misplaced.is_none() && case.dice == 0.0 && case.automated_ml > 0.0 && case.manual_ml > 0.0;
+    remarks.extend(misplaced.or_else(|| apart.then(|| NO_OVERLAP.to_string())));
     Ok(Case { remark: remarks.join("; "), ..case })
 }
+
+/// The remark on a case with blood in both masks, none of which is in both.
+const NO_OVERLAP: &str = "its two masks do not overlap at all";
 
 fn same_file(pair: &Pair) -> bool {
     let path = |path: &Path| std::fs::canonicalize(path).ok();

@@ -1,16 +1,12 @@
-//! What all cases come to, and the files that say so: cases and tables as CSV, summary.json, evaluation.html, the figures.
+//! What all cases come to.
 
-use super::figures::{self, Figure};
 use super::pairs::Pair;
 use super::statistics::{Agreement, Summary, percent};
-use super::{Case, Settings, csv_files, page};
+use super::{Case, NO_OVERLAP, Settings};
 use crate::batch::inputs;
 use crate::batch::report::{RESEARCH_USE_ONLY, Report};
-use crate::io::atomic;
-use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 /// A case whose Dice is lower has failed.
 pub const FAILED_BELOW: f64 = 0.5;
@@ -125,6 +121,8 @@ pub struct Results {
     pub without_partner: Vec<String>,
     /// The weights that made the automated masks, as far as reports beside them say.
     pub weights: Vec<MaskWeights>,
+    /// The files that were written besides summary.json, by name; of them alone a later evaluation removes any.
+    pub outputs: Vec<String>,
 }
 
 /// A measure of a case as it counts in a table: its column, its title, its value.
@@ -170,7 +168,8 @@ impl Results {
             WithoutBleed { false_positive_ml, clear_percent: percent(&volumes, |ml| ml == 0.0) }
         });
         let apart = bleeding.iter().filter(|case| case.automated_ml > 0.0 && case.dice == 0.0);
-        let remarked = cases.iter().filter(|case| !case.remark.is_empty());
+        // Those that do not overlap are named together.
+        let remarked = cases.iter().filter(|case| !case.remark.is_empty() && case.remark != NO_OVERLAP);
         let remarks = remarked.map(|case| Remark { name: case.name.clone(), remark: case.remark.clone() });
         Results {
             notice: RESEARCH_USE_ONLY,
@@ -189,6 +188,7 @@ impl Results {
             failed: Vec::new(),
             without_partner: Vec::new(),
             weights: Vec::new(),
+            outputs: Vec::new(),
         }
     }
 }
@@ -214,43 +214,4 @@ fn failed_percent(cases: &[&Case]) -> Option<f64> {
 fn agreement(cases: &[&Case]) -> Option<Agreement> {
     let volumes: Vec<[f64; 2]> = cases.iter().map(|case| [case.automated_ml, case.manual_ml]).collect();
     Agreement::of(&volumes)
-}
-
-/// All that is written, besides the tables and the figures.
-const SUMMARY: &str = "summary.json";
-const PAGE: &str = "evaluation.html";
-
-/// Removes what an earlier evaluation has left in `folder`, by the names that evaluations give: a figure that is not
-/// drawn this time must not stay beside tables of other cases. Anything else stays.
-fn remove_earlier(folder: &Path) -> Result<()> {
-    let figures = figures::NAMES.iter().flat_map(|name| ["svg", "png"].map(|ending| format!("{name}.{ending}")));
-    for name in figures.chain([SUMMARY, PAGE].into_iter().chain(csv_files::NAMES).map(String::from)) {
-        let path = folder.join(name);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::write(&path)(error)),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Writes cases.csv and the tables as CSV, summary.json, each figure as SVG and PNG, and evaluation.html into `folder`, which is made where it is not there.
-/// Those of an earlier evaluation are removed first.
-///
-/// # Errors
-/// [`Error::Write`].
-pub fn write(folder: &Path, cases: &[Case], results: &Results, figures: &[Figure]) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
-    remove_earlier(folder)?;
-    csv_files::write(folder, cases, results)?;
-    atomic::write_json(folder.join(SUMMARY), results)?;
-    for figure in figures {
-        let svg = figure.drawing.svg();
-        atomic::write(folder.join(format!("{}.svg", figure.name)), |file| file.write_all(svg.as_bytes()))?;
-        let path = folder.join(format!("{}.png", figure.name));
-        let png = figure.drawing.png().map_err(Error::write(&path))?;
-        atomic::write(&path, |file| file.write_all(&png))?;
-    }
-    let html = page::html(cases, results, figures);
-    Ok(atomic::write(folder.join(PAGE), |file| file.write_all(html.as_bytes()))?)
 }

@@ -14,6 +14,11 @@ fn missing(n: usize) -> String {
     if n < FEWEST { format!("n < {FEWEST}") } else { NONE.into() }
 }
 
+/// The same of an interval: where the cases are enough, it is their patients who are too few.
+fn without_interval(n: usize) -> String {
+    if n < FEWEST { missing(n) } else { format!("n < {FEWEST} patients") }
+}
+
 /// A table of text.
 pub struct Table {
     /// What it shows.
@@ -223,7 +228,7 @@ fn summary(summary: Option<&Summary>) -> [String; 7] {
     [
         summary.n.to_string(),
         number(summary.mean),
-        summary.interval.map_or_else(|| missing(summary.n), |[low, high]| format!("{low:.3} to {high:.3}")),
+        summary.interval.map_or_else(|| without_interval(summary.n), |[low, high]| format!("{low:.3} to {high:.3}")),
         summary.sd.map_or_else(|| missing(summary.n), number),
         number(summary.median),
         number(summary.min),

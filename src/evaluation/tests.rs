@@ -11,9 +11,8 @@ use std::collections::BTreeSet;
 type Place = [i64; 3];
 
 fn places(mask: &Volume<bool>) -> BTreeSet<Place> {
-    let [ni, nj, _] = mask.grid().shape;
     let inside = (0..mask.voxels().len()).filter(|&n| mask.voxels()[n]);
-    inside.map(|n| [n % ni, n / ni % nj, n / (ni * nj)].map(|at| at as i64)).collect()
+    inside.map(|n| mask.grid().ijk(n).map(|at| at as i64)).collect()
 }
 
 /// A voxel with a neighbour outside the mask.
@@ -130,14 +129,13 @@ proptest! {
     #[test]
     fn mirroring_both_masks_changes_nothing(masks in masks(), axis in 0..3_usize) {
         let mirrored = [0, 1].map(|n| {
-            let [ni, nj, _] = masks[n].grid().shape;
             let mut affine = Affine::IDENTITY;
             affine.rows[axis][axis] = -1.0;
             affine.rows[axis][3] = (masks[n].grid().shape[axis] - 1) as f64;
             let grid = Grid { affine: masks[n].grid().affine.after(&affine), ..masks[n].grid().clone() };
             let mut voxels = masks[n].voxels().to_vec();
             for (from, &inside) in masks[n].voxels().iter().enumerate() {
-                let mut place = [from % ni, from / ni % nj, from / (ni * nj)];
+                let mut place = grid.ijk(from);
                 place[axis] = grid.shape[axis] - 1 - place[axis];
                 voxels[grid.index(place)] = inside;
             }
@@ -201,4 +199,22 @@ fn a_lesion_is_found_once_and_by_enough_overlap() {
 fn lesions_that_touch_at_a_corner_are_one() {
     let diagonal = mask([3, 3, 3], |[i, j, k]| i == j && j == k);
     assert_eq!(Lesions::of(&diagonal, &diagonal, 0.1), Lesions { automated: 1, manual: 1, matched: 1 });
+}
+
+#[test]
+fn a_distance_of_just_the_tolerance_is_within_it() {
+    // From 0.4 to 2.4 mm are 2.0000000000000004 mm in floating point.
+    let affine = Affine::new([[0.4, 0.0, 0.0], [0.0, 0.4, 0.0], [0.0, 0.0, 0.4]], [0.0; 3]);
+    let voxel = |at: usize| Volume::new(Grid { shape: [10, 1, 1], affine }, (0..10).map(|i| i == at).collect());
+    let distances = SurfaceDistances::between(&voxel(6), &voxel(1)).unwrap();
+    assert_eq!((distances.surface_dice(2.0), distances.surface_dice(1.99)), (1.0, 0.0));
+}
+
+#[test]
+fn the_diagonal_of_a_sheared_grid_is_its_longest() {
+    let affine = Affine::new([[1.0, -0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [7.0; 3]);
+    let empty = Volume::new(Grid { shape: [4; 3], affine }, vec![false; 64]);
+    // From (4, 0, 0) to (0, 4, 4): 6, 4 and 4 mm.
+    let case = measure(&[empty.clone(), empty]);
+    assert!((case.diagonal_mm - 68.0_f64.sqrt()).abs() < 1e-9, "{}", case.diagonal_mm);
 }

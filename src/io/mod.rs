@@ -7,6 +7,7 @@ mod error;
 pub mod lock;
 pub mod mask;
 pub mod nifti;
+pub mod ownership;
 #[cfg(feature = "report")]
 pub mod spreadsheet;
 pub mod transform;

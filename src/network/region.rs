@@ -108,7 +108,7 @@ pub struct Work {
 pub fn work(plan: &Plan, tilings: &[Tiling], input: &[f32], wanted: Option<&[bool]>) -> Vec<Work> {
     let reads = all_reads(plan, tilings);
     let needed = match wanted {
-        Some(wanted) => needed_of(plan, tilings, &reads, wanted),
+        Some(wanted) => needed_of(plan, tilings, &reads, wanted, |_| false),
         None => tilings.iter().map(|tiling| vec![true; tiling.len()]).collect(),
     };
     let background = background(plan, tilings, &reads, input);
@@ -132,28 +132,36 @@ pub fn work(plan: &Plan, tilings: &[Tiling], input: &[f32], wanted: Option<&[boo
     needed.into_iter().zip(background).zip(tilings).map(work).collect()
 }
 
-/// For each step and tile, as in [`work`], whether the wanted logits depend on it.
-pub fn needed(plan: &Plan, tilings: &[Tiling], wanted: &[bool]) -> Vec<Vec<bool>> {
-    needed_of(plan, tilings, &all_reads(plan, tilings), wanted)
+/// For each step and tile, as in [`work`], whether the wanted logits depend on it. Steps that are computed `everywhere`,
+/// whatever is needed of them, need all that they read.
+pub fn needed(plan: &Plan, tilings: &[Tiling], wanted: &[bool], everywhere: impl Fn(&Step) -> bool) -> Vec<Vec<bool>> {
+    needed_of(plan, tilings, &all_reads(plan, tilings), wanted, everywhere)
 }
 
 fn all_reads(plan: &Plan, tilings: &[Tiling]) -> Vec<Vec<Read>> {
     plan.steps.iter().zip(tilings).map(|(step, tiling)| reads(step, tiling)).collect()
 }
 
-fn needed_of(plan: &Plan, tilings: &[Tiling], reads: &[Vec<Read>], wanted: &[bool]) -> Vec<Vec<bool>> {
+fn needed_of(
+    plan: &Plan,
+    tilings: &[Tiling],
+    reads: &[Vec<Read>],
+    wanted: &[bool],
+    everywhere: impl Fn(&Step) -> bool,
+) -> Vec<Vec<bool>> {
     let mut needed: Vec<Vec<bool>> = tilings.iter().map(|tiling| vec![false; tiling.len()]).collect();
     for (number, step) in plan.steps.iter().enumerate().rev() {
         let counts = tilings[number].counts();
         if matches!(step, Step::Head { .. }) {
             needed[number] = any_within(wanted, plan.shape, &[0, 1, 2].map(|axis| tilings[number].ranges(axis)));
         }
+        let computed = if everywhere(step) { vec![true; tilings[number].len()] } else { needed[number].clone() };
         for read in &reads[number] {
             let Some(buffer) = read.buffer else { continue };
             for buffer in [Some(buffer), plan.buffers[buffer].skip].into_iter().flatten() {
                 let writer = plan.buffers[buffer].written;
                 let readers = [0, 1, 2].map(|axis| inverse(&read.tiles(axis, &tilings[writer]), tilings[writer].counts()[axis]));
-                let read = any_within(&needed[number], counts, &readers);
+                let read = any_within(&computed, counts, &readers);
                 needed[writer].iter_mut().zip(read).for_each(|(needed, read)| *needed |= read);
             }
         }
@@ -374,7 +382,7 @@ mod tests {
         let mut wanted = vec![false; 32 * 32 * 32];
         // Voxel (13, 14, 15), in tile (3, 3, 3): voxels 12..16.
         wanted[(13 * 32 + 14) * 32 + 15] = true;
-        let needed = needed(&plan, &tilings, &wanted);
+        let needed = needed(&plan, &tilings, &wanted, |_| false);
         // Head and the last convolution: the tile itself.
         assert_eq!((count(&needed[5]), count(&needed[4])), (1, 1));
         assert!(needed[4][tilings[4].index([3; 3])]);
@@ -390,8 +398,8 @@ mod tests {
     fn nothing_wanted_needs_nothing_and_everything_wanted_all() {
         let plan = plan();
         let tilings = tilings(&plan);
-        assert!(needed(&plan, &tilings, &vec![false; 32 * 32 * 32]).iter().all(|flags| count(flags) == 0));
-        assert!(needed(&plan, &tilings, &vec![true; 32 * 32 * 32]).iter().all(|flags| count(flags) == flags.len()));
+        assert!(needed(&plan, &tilings, &vec![false; 32 * 32 * 32], |_| false).iter().all(|flags| count(flags) == 0));
+        assert!(needed(&plan, &tilings, &vec![true; 32 * 32 * 32], |_| false).iter().all(|flags| count(flags) == flags.len()));
     }
 
     #[test]

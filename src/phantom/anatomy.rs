@@ -19,6 +19,7 @@ use super::field::{
     Lattice, Noise, Vec3, along, cone, cover, dot, ellipsoid, intersection, layer, norm, smooth_step, sub, union,
 };
 use crate::random::stream::Random;
+use bytemuck::{Pod, Zeroable};
 
 /// Sex of a phantom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,56 +57,77 @@ pub struct Tissues {
     pub diploe: f32,
 }
 
-/// Fields of the skull, in this order in its lattice.
-pub mod skull {
+/// Fields of the skull at a point, mm.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct SkullFields {
     /// Depth below the inner table.
-    pub const CAVITY: usize = 0;
+    pub cavity: f32,
     /// Depth below the skull's outer surface, the cavity included.
-    pub const BONE: usize = 1;
+    pub bone: f32,
     /// Depth below the skin.
-    pub const SKIN: usize = 2;
+    pub skin: f32,
     /// Depth in sinuses and airways.
-    pub const AIR: usize = 3;
+    pub air: f32,
     /// Height above the tentorium's surface.
-    pub const TENTORIUM: usize = 4;
+    pub tentorium: f32,
     /// Depth in bone without marrow.
-    pub const DENSE: usize = 5;
+    pub dense: f32,
     /// Depth in the orbits.
-    pub const ORBIT: usize = 6;
+    pub orbit: f32,
     /// Distance behind the ridge of the petrous bones: the posterior fossa's side.
-    pub const BEHIND: usize = 7;
-    /// How many there are.
-    pub const FIELDS: usize = 8;
+    pub behind: f32,
 }
 
-/// Fields of the brain, in this order in its lattice.
-pub mod brain {
+/// Fields of the brain at a point, mm but where another unit is said.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct BrainFields {
     /// Depth below the pia, sulci left out.
-    pub const PIA: usize = 0;
+    pub pia: f32,
     /// Distance to the middle surface of the nearest sulcus.
-    pub const SULCUS: usize = 1;
+    pub sulcus: f32,
     /// Depth in the lateral and fourth ventricles.
-    pub const VENTRICLE: usize = 2;
+    pub ventricle: f32,
     /// Depth in the outline of the third ventricle, seen from the side.
-    pub const THIRD: usize = 3;
+    pub third: f32,
     /// Distance to the right of the midline surface.
-    pub const MIDLINE: usize = 4;
+    pub midline: f32,
     /// Depth in the deep nuclei.
-    pub const NUCLEI: usize = 5;
+    pub nuclei: f32,
     /// HU that white matter has lost (leukoaraiosis).
-    pub const PALE: usize = 6;
+    pub pale: f32,
     /// Smooth differences of HU in the tissue.
-    pub const MOTTLE: usize = 7;
+    pub mottle: f32,
     /// Depth in cerebellum and brainstem; negative in the cerebrum.
-    pub const HINDBRAIN: usize = 8;
+    pub hindbrain: f32,
     /// Depth in old infarcts.
-    pub const INFARCT: usize = 9;
+    pub infarct: f32,
     /// Depth in the corpus callosum and below: no fissure and no falx here.
-    pub const CALLOSUM: usize = 10;
+    pub callosum: f32,
     /// How open the sulci are: 1 on average.
-    pub const OPEN: usize = 11;
-    /// How many there are.
-    pub const FIELDS: usize = 12;
+    pub open: f32,
+}
+
+impl BrainFields {
+    /// Far outside of the brain.
+    fn outside(p: Vec3) -> BrainFields {
+        let far = -10.0;
+        BrainFields {
+            pia: far,
+            sulcus: 10.0,
+            ventricle: far,
+            third: far,
+            midline: p[0],
+            nuclei: far,
+            pale: far,
+            mottle: far,
+            hindbrain: far,
+            infarct: far,
+            callosum: far,
+            open: far,
+        }
+    }
 }
 
 /// Something small and dense (or any small body of one tissue).
@@ -119,7 +141,7 @@ struct Body {
 /// Tissue pushed aside: the place that is seen at a point lies elsewhere in the brain without the bleed.
 pub trait Displacement: Sync {
     /// Where the tissue at `p` was before; `skull` has the skull's fields at `p`.
-    fn origin(&self, p: Vec3, skull: &[f32; skull::FIELDS]) -> Vec3;
+    fn origin(&self, p: Vec3, skull: &SkullFields) -> Vec3;
 }
 
 /// One person's head.
@@ -195,6 +217,35 @@ fn chain(p: Vec3, nodes: &[(Vec3, f32)], more: f32) -> f32 {
     let radius = |r: f32| (r + more).max(0.4);
     let parts = nodes.windows(2).map(|pair| cone(p, pair[0].0, pair[1].0, radius(pair[0].1), radius(pair[1].1)));
     parts.fold(f32::MIN, |a, b| union(a, b, 2.0))
+}
+
+/// Depth in the bones that are no shell (sphenoid, clivus, petrous and mastoid, condyles, cheek and jaw) at a point of
+/// the average head, mirrored to the right.
+fn masses(m: Vec3) -> [f32; 10] {
+    [
+        ellipsoid(m, [0.0, 10.0, -33.0], [17.0, 20.0, 12.0]),
+        ellipsoid(m, [0.0, -10.0, -44.0], [14.0, 9.0, 20.0]),
+        ellipsoid(m, [50.0, -46.0, -38.0], [16.0, 18.0, 22.0]),
+        ellipsoid(m, [32.0, -34.0, -32.0], [26.0, 10.0, 14.0]),
+        ellipsoid(m, [20.0, -38.0, -66.0], [9.0, 12.0, 9.0]),
+        ellipsoid(m, [40.0, 4.0, -38.0], [10.0, 14.0, 5.0]),
+        cone(m, [63.0, -14.0, -42.0], [52.0, 50.0, -48.0], 3.0, 4.5),
+        cone(m, [51.0, -12.0, -46.0], [47.0, 2.0, -105.0], 5.5, 5.0),
+        ellipsoid(m, [0.0, 42.0, -76.0], [26.0, 28.0, 4.0]),
+        ellipsoid(m, [0.0, 63.0, -12.0], [30.0, 8.0, 10.0]),
+    ]
+}
+
+/// Depth below the skin at a point of the average head that is `scalp` deep in the scalp: face, nose, ears and nape are
+/// added.
+fn skin(a: Vec3, scalp: f32) -> f32 {
+    let m = [a[0].abs(), a[1], a[2]];
+    let face =
+        union(ellipsoid(m, [0.0, 20.0, -52.0], [64.0, 62.0, 70.0]), ellipsoid(m, [40.0, -5.0, -50.0], [30.0, 40.0, 45.0]), 15.0);
+    let nose = cone(m, [0.0, 76.0, -28.0], [0.0, 90.0, -52.0], 6.0, 11.0);
+    let ears = ellipsoid(m, [79.0, -32.0 - 0.3 * a[2], -28.0], [3.5, 14.0, 26.0]);
+    let nape = cone(a, [0.0, -44.0, -45.0], [0.0, -44.0, -160.0], 50.0, 58.0);
+    union(union(scalp, union(face, nape, 15.0), 12.0), union(nose, ears, 3.0), 5.0)
 }
 
 impl Anatomy {
@@ -387,41 +438,52 @@ impl Anatomy {
     }
 
     /// The fields of the skull at a point.
-    pub fn skull(&self, p: Vec3) -> [f32; skull::FIELDS] {
+    pub fn skull(&self, p: Vec3) -> SkullFields {
         let a = self.average(p);
         let [cavity, tentorium, behind] = self.cavity(a);
         let [_, y, z] = a;
         let m = [a[0].abs(), y, z];
-        let low = smooth_step((-18.0 - z) / 22.0);
-        let temple = (-((y + 8.0).powi(2) / 900.0 + (z + 2.0).powi(2) / 500.0)).exp() * smooth_step((m[0] - 45.0) / 15.0);
-        let protuberance = (-(m[0].powi(2) / 200.0 + (z + 16.0).powi(2) / 250.0)).exp() * smooth_step((-70.0 - y) / 20.0);
-        let thick = (self.skull_mm + 0.9 * self.thickness.at(a)) * (1.0 - 0.45 * temple) + 5.0 * protuberance + 2.0 * low;
-        let neck = smooth_step((FORAMEN - 6.0 - z) / 6.0);
-        let thick = thick * (1.0 - 0.35 * neck);
-        let mut bone = cavity + thick / self.mean_scale;
-        // Bones that are no shell: sphenoid, clivus, petrous and mastoid, condyles, cheek and jaw.
-        let masses = [
-            ellipsoid(m, [0.0, 10.0, -33.0], [17.0, 20.0, 12.0]),
-            ellipsoid(m, [0.0, -10.0, -44.0], [14.0, 9.0, 20.0]),
-            ellipsoid(m, [50.0, -46.0, -38.0], [16.0, 18.0, 22.0]),
-            ellipsoid(m, [32.0, -34.0, -32.0], [26.0, 10.0, 14.0]),
-            ellipsoid(m, [20.0, -38.0, -66.0], [9.0, 12.0, 9.0]),
-            ellipsoid(m, [40.0, 4.0, -38.0], [10.0, 14.0, 5.0]),
-            cone(m, [63.0, -14.0, -42.0], [52.0, 50.0, -48.0], 3.0, 4.5),
-            cone(m, [51.0, -12.0, -46.0], [47.0, 2.0, -105.0], 5.5, 5.0),
-            ellipsoid(m, [0.0, 42.0, -76.0], [26.0, 28.0, 4.0]),
-            ellipsoid(m, [0.0, 63.0, -12.0], [30.0, 8.0, 10.0]),
-        ];
-        bone = masses.into_iter().fold(bone, |a, b| union(a, b, 2.0));
+        let shell = cavity + self.skull_thickness(a) / self.mean_scale;
         let maxillary = ellipsoid(m, [27.0, 36.0, -56.0], [14.0, 16.0, 15.0]);
         let orbit = ellipsoid(m, [31.0 - 0.25 * (55.0 - y).max(0.0), 44.0, -29.0], [18.0, 27.0, 17.0]);
         let shells = (maxillary + 1.6).max((orbit + 2.2).min(66.0 - y));
-        bone = bone.max(shells).min(-orbit);
+        let bone = masses(m).into_iter().fold(shell, |a, b| union(a, b, 2.0)).max(shells).min(-orbit);
+        let air = self.airways(a, maxillary).into_iter().fold(f32::MIN, f32::max).min(-cavity - 1.2);
+        let dense = ellipsoid(m, [32.0, -34.0, -29.0], [15.0, 8.0, 8.0]);
+        let scalp = bone.max(shell) + (self.scalp_mm + 0.8 * self.outline_fine.at(a)) / self.mean_scale;
+        let skin = skin(a, scalp);
+        let s = self.mean_scale;
+        SkullFields {
+            cavity: cavity * s,
+            bone: bone * s,
+            skin: skin * s,
+            air: air * s,
+            tentorium: tentorium * s,
+            dense: dense * s,
+            orbit: orbit * s,
+            behind: behind * s,
+        }
+    }
+
+    /// Thickness of the skull in mm at a point of the average head.
+    fn skull_thickness(&self, a: Vec3) -> f32 {
+        let [x, y, z] = [a[0].abs(), a[1], a[2]];
+        let low = smooth_step((-18.0 - z) / 22.0);
+        let temple = (-((y + 8.0).powi(2) / 900.0 + (z + 2.0).powi(2) / 500.0)).exp() * smooth_step((x - 45.0) / 15.0);
+        let protuberance = (-(x.powi(2) / 200.0 + (z + 16.0).powi(2) / 250.0)).exp() * smooth_step((-70.0 - y) / 20.0);
+        let thick = (self.skull_mm + 0.9 * self.thickness.at(a)) * (1.0 - 0.45 * temple) + 5.0 * protuberance + 2.0 * low;
+        let neck = smooth_step((FORAMEN - 6.0 - z) / 6.0);
+        thick * (1.0 - 0.35 * neck)
+    }
+
+    /// Depth in each sinus and airway at a point of the average head, where it is `maxillary` deep in that sinus.
+    fn airways(&self, a: Vec3, maxillary: f32) -> [f32; 8] {
+        let m = [a[0].abs(), a[1], a[2]];
         let cells = self.cells.at(a);
         // Air cells are parted by thin walls: where the noise is near 0.
         let walls = 1.6 * cells.abs() - 0.7;
         let septum = m[0] - 1.3;
-        let air = [
+        [
             maxillary,
             ellipsoid(m, [0.0, 40.0, -54.0], [11.0, 34.0, 21.0]).min(septum).min(3.0 * cells.abs() - 0.6),
             ellipsoid(m, [9.0, 36.0, -33.0], [8.0, 22.0, 9.0]).min(walls),
@@ -431,42 +493,20 @@ impl Anatomy {
             cone(m, [50.0, -22.0, -32.0], [90.0, -24.0, -32.0], 3.2, 4.0),
             ellipsoid(m, [0.0, 2.0, -76.0], [12.0, 9.0, 26.0]),
         ]
-        .into_iter()
-        .fold(f32::MIN, f32::max)
-        .min(-cavity - 1.2);
-        let dense = ellipsoid(m, [32.0, -34.0, -29.0], [15.0, 8.0, 8.0]);
-        let scalp =
-            bone.max(cavity + thick / self.mean_scale) + (self.scalp_mm + 0.8 * self.outline_fine.at(a)) / self.mean_scale;
-        let face = union(
-            ellipsoid(m, [0.0, 20.0, -52.0], [64.0, 62.0, 70.0]),
-            ellipsoid(m, [40.0, -5.0, -50.0], [30.0, 40.0, 45.0]),
-            15.0,
-        );
-        let nose = cone(m, [0.0, 76.0, -28.0], [0.0, 90.0, -52.0], 6.0, 11.0);
-        let ears = ellipsoid(m, [79.0, -32.0 - 0.3 * z, -28.0], [3.5, 14.0, 26.0]);
-        let nape = cone(a, [0.0, -44.0, -45.0], [0.0, -44.0, -160.0], 50.0, 58.0);
-        let skin = union(union(scalp, union(face, nape, 15.0), 12.0), union(nose, ears, 3.0), 5.0);
-        let s = self.mean_scale;
-        [cavity * s, bone * s, skin * s, air * s, tentorium * s, dense * s, orbit * s, behind * s]
     }
 
     /// The fields of the skull where only those of its inside count; the others are far outside.
-    pub fn skull_inside(&self, p: Vec3) -> [f32; skull::FIELDS] {
+    pub fn skull_inside(&self, p: Vec3) -> SkullFields {
         let [cavity, tentorium, behind] = self.cavity(self.average(p)).map(|x| x * self.mean_scale);
-        let mut fields = [-1e3; skull::FIELDS];
-        (fields[skull::CAVITY], fields[skull::TENTORIUM], fields[skull::BEHIND], fields[skull::SKIN]) =
-            (cavity, tentorium, behind, 1e3);
-        fields
+        let far = -1e3;
+        SkullFields { cavity, bone: far, skin: 1e3, air: far, tentorium, dense: far, orbit: far, behind }
     }
 
     /// The fields of the brain at a point; `skull` has those of the skull.
-    pub fn brain(&self, p: Vec3, skull: &Lattice<{ skull::FIELDS }>, displacement: &dyn Displacement) -> [f32; brain::FIELDS] {
+    pub fn brain(&self, p: Vec3, skull: &Lattice<SkullFields>, displacement: &dyn Displacement) -> BrainFields {
         let here = skull.at(p);
-        if here[skull::CAVITY] < -8.0 {
-            let mut outside = [-10.0; brain::FIELDS];
-            outside[brain::MIDLINE] = p[0];
-            outside[brain::SULCUS] = 10.0;
-            return outside;
+        if here.cavity < -8.0 {
+            return BrainFields::outside(p);
         }
         let p = displacement.origin(p, &here);
         let moved = skull.at(p);
@@ -475,40 +515,15 @@ impl Anatomy {
         let [x, y, z] = a;
         let m = [x.abs(), y, z];
         let atrophy = self.person.atrophy;
-        let (cavity, tentorium, behind) = (moved[skull::CAVITY], moved[skull::TENTORIUM], moved[skull::BEHIND]);
+        let (cavity, tentorium, behind) = (moved.cavity, moved.tentorium, moved.behind);
 
         let uneven = self.rim_noise.at(a);
         let rim = self.rim_mm * (1.0 + 0.45 * uneven) + 1.5 * atrophy * smooth_step((y - 10.0) / 40.0);
         let hind_side = intersection(-tentorium, behind, 2.0);
-        let stem = chain(
-            a,
-            &[
-                ([0.0, -19.0, 2.0], 13.0),
-                ([0.0, -25.0, -24.0], 14.5),
-                ([0.0, -35.0, -58.0], self.medulla_mm),
-                ([0.0, -48.0, -150.0], 5.5),
-            ],
-            -0.8 * atrophy,
-        );
-        let stem = stem * s;
-        // It fills the posterior fossa behind the brainstem; a valley parts the hemispheres below.
-        let valley = ellipsoid(a, [0.0, -92.0, -46.0], [5.0, 12.0, 24.0]);
-        let cerebellum = ellipsoid(a, [0.0, -66.0, -24.0], [60.0, 37.0, 36.0]).min(-valley) * s;
-        let cerebellum = intersection(cerebellum + 1.0 - atrophy, cavity - 1.5 - 0.6 * rim, 3.0).min(hind_side - 1.4 - atrophy);
-        let hindbrain = cerebellum.max(stem);
+        let stem = self.stem(a);
+        let hindbrain = self.cerebellum(a, cavity, hind_side, rim).max(stem);
         let cerebrum = (cavity - rim.max(0.4)).min(-hind_side - 1.2);
-        let wide = 0.5 + 1.7 * atrophy;
-        let sylvian = [m[0], y, z - 0.3 * (-2.0 - y)];
-        let cisterns = [
-            ellipsoid(m, [0.0, 7.0, -18.0], [10.0 + atrophy, 9.0, 10.0]),
-            ellipsoid(m, [0.0, -43.0, -3.0], [11.0, 4.0 + atrophy, 6.0]),
-            // Around the midbrain.
-            (-stem / s).min(1.6 + 1.2 * atrophy + stem / s).min(z + 24.0).min(3.0 - z),
-            ellipsoid(sylvian, [51.0, -3.0, 0.0], [13.0, 20.0, wide + 0.6]),
-            ellipsoid(sylvian, [39.0, -3.0, 3.0], [wide, 20.0, 12.0]),
-        ];
-        let cisterns = cisterns.into_iter().fold(f32::MIN, f32::max) * s;
-        let pia = cerebrum.min(-cisterns).max(hindbrain);
+        let pia = cerebrum.min(-self.cisterns(m, stem)).max(hindbrain);
 
         let folded = hindbrain <= 0.0 && pia < 1.3 * self.sulcus_depth;
         let (sulcus, open) = if folded { self.sulcus(a, cavity / s) } else { (9.0, 1.0) };
@@ -523,15 +538,57 @@ impl Anatomy {
         let nuclei = NUCLEI.iter().map(|(centre, half)| ellipsoid(m, *centre, *half)).fold(f32::MIN, f32::max) * s;
         let pale = self.pale * (-(-ventricle).max(0.0) / 7.0).exp() * (0.75 + 0.3 * uneven).max(0.0);
         let mottle = 0.7 * self.mottle.at(a) + 0.6 * self.mottle_wide.at(a);
-        let infarct = self.infarcts.iter().map(|body| {
+        let infarct = self.infarct(a);
+        let callosum = ellipsoid([0.0, y, z], [0.0, -12.0, 6.0], [100.0, 42.0, 24.0]) * s;
+        let midline = x * s - 0.5 * self.outline.at([7.0, y, z]) - 0.3;
+        BrainFields { pia, sulcus, ventricle, third, midline, nuclei, pale, mottle, hindbrain, infarct, callosum, open }
+    }
+
+    /// Depth in the brainstem, mm, at a point of the average head.
+    fn stem(&self, a: Vec3) -> f32 {
+        let axis = [
+            ([0.0, -19.0, 2.0], 13.0),
+            ([0.0, -25.0, -24.0], 14.5),
+            ([0.0, -35.0, -58.0], self.medulla_mm),
+            ([0.0, -48.0, -150.0], 5.5),
+        ];
+        chain(a, &axis, -0.8 * self.person.atrophy) * self.mean_scale
+    }
+
+    /// Depth in the cerebellum, mm, at a point of the average head: it fills the posterior fossa behind the brainstem
+    /// but for a `rim` of fluid; a valley parts the hemispheres below.
+    fn cerebellum(&self, a: Vec3, cavity: f32, hind_side: f32, rim: f32) -> f32 {
+        let atrophy = self.person.atrophy;
+        let valley = ellipsoid(a, [0.0, -92.0, -46.0], [5.0, 12.0, 24.0]);
+        let cerebellum = ellipsoid(a, [0.0, -66.0, -24.0], [60.0, 37.0, 36.0]).min(-valley) * self.mean_scale;
+        intersection(cerebellum + 1.0 - atrophy, cavity - 1.5 - 0.6 * rim, 3.0).min(hind_side - 1.4 - atrophy)
+    }
+
+    /// Depth in the cisterns, mm, at a point of the average head, mirrored to the right, that is `stem` mm deep in the
+    /// brainstem.
+    fn cisterns(&self, m: Vec3, stem: f32) -> f32 {
+        let (s, atrophy, [_, y, z]) = (self.mean_scale, self.person.atrophy, m);
+        let wide = 0.5 + 1.7 * atrophy;
+        let sylvian = [m[0], y, z - 0.3 * (-2.0 - y)];
+        let cisterns = [
+            ellipsoid(m, [0.0, 7.0, -18.0], [10.0 + atrophy, 9.0, 10.0]),
+            ellipsoid(m, [0.0, -43.0, -3.0], [11.0, 4.0 + atrophy, 6.0]),
+            // Around the midbrain.
+            (-stem / s).min(1.6 + 1.2 * atrophy + stem / s).min(z + 24.0).min(3.0 - z),
+            ellipsoid(sylvian, [51.0, -3.0, 0.0], [13.0, 20.0, wide + 0.6]),
+            ellipsoid(sylvian, [39.0, -3.0, 3.0], [wide, 20.0, 12.0]),
+        ];
+        cisterns.into_iter().fold(f32::MIN, f32::max) * s
+    }
+
+    /// Depth in old infarcts, mm, at a point of the average head.
+    fn infarct(&self, a: Vec3) -> f32 {
+        let depth = self.infarcts.iter().map(|body| {
             let size = body.half[0].min(body.half[1]).min(body.half[2]);
             let depth = ellipsoid(a, body.centre, body.half);
             if depth < -size { depth } else { depth + 0.22 * size * self.mottle.at(along(a, 1.0, [-80.0; 3])) }
         });
-        let infarct = infarct.fold(-20.0, f32::max) * s;
-        let callosum = ellipsoid([0.0, y, z], [0.0, -12.0, 6.0], [100.0, 42.0, 24.0]) * s;
-        let midline = x * s - 0.5 * self.outline.at([7.0, y, z]) - 0.3;
-        [pia, sulcus, ventricle, third, midline, nuclei, pale, mottle, hindbrain, infarct, callosum, open]
+        depth.fold(-20.0, f32::max) * self.mean_scale
     }
 
     /// In the average head: distance to the middle surface of the nearest sulcus, and how open it is.
@@ -559,13 +616,13 @@ impl Anatomy {
     }
 
     /// Depth in the part of the skull's inside that counts as brain, for the skull's fields at a point.
-    pub fn brain_mask(&self, p: Vec3, skull: &[f32; skull::FIELDS]) -> f32 {
-        skull[skull::CAVITY].min(p[2] - self.foramen() + CORD)
+    pub fn brain_mask(&self, p: Vec3, skull: &SkullFields) -> f32 {
+        skull.cavity.min(p[2] - self.foramen() + CORD)
     }
 
     /// HU of what lies outside the inner table.
-    pub fn outside(&self, p: Vec3, skull: &[f32; skull::FIELDS], width: f32) -> f32 {
-        let skin = skull[skull::SKIN];
+    pub fn outside(&self, p: Vec3, skull: &SkullFields, width: f32) -> f32 {
+        let skin = skull.skin;
         let covered = cover(skin, width);
         if covered == 0.0 {
             return AIR;
@@ -577,15 +634,15 @@ impl Anatomy {
         let fat = cover(skin - 2.0, width) * (1.0 - cover(skin - 2.0 - self.fat_mm - 1.0, width));
         hu += (FAT - hu) * fat;
         let m = [a[0].abs(), a[1], a[2]];
-        let orbit = skull[skull::ORBIT];
+        let orbit = skull.orbit;
         if orbit > -width {
             hu += (self.orbit(m, width) - hu) * cover(orbit, width);
         }
-        let bone = cover(skull[skull::BONE], width);
+        let bone = cover(skull.bone, width);
         if bone > 0.0 {
             hu += (self.bone(a, skull, width) - hu) * bone;
         }
-        hu += (AIR - hu) * cover(skull[skull::AIR], width);
+        hu += (AIR - hu) * cover(skull.air, width);
         AIR + (hu - AIR) * covered
     }
 
@@ -606,37 +663,37 @@ impl Anatomy {
     }
 
     /// HU of bone: two tables and the diploe between them.
-    fn bone(&self, a: Vec3, skull: &[f32; skull::FIELDS], width: f32) -> f32 {
-        let (outer, inner) = (skull[skull::BONE], -skull[skull::CAVITY]);
+    fn bone(&self, a: Vec3, skull: &SkullFields, width: f32) -> f32 {
+        let (outer, inner) = (skull.bone, -skull.cavity);
         let table = 1.7_f32.min(0.32 * (outer + inner));
         let marrow =
-            cover(outer - table, width.max(1.0)) * cover(inner - table, width.max(1.0)) * (1.0 - cover(skull[skull::DENSE], 4.0));
+            cover(outer - table, width.max(1.0)) * cover(inner - table, width.max(1.0)) * (1.0 - cover(skull.dense, 4.0));
         let texture = self.bone_texture.at(a);
-        let hard = self.tissues.table + 350.0 * cover(skull[skull::DENSE], 4.0) + 60.0 * texture;
+        let hard = self.tissues.table + 350.0 * cover(skull.dense, 4.0) + 60.0 * texture;
         hard + (self.tissues.diploe + 130.0 * texture - hard) * marrow
     }
 
     /// HU of what lies inside the inner table, without blood.
-    pub fn inside(&self, p: Vec3, skull: &[f32; skull::FIELDS], fields: &[f32; brain::FIELDS], width: f32) -> f32 {
+    pub fn inside(&self, p: Vec3, skull: &SkullFields, fields: &BrainFields, width: f32) -> f32 {
         let t = &self.tissues;
         let s = self.mean_scale;
         let a = self.average(p);
-        let (cavity, tentorium, behind) = (skull[skull::CAVITY], skull[skull::TENTORIUM], skull[skull::BEHIND]);
-        let (pia, midline, callosum) = (fields[brain::PIA], fields[brain::MIDLINE], fields[brain::CALLOSUM]);
-        let hind = fields[brain::HINDBRAIN];
+        let (cavity, tentorium, behind) = (skull.cavity, skull.tentorium, skull.behind);
+        let (pia, midline, callosum) = (fields.pia, fields.midline, fields.callosum);
+        let hind = fields.hindbrain;
         let supra = cover(tentorium.max(-behind), width);
 
         // Sulci: widest at the surface, closed at their depth.
         let left = 1.0 - pia / self.sulcus_depth;
-        let half = self.sulcus_mm * left.min(1.0) * fields[brain::OPEN];
-        let sulcus = if left > 0.0 && hind < 0.0 { layer(fields[brain::SULCUS], half, width) } else { 0.0 };
-        let ribbon = if left > -0.15 { pia.min(fields[brain::SULCUS].abs() - half.max(0.0)) } else { pia };
+        let half = self.sulcus_mm * left.min(1.0) * fields.open;
+        let sulcus = if left > 0.0 && hind < 0.0 { layer(fields.sulcus, half, width) } else { 0.0 };
+        let ribbon = if left > -0.15 { pia.min(fields.sulcus.abs() - half.max(0.0)) } else { pia };
         // The medial surface is cortex too, above the corpus callosum.
         let medial = midline.abs() - self.fissure_mm;
         let ribbon = if callosum < 0.0 && hind < 0.0 { ribbon.min(medial) } else { ribbon };
         let grey = 1.0 - cover(ribbon - 2.9, width.max(1.2));
-        let nuclei = cover(fields[brain::NUCLEI], width.max(2.0));
-        let white = t.white - fields[brain::PALE];
+        let nuclei = cover(fields.nuclei, width.max(2.0));
+        let white = t.white - fields.pale;
         let mut hu = white + (t.grey - white) * grey;
         hu += (t.grey + 0.8 - hu) * nuclei;
         // The cerebellum's folia are finer than CT shows.
@@ -645,12 +702,12 @@ impl Anatomy {
             let folia = 1.5 * self.folds_fine.at([0.4 * a[0], a[1], 1.6 * a[2]]);
             hu += (cerebellum + folia - hu) * cover(hind, width.max(2.0));
         }
-        hu += fields[brain::MOTTLE];
-        hu += (self.infarct_hu - hu) * cover(fields[brain::INFARCT], width.max(2.5));
+        hu += fields.mottle;
+        hu += (self.infarct_hu - hu) * cover(fields.infarct, width.max(2.5));
         hu = t.fluid + (hu - t.fluid) * cover(pia, width) * (1.0 - sulcus);
 
-        let ventricle = cover(fields[brain::VENTRICLE], width);
-        hu += (t.fluid - hu) * ventricle.max(layer(midline, self.third_mm, width) * cover(fields[brain::THIRD], width));
+        let ventricle = cover(fields.ventricle, width);
+        hu += (t.fluid - hu) * ventricle.max(layer(midline, self.third_mm, width) * cover(fields.third, width));
         let fissure = supra * (1.0 - cover(callosum, width.max(2.0)));
         if fissure > 0.0 && midline.abs() < 12.0 {
             let depth = 1.0 + 0.5 * self.folds.at([0.0, p[1], p[2]]).clamp(-1.4, 1.4);
@@ -679,8 +736,8 @@ impl Anatomy {
     }
 
     /// Dural sinuses and the large arteries, over `hu`.
-    fn vessels(&self, p: Vec3, skull: &[f32; skull::FIELDS], midline: f32, width: f32, hu: f32) -> f32 {
-        let (cavity, tentorium, behind) = (skull[skull::CAVITY], skull[skull::TENTORIUM], skull[skull::BEHIND]);
+    fn vessels(&self, p: Vec3, skull: &SkullFields, midline: f32, width: f32, hu: f32) -> f32 {
+        let (cavity, tentorium, behind) = (skull.cavity, skull.tentorium, skull.behind);
         let s = self.mean_scale;
         let mut depth = f32::MIN;
         if cavity < 9.0 && midline.abs() < 7.0 && tentorium > -4.0 {
@@ -709,14 +766,14 @@ impl Anatomy {
 
     /// Whether a point lies in the cerebrum's half of the cavity on one side (-1 left, 1 right) by at least some distance: the least of the distances to
     /// inner table, falx and tentorium.
-    pub fn hemisphere(&self, p: Vec3, skull: &[f32; skull::FIELDS], side: f32) -> f32 {
-        skull[skull::CAVITY].min(side * p[0] - 1.0).min(skull[skull::TENTORIUM].max(-skull[skull::BEHIND]) - 1.0)
+    pub fn hemisphere(&self, p: Vec3, skull: &SkullFields, side: f32) -> f32 {
+        skull.cavity.min(side * p[0] - 1.0).min(skull.tentorium.max(-skull.behind) - 1.0)
     }
 
     /// The same for the posterior fossa.
-    pub fn posterior_fossa(&self, p: Vec3, skull: &[f32; skull::FIELDS]) -> f32 {
+    pub fn posterior_fossa(&self, p: Vec3, skull: &SkullFields) -> f32 {
         let above_foramen = p[2] - self.foramen();
-        skull[skull::CAVITY].min(-skull[skull::TENTORIUM] - 1.0).min(skull[skull::BEHIND] - 1.0).min(above_foramen)
+        skull.cavity.min(-skull.tentorium - 1.0).min(skull.behind - 1.0).min(above_foramen)
     }
 
     /// A place in a lateral ventricle, or in the fourth.

@@ -3,7 +3,7 @@
 //! A bleed is all points whose *level* is below a threshold. The threshold is the quantile of the levels of a fine lattice of points that gives the
 //! bleed its volume, so the volume is that which was asked for, whatever the shape and whatever bone, falx or ventricle cuts off.
 
-use super::anatomy::{Anatomy, Displacement, brain, skull};
+use super::anatomy::{Anatomy, BrainFields, Displacement, SkullFields};
 use super::field::{Lattice, Noise, Vec3, along, direction, dot, ellipsoid, norm, rotation, smooth_step, sub, union};
 use crate::random::stream::Random;
 use rayon::prelude::*;
@@ -258,7 +258,7 @@ fn random_cell(ml: f32) -> f32 {
 
 impl Room {
     /// Depth of a point in the room.
-    fn depth(&self, anatomy: &Anatomy, p: Vec3, skull: &[f32; skull::FIELDS]) -> f32 {
+    fn depth(&self, anatomy: &Anatomy, p: Vec3, skull: &SkullFields) -> f32 {
         match self {
             Room::Hemisphere(side) => anatomy.hemisphere(p, skull, *side) - CLEARANCE,
             Room::PosteriorFossa => anatomy.posterior_fossa(p, skull) - CLEARANCE,
@@ -268,7 +268,7 @@ impl Room {
 
 impl Bleed {
     /// Draws a bleed that is none in the ventricles. `None` where no room was found for it.
-    pub fn place(random: &mut Random, order: &Order, anatomy: &Anatomy, skull: &Lattice<{ skull::FIELDS }>) -> Option<Bleed> {
+    pub fn place(random: &mut Random, order: &Order, anatomy: &Anatomy, skull: &Lattice<SkullFields>) -> Option<Bleed> {
         match order.kind {
             Kind::Subdural if random.chance(0.15) => Bleed::falx(random, order, anatomy, skull),
             Kind::Subdural => Bleed::convexity(random, order, anatomy, skull),
@@ -277,7 +277,7 @@ impl Bleed {
         }
     }
 
-    fn hematoma(random: &mut Random, order: &Order, anatomy: &Anatomy, skull: &Lattice<{ skull::FIELDS }>) -> Option<Bleed> {
+    fn hematoma(random: &mut Random, order: &Order, anatomy: &Anatomy, skull: &Lattice<SkullFields>) -> Option<Bleed> {
         let radius = 10.0 * (order.ml * 3.0 / (4.0 * std::f32::consts::PI)).cbrt();
         let side = random.side();
         let mut centre = None;
@@ -352,9 +352,9 @@ impl Bleed {
         Some(bleed.fitted(found))
     }
 
-    fn convexity(random: &mut Random, order: &Order, anatomy: &Anatomy, skull: &Lattice<{ skull::FIELDS }>) -> Option<Bleed> {
+    fn convexity(random: &mut Random, order: &Order, anatomy: &Anatomy, skull: &Lattice<SkullFields>) -> Option<Bleed> {
         let middle = anatomy.place([0.0, -20.0, 8.0]);
-        let wall = |p: Vec3| skull.at(p)[skull::CAVITY];
+        let wall = |p: Vec3| skull.at(p).cavity;
         let free = |p: Vec3, side: f32| anatomy.hemisphere(p, &skull.at(p), side);
         let bounds = (anatomy.place([-75.0, -110.0, -60.0]), anatomy.place([75.0, 70.0, 80.0]));
         Bleed::convexity_in(random, order, middle, bounds, wall, free)
@@ -411,7 +411,7 @@ impl Bleed {
         Some(bleed.fitted(found))
     }
 
-    fn falx(random: &mut Random, order: &Order, anatomy: &Anatomy, skull: &Lattice<{ skull::FIELDS }>) -> Option<Bleed> {
+    fn falx(random: &mut Random, order: &Order, anatomy: &Anatomy, skull: &Lattice<SkullFields>) -> Option<Bleed> {
         let side = random.side();
         let half = [random.uniform(20.0, 50.0), random.uniform(18.0, 38.0)];
         // Half an ellipse, from the inner table down; the mean thickness is half of the greatest.
@@ -556,10 +556,10 @@ impl Bleed {
     }
 
     /// Depth of a point in the room of a sheet, and below the inner table.
-    fn sheet_room(&self, p: Vec3, anatomy: &Anatomy, skull: &[f32; skull::FIELDS]) -> (f32, f32) {
+    fn sheet_room(&self, p: Vec3, anatomy: &Anatomy, skull: &SkullFields) -> (f32, f32) {
         match &self.shape {
             Shape::Falx { side, .. } | Shape::Convexity { side, .. } => {
-                (anatomy.hemisphere(p, skull, *side) - DURA, skull[skull::CAVITY])
+                (anatomy.hemisphere(p, skull, *side) - DURA, skull.cavity)
             }
             _ => (0.0, 0.0),
         }
@@ -585,14 +585,14 @@ impl Bleed {
     }
 
     /// Depth of a point in the blood, mm; negative outside. `fields` are those of skull and brain at the point.
-    pub fn depth(&self, p: Vec3, anatomy: &Anatomy, skull: &[f32; skull::FIELDS], fields: &[f32; brain::FIELDS]) -> f32 {
+    pub fn depth(&self, p: Vec3, anatomy: &Anatomy, skull: &SkullFields, fields: &BrainFields) -> f32 {
         match &self.shape {
             Shape::Hematoma { room, .. } => {
                 let free = room.as_ref().map_or(f32::MAX, |room| room.depth(anatomy, p, skull));
                 self.depth_in(p, free)
             }
             Shape::Ventricles { .. } => {
-                let room = fields[brain::VENTRICLE];
+                let room = fields.ventricle;
                 if room < -3.0 { room } else { self.depth_in(p, room) }
             }
             Shape::Convexity { .. } | Shape::Falx { .. } => {
@@ -623,9 +623,9 @@ pub struct MassEffect<'a> {
 }
 
 impl Displacement for MassEffect<'_> {
-    fn origin(&self, p: Vec3, skull: &[f32; skull::FIELDS]) -> Vec3 {
+    fn origin(&self, p: Vec3, skull: &SkullFields) -> Vec3 {
         let mut from = p;
-        let cavity = skull[skull::CAVITY];
+        let cavity = skull.cavity;
         for (bleed, share) in self.bleeds.iter().zip(&self.shares) {
             match &bleed.shape {
                 Shape::Hematoma { .. } => {
@@ -636,7 +636,7 @@ impl Displacement for MassEffect<'_> {
                     let before = (r.powi(3) - volume).max(0.0).cbrt();
                     let held = smooth_step(cavity / 16.0) * if p[0] * bleed.centre[0] < 0.0 { 0.7 } else { 1.0 };
                     let below = |z: f32| z < 0.0;
-                    let parted = below(skull[skull::TENTORIUM]) && skull[skull::BEHIND] > 0.0;
+                    let parted = below(skull.tentorium) && skull.behind > 0.0;
                     let held = if parted == (bleed.kind == Kind::Infratentorial) { held } else { 0.15 * held };
                     from = along(from, (before - r) / r * held, out);
                 }
@@ -655,6 +655,7 @@ impl Displacement for MassEffect<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytemuck::Zeroable;
 
     #[test]
     fn blood_along_the_falx_has_the_drawn_volume_and_a_possible_thickness() {
@@ -672,7 +673,7 @@ mod tests {
                 for n in 0..count.iter().product() {
                     let at = [n % count[0], n / count[0] % count[1], n / count[0] / count[1]];
                     let p = [0, 1, 2].map(|axis| low[axis] + step[axis] * (at[axis] as f32 + 0.5));
-                    if p[0].abs() < 45.0 && bleed.depth(p, &anatomy, &skull.at(p), &[0.0; brain::FIELDS]) > 0.0 {
+                    if p[0].abs() < 45.0 && bleed.depth(p, &anatomy, &skull.at(p), &BrainFields::zeroed()) > 0.0 {
                         inside += 1;
                         reach = reach.max(p[0].abs());
                     }

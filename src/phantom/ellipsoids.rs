@@ -125,9 +125,7 @@ mod tests {
         assert!((phantom.bleed_ml() / exact - 1.0).abs() < 0.01, "{} for {exact}", phantom.bleed_ml());
         let grid = phantom.bleed.grid();
         for (index, _) in phantom.bleed.voxels().iter().enumerate().filter(|(_, inside)| **inside) {
-            let [ni, nj, _] = grid.shape;
-            let ijk = [index % ni, index / ni % nj, index / ni / nj].map(|x| x as f64);
-            assert!(grid.affine.apply(ijk)[0] < 0.0, "RAS: the patient's left has negative x");
+            assert!(grid.world(index)[0] < 0.0, "RAS: the patient's left has negative x");
         }
     }
 

@@ -3,6 +3,7 @@
 //! Lengths are millimetres in f32. Distances are positive inside a shape ("depth").
 
 use crate::random::stream::Random;
+use bytemuck::Pod;
 use rayon::prelude::*;
 
 /// A point or a vector.
@@ -169,20 +170,21 @@ impl Noise {
     }
 }
 
-/// Values of several fields at the nodes of a cubic lattice, linear between them: what is smooth and dear is computed once for each node.
-pub struct Lattice<const N: usize> {
+/// Values of several fields, a T of f32 alone, at the nodes of a cubic lattice, linear between them: what is smooth and
+/// dear is computed once for each node.
+pub struct Lattice<T> {
     origin: Vec3,
     step: f32,
     shape: [usize; 3],
-    nodes: Vec<[f32; N]>,
+    nodes: Vec<T>,
 }
 
-impl<const N: usize> Lattice<N> {
+impl<T: Pod + Send + Sync> Lattice<T> {
     /// `f` at the nodes of a box from `low` to `high`, `step` apart, on all threads.
-    pub fn new(low: Vec3, high: Vec3, step: f32, f: impl Fn(Vec3) -> [f32; N] + Sync) -> Self {
+    pub fn new(low: Vec3, high: Vec3, step: f32, f: impl Fn(Vec3) -> T + Sync) -> Self {
         let shape = [0, 1, 2].map(|a| (((high[a] - low[a]) / step).ceil().max(1.0)) as usize + 1);
         let [ni, nj, _] = shape;
-        let mut nodes = vec![[0.0; N]; shape.iter().product()];
+        let mut nodes = vec![T::zeroed(); shape.iter().product()];
         nodes.par_chunks_mut(ni).enumerate().for_each(|(row, nodes)| {
             let (y, z) = (low[1] + step * (row % nj) as f32, low[2] + step * (row / nj) as f32);
             nodes.iter_mut().enumerate().for_each(|(i, node)| *node = f([low[0] + step * i as f32, y, z]));
@@ -192,7 +194,7 @@ impl<const N: usize> Lattice<N> {
 
     /// The fields at a point; beyond the box, those of its nearest face.
     #[inline(always)]
-    pub fn at(&self, p: Vec3) -> [f32; N] {
+    pub fn at(&self, p: Vec3) -> T {
         let mut base = [0; 3];
         let mut part = [0.0; 3];
         for a in 0..3 {
@@ -202,13 +204,15 @@ impl<const N: usize> Lattice<N> {
         }
         let [ni, nj, _] = self.shape;
         let first = base[0] + ni * (base[1] + nj * base[2]);
-        let mut fields = [0.0; N];
+        let mut fields = T::zeroed();
         for n in 0..8 {
             let d = [n & 1, n >> 1 & 1, n >> 2];
             let weight = (0..3).map(|a| if d[a] == 1 { part[a] } else { 1.0 - part[a] }).product::<f32>();
             let node = &self.nodes[first + d[0] + ni * (d[1] + nj * d[2])];
-            for (field, value) in fields.iter_mut().zip(node) {
-                *field += weight * value;
+            let values: &[f32] = bytemuck::cast_slice(std::slice::from_ref(node));
+            let sums: &mut [f32] = bytemuck::cast_slice_mut(std::slice::from_mut(&mut fields));
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += weight * value;
             }
         }
         fields

@@ -56,7 +56,10 @@ struct Space<'a> {
 }
 
 impl Space<'_> {
-    fn point(&self, ijk: [f64; 3]) -> Vec3 {
+    /// The middle of a voxel.
+    fn voxel(&self, n: usize) -> Vec3 {
+        let [ni, nj, _] = self.grid.shape;
+        let ijk = [n % ni, n / ni % nj, n / ni / nj].map(|x| x as f64);
         self.grid.affine.apply(ijk).map(|x| x as f32)
     }
 
@@ -128,119 +131,236 @@ fn smoothed(scan: &Volume<f32>, mask: &Volume<bool>) -> Vec<f32> {
 /// [`Error::Phantom`] where scan and mask have different grids, the mask holds less than 300 mL, or no bleed of the kinds asked for fits.
 pub fn insert(seed: u64, scan: &Volume<f32>, brain: &Volume<bool>, settings: &Settings) -> Result<Inserted> {
     let grid = scan.grid();
-    let problem = |text: &str| Error::Phantom(text.into());
-    let to_index = grid.affine.inverse().ok_or_else(|| problem("the scan's affine is singular"))?;
-    if brain.grid() != grid {
-        return Err(problem("the brain mask has another grid than the scan"));
-    }
-    if brain.volume_ml() < 300.0 {
-        return Err(problem("the brain mask holds less than 300 mL: there is no room for a bleed"));
-    }
-    let space = Space { grid, to_index };
-    let depth = signed_depth(brain);
-    let means = smoothed(scan, brain);
-    let [ni, nj, _] = grid.shape;
-    let ijk = |n: usize| [n % ni, n / ni % nj, n / ni / nj].map(|x| x as f64);
-    let (mut low, mut high, mut sum, mut count) = ([f32::MAX; 3], [f32::MIN; 3], [0.0f64; 3], 0.0);
-    for n in (0..depth.len()).filter(|&n| brain.voxels()[n]) {
-        let p = space.point(ijk(n));
-        for a in 0..3 {
-            (low[a], high[a], sum[a]) = (low[a].min(p[a]), high[a].max(p[a]), sum[a] + f64::from(p[a]));
-        }
-        count += 1.0;
-    }
-    let middle = sum.map(|x| (x / count) as f32);
-    // The mask ends at the dura.
-    let wall = |p: Vec3| space.at(&depth, p) + DURA;
+    let head = Head::new(scan, brain)?;
     let mut random = Random::new(seed, 40);
-    let kinds: Vec<Kind> = settings.kinds.iter().copied().filter(|&kind| kind != Kind::Infratentorial).collect();
-    let ventricles = ventricles(brain, &depth, &means);
-    let mut bleeds: Vec<Bleed> = Vec::new();
-    let mut free_depth = depth.clone();
-    for _ in 0..ATTEMPTS {
-        let orders = bleeds::order(&mut random, settings.without_bleed, settings.volume_ml, &kinds, settings.hard);
-        for order in &orders {
-            let side_room = |p: Vec3, side: f32| in_hemisphere(space.at(&free_depth, p), p, side, middle);
-            let placed = match order.kind {
-                Kind::Subdural => {
-                    Bleed::convexity_in(&mut random, order, middle, (low, high), wall, |p, side| side_room(p, side) + DURA)
-                }
-                Kind::Intraventricular => {
-                    let within = |p: Vec3| space.at(&ventricles, p).min(space.at(&free_depth, p));
-                    Bleed::in_ventricles(&mut random, order, middle, (low, high), within)
-                }
-                Kind::Deep | Kind::Lobar | Kind::Infratentorial => hematoma(&mut random, order, middle, (low, high), side_room),
-            };
-            let Some(bleed) = placed else { continue };
-            // What the next one may not touch.
-            let takes = |p: Vec3| depth_of(&bleed, p, &space, &depth, &ventricles, middle);
-            free_depth
-                .par_iter_mut()
-                .enumerate()
-                .filter(|(_, free)| **free > 0.0)
-                .for_each(|(n, free)| *free = free.min(-takes(space.point(ijk(n)))));
-            bleeds.push(bleed);
-        }
-        // Where nothing of what was asked for has found room, something else is asked for.
-        if orders.is_empty() || !bleeds.is_empty() {
-            break;
-        }
-    }
+    let mut free = head.depth.clone();
+    let bleeds = head.bleeds(&mut random, settings, &mut free);
     if bleeds.is_empty() && settings.without_bleed == 0.0 {
         return Err(problem("no bleed of these kinds and volumes fits into the scan: give other kinds, or other volumes"));
     }
-    let marks = calcifications(&mut random, settings.calcifications, &space, &free_depth, (low, high));
-
-    let mut label = vec![false; grid.len()];
-    let mut hu = scan.voxels().to_vec();
-    let axes = [0, 1, 2].map(|c| grid.affine.matrix().map(|row| row[c] as f32));
-    let width = norm(axes[0]).max(norm(axes[1])).max(0.7);
-    let samples = (norm(axes[2]) / 1.4).round().clamp(1.0, 8.0) as usize;
-    hu.par_iter_mut().zip(&mut label).enumerate().filter(|(n, _)| depth[*n] > -2.0).for_each(|(n, (hu, label))| {
-        let centre = space.point(ijk(n));
-        let (mut blood, mut blood_hu, mut oedema, mut mark, mut mark_hu) = (0.0f32, 0.0f32, 0.0f32, 0.0f32, 0.0f32);
-        for sample in 0..samples {
-            let p = along(centre, (sample as f32 + 0.5) / samples as f32 - 0.5, axes[2]);
-            let mut share = 0.0f32;
-            for bleed in &bleeds {
-                let deep = depth_of(bleed, p, &space, &depth, &ventricles, middle);
-                let here = cover(deep, width);
-                if here > share {
-                    blood_hu = blood_hu.max(bleed.blood_hu(centre));
-                    share = here;
-                }
-                if deep < 0.0 {
-                    oedema = oedema.max(bleed.oedema(deep));
-                }
-            }
-            blood += share / samples as f32;
-            for (at, half, dense) in &marks {
-                let here = cover(ellipsoid(p, *at, *half), width);
-                if here > 0.0 {
-                    mark += here / samples as f32;
-                    mark_hu = *dense;
-                }
-            }
-        }
-        *label = blood > 0.5;
-        if oedema > 0.0 && means[n] > VENTRICLE_HU + 4.0 {
-            *hu -= oedema * (1.0 - blood);
-        }
-        if blood > 0.0 {
-            *hu += blood * (blood_hu - means[n]);
-        }
-        if mark > 0.0 {
-            *hu += mark.min(1.0) * (mark_hu - *hu);
-        }
-    });
+    let marks = head.calcifications(&mut random, settings.calcifications, &free);
+    let (hu, label) = Painter::new(&head, &bleeds, &marks).paint(scan);
     let bleeds = bleeds.iter().map(|bleed| Truth {
         kind: bleed.kind,
         volume_ml: bleed.volume_ml,
         hu: bleed.hu,
         centre: bleed.centre.map(f64::from),
-        in_view: bleed.share(|p| super::in_grid(grid, &space.to_index, p.map(f64::from))),
+        in_view: bleed.share(|p| super::in_grid(grid, &head.space.to_index, p.map(f64::from))),
     });
     Ok(Inserted { bleeds: bleeds.collect(), scan: Volume::new(grid.clone(), hu), label: Volume::new(grid.clone(), label) })
+}
+
+fn problem(text: &str) -> Error {
+    Error::Phantom(text.into())
+}
+
+/// A small dense body.
+struct Mark {
+    centre: Vec3,
+    half: Vec3,
+    hu: f32,
+}
+
+/// What is known of the head in a scan.
+struct Head<'a> {
+    space: Space<'a>,
+    /// Depth in the brain mask at each voxel, mm.
+    depth: Vec<f32>,
+    /// Depth in the ventricles at each voxel, mm.
+    ventricles: Vec<f32>,
+    /// The local mean of HU at each voxel.
+    means: Vec<f32>,
+    /// The middle of the brain.
+    middle: Vec3,
+    /// The corners of the box around the brain.
+    corners: (Vec3, Vec3),
+}
+
+impl<'a> Head<'a> {
+    fn new(scan: &'a Volume<f32>, brain: &Volume<bool>) -> Result<Head<'a>> {
+        let grid = scan.grid();
+        let to_index = grid.affine.inverse().ok_or_else(|| problem("the scan's affine is singular"))?;
+        if brain.grid() != grid {
+            return Err(problem("the brain mask has another grid than the scan"));
+        }
+        if brain.volume_ml() < 300.0 {
+            return Err(problem("the brain mask holds less than 300 mL: there is no room for a bleed"));
+        }
+        let space = Space { grid, to_index };
+        let depth = signed_depth(brain);
+        let means = smoothed(scan, brain);
+        let ventricles = ventricles(brain, &depth, &means);
+        let (mut low, mut high, mut sum, mut count) = ([f32::MAX; 3], [f32::MIN; 3], [0.0f64; 3], 0.0);
+        for n in (0..depth.len()).filter(|&n| brain.voxels()[n]) {
+            let p = space.voxel(n);
+            for a in 0..3 {
+                (low[a], high[a], sum[a]) = (low[a].min(p[a]), high[a].max(p[a]), sum[a] + f64::from(p[a]));
+            }
+            count += 1.0;
+        }
+        let middle = sum.map(|x| (x / count) as f32);
+        Ok(Head { space, depth, ventricles, means, middle, corners: (low, high) })
+    }
+
+    /// Draws bleeds where there is room; `free` is the depth in what they may fill, and becomes that in what they
+    /// leave.
+    fn bleeds(&self, random: &mut Random, settings: &Settings, free: &mut [f32]) -> Vec<Bleed> {
+        let kinds: Vec<Kind> = settings.kinds.iter().copied().filter(|&kind| kind != Kind::Infratentorial).collect();
+        let mut bleeds: Vec<Bleed> = Vec::new();
+        for _ in 0..ATTEMPTS {
+            let orders = bleeds::order(random, settings.without_bleed, settings.volume_ml, &kinds, settings.hard);
+            for order in &orders {
+                let Some(bleed) = self.place(random, order, free) else { continue };
+                // What the next one may not touch.
+                free.par_iter_mut()
+                    .enumerate()
+                    .filter(|(_, free)| **free > 0.0)
+                    .for_each(|(n, free)| *free = free.min(-self.depth_of(&bleed, self.space.voxel(n))));
+                bleeds.push(bleed);
+            }
+            // Where nothing of what was asked for has found room, something else is asked for.
+            if orders.is_empty() || !bleeds.is_empty() {
+                break;
+            }
+        }
+        bleeds
+    }
+
+    fn place(&self, random: &mut Random, order: &Order, free: &[f32]) -> Option<Bleed> {
+        let (middle, corners) = (self.middle, self.corners);
+        let room = |p: Vec3, side: f32| self.in_hemisphere(self.space.at(free, p), p, side);
+        match order.kind {
+            Kind::Subdural => {
+                // The mask ends at the dura.
+                let wall = |p: Vec3| self.space.at(&self.depth, p) + DURA;
+                Bleed::convexity_in(random, order, middle, corners, wall, |p, side| room(p, side) + DURA)
+            }
+            Kind::Intraventricular => {
+                let within = |p: Vec3| self.space.at(&self.ventricles, p).min(self.space.at(free, p));
+                Bleed::in_ventricles(random, order, middle, corners, within)
+            }
+            Kind::Deep | Kind::Lobar | Kind::Infratentorial => hematoma(random, order, middle, corners, room),
+        }
+    }
+
+    /// Depth of a point in the hemisphere of a side (-1 left, 1 right), where it lies `depth` mm deep in the brain.
+    fn in_hemisphere(&self, depth: f32, p: Vec3, side: f32) -> f32 {
+        depth.min(side * (p[0] - self.middle[0]) - MIDLINE_MM)
+    }
+
+    /// Depth of a point in a bleed. What is not in the ventricles stays in the hemisphere in which it was measured.
+    fn depth_of(&self, bleed: &Bleed, p: Vec3) -> f32 {
+        let wall = self.space.at(&self.depth, p);
+        let side = (bleed.centre[0] - self.middle[0]).signum();
+        let room = self.in_hemisphere(wall, p, side);
+        match bleed.kind {
+            Kind::Subdural => bleed.sheet_depth(p, room, wall + DURA),
+            Kind::Intraventricular => bleed.depth_in(p, self.space.at(&self.ventricles, p)),
+            Kind::Deep | Kind::Lobar | Kind::Infratentorial => bleed.depth_in(p, room - CLEARANCE),
+        }
+    }
+
+    /// Small dense bodies away from blood.
+    fn calcifications(&self, random: &mut Random, most: usize, free: &[f32]) -> Vec<Mark> {
+        let (low, high) = self.corners;
+        let wanted = (random.unit() * (most + 1) as f32) as usize;
+        let mut marks = Vec::new();
+        for _ in 0..60 * wanted {
+            if marks.len() == wanted {
+                break;
+            }
+            let centre = [0, 1, 2].map(|a| random.uniform(low[a], high[a]));
+            let half = [0; 3].map(|_| random.uniform(1.0, 4.0));
+            let hu = random.log_uniform(60.0, 400.0);
+            if self.space.at(free, centre) > 6.0 {
+                marks.push(Mark { centre, half, hu });
+            }
+        }
+        marks
+    }
+}
+
+/// Paints bleeds and calcifications into voxels.
+struct Painter<'a> {
+    head: &'a Head<'a>,
+    bleeds: &'a [Bleed],
+    marks: &'a [Mark],
+    /// Over how many mm a surface goes from one side to the other.
+    width: f32,
+    /// Samples of a voxel, and the way from its first to its last face, across its slice.
+    samples: usize,
+    across: Vec3,
+}
+
+/// What is in a voxel: shares, and the HU of what is there.
+#[derive(Default)]
+struct Mixture {
+    blood: f32,
+    blood_hu: f32,
+    /// HU that oedema takes away.
+    oedema: f32,
+    mark: f32,
+    mark_hu: f32,
+}
+
+impl<'a> Painter<'a> {
+    fn new(head: &'a Head, bleeds: &'a [Bleed], marks: &'a [Mark]) -> Painter<'a> {
+        let axes = [0, 1, 2].map(|c| head.space.grid.affine.matrix().map(|row| row[c] as f32));
+        let width = norm(axes[0]).max(norm(axes[1])).max(0.7);
+        let samples = (norm(axes[2]) / 1.4).round().clamp(1.0, 8.0) as usize;
+        Painter { head, bleeds, marks, width, samples, across: axes[2] }
+    }
+
+    /// HU, and where more than half of a voxel is blood.
+    fn paint(&self, scan: &Volume<f32>) -> (Vec<f32>, Vec<bool>) {
+        let Head { space, depth, means, .. } = self.head;
+        let mut label = vec![false; depth.len()];
+        let mut hu = scan.voxels().to_vec();
+        hu.par_iter_mut().zip(&mut label).enumerate().filter(|(n, _)| depth[*n] > -2.0).for_each(|(n, (hu, label))| {
+            let mixture = self.mixture(space.voxel(n));
+            *label = mixture.blood > 0.5;
+            if mixture.oedema > 0.0 && means[n] > VENTRICLE_HU + 4.0 {
+                *hu -= mixture.oedema * (1.0 - mixture.blood);
+            }
+            if mixture.blood > 0.0 {
+                *hu += mixture.blood * (mixture.blood_hu - means[n]);
+            }
+            if mixture.mark > 0.0 {
+                *hu += mixture.mark.min(1.0) * (mixture.mark_hu - *hu);
+            }
+        });
+        (hu, label)
+    }
+
+    /// What is put into the voxel around a point.
+    fn mixture(&self, centre: Vec3) -> Mixture {
+        let mut mixture = Mixture::default();
+        let samples = self.samples as f32;
+        for sample in 0..self.samples {
+            let p = along(centre, (sample as f32 + 0.5) / samples - 0.5, self.across);
+            let mut share = 0.0f32;
+            for bleed in self.bleeds {
+                let deep = self.head.depth_of(bleed, p);
+                let here = cover(deep, self.width);
+                if here > share {
+                    mixture.blood_hu = mixture.blood_hu.max(bleed.blood_hu(centre));
+                    share = here;
+                }
+                if deep < 0.0 {
+                    mixture.oedema = mixture.oedema.max(bleed.oedema(deep));
+                }
+            }
+            mixture.blood += share / samples;
+            for mark in self.marks {
+                let here = cover(ellipsoid(p, mark.centre, mark.half), self.width);
+                if here > 0.0 {
+                    mixture.mark += here / samples;
+                    mixture.mark_hu = mark.hu;
+                }
+            }
+        }
+        mixture
+    }
 }
 
 /// Depth in the ventricles: dark and deep in the brain.
@@ -251,23 +371,6 @@ fn ventricles(brain: &Volume<bool>, depth: &[f32], means: &[f32]) -> Vec<f32> {
         .zip(brain.voxels())
         .map(|((&deep, &hu), &inside)| inside && deep > VENTRICLE_MM && hu < VENTRICLE_HU);
     signed_depth(&Volume::new(brain.grid().clone(), dark.collect()))
-}
-
-/// Depth of a point in the hemisphere of a side (-1 left, 1 right), where it lies `depth` mm deep in the brain.
-fn in_hemisphere(depth: f32, p: Vec3, side: f32, middle: Vec3) -> f32 {
-    depth.min(side * (p[0] - middle[0]) - MIDLINE_MM)
-}
-
-/// Depth of a point in a bleed of a real scan. What is not in the ventricles stays in the hemisphere in which it was measured.
-fn depth_of(bleed: &Bleed, p: Vec3, space: &Space, depth: &[f32], ventricles: &[f32], middle: Vec3) -> f32 {
-    let wall = space.at(depth, p);
-    let side = (bleed.centre[0] - middle[0]).signum();
-    let room = in_hemisphere(wall, p, side, middle);
-    match bleed.kind {
-        Kind::Subdural => bleed.sheet_depth(p, room, wall + DURA),
-        Kind::Intraventricular => bleed.depth_in(p, space.at(ventricles, p)),
-        Kind::Deep | Kind::Lobar | Kind::Infratentorial => bleed.depth_in(p, room - CLEARANCE),
-    }
 }
 
 /// A hematoma deep in the brain or near its surface, in one hemisphere.
@@ -293,30 +396,6 @@ fn hematoma(
         }
     }
     None
-}
-
-/// Small dense bodies away from blood: centre, half axes, HU.
-fn calcifications(
-    random: &mut Random,
-    most: usize,
-    space: &Space,
-    free: &[f32],
-    (low, high): (Vec3, Vec3),
-) -> Vec<(Vec3, Vec3, f32)> {
-    let wanted = (random.unit() * (most + 1) as f32) as usize;
-    let mut marks = Vec::new();
-    for _ in 0..60 * wanted {
-        if marks.len() == wanted {
-            break;
-        }
-        let p = [0, 1, 2].map(|a| random.uniform(low[a], high[a]));
-        let half = [0; 3].map(|_| random.uniform(1.0, 4.0));
-        let hu = random.log_uniform(60.0, 400.0);
-        if space.at(free, p) > 6.0 {
-            marks.push((p, half, hu));
-        }
-    }
-    marks
 }
 
 #[cfg(test)]

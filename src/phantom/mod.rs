@@ -215,7 +215,7 @@ pub fn generate(seed: u64, settings: &Settings) -> Result<Head> {
         let free = |p: Vec3| {
             let (skull, brain) = (coarse_skull.at(p), fields.at(p));
             let taken = solid.iter().map(|bleed| bleed.depth(p, &anatomy, &skull, &brain)).fold(f32::MIN, f32::max);
-            brain[anatomy::brain::VENTRICLE].min(-taken)
+            brain.ventricle.min(-taken)
         };
         let bounds = (anatomy.place([-50.0, -80.0, -50.0]), anatomy.place([50.0, 45.0, 45.0]));
         bleeds.extend(Bleed::in_ventricles(&mut random, order, about, bounds, free));

@@ -1,6 +1,6 @@
 //! What a CT scanner makes of a head: slices of some thickness, beam hardening, streaks, motion, head rest, noise, a field of view.
 
-use super::anatomy::{AIR, Anatomy, brain, skull};
+use super::anatomy::{AIR, Anatomy, BrainFields, SkullFields};
 use super::bleeds::Bleed;
 use super::field::{Lattice, Noise, Vec3, along, cover, norm, smooth_step, sub};
 use super::noise;
@@ -11,8 +11,8 @@ use rayon::prelude::*;
 /// A head with its bleeds, ready to be scanned.
 pub struct Subject<'a> {
     pub anatomy: &'a Anatomy,
-    pub skull: &'a Lattice<{ skull::FIELDS }>,
-    pub brain: &'a Lattice<{ brain::FIELDS }>,
+    pub skull: &'a Lattice<SkullFields>,
+    pub brain: &'a Lattice<BrainFields>,
     pub bleeds: &'a [Bleed],
 }
 
@@ -189,8 +189,8 @@ struct Sum {
 }
 
 /// HU and share of blood of a small box of width `width` at a point of the head whose skull fields are known.
-fn sample(subject: &Subject, p: Vec3, fields: &[f32; skull::FIELDS], width: f32, brain_only: bool) -> (f32, f32) {
-    let cavity = fields[skull::CAVITY];
+fn sample(subject: &Subject, p: Vec3, fields: &SkullFields, width: f32, brain_only: bool) -> (f32, f32) {
+    let cavity = fields.cavity;
     let within = cover(cavity, width);
     let outside = if within < 1.0 && !brain_only { subject.anatomy.outside(p, fields, width) } else { 0.0 };
     if within == 0.0 {
@@ -206,7 +206,7 @@ fn sample(subject: &Subject, p: Vec3, fields: &[f32; skull::FIELDS], width: f32,
             hu += (bleed.blood_hu(p) - hu) * blood;
             share = share.max(blood);
         }
-        if depth < 0.0 && depth > -20.0 && brain[brain::PIA] > 0.0 && brain[brain::VENTRICLE] < 0.0 {
+        if depth < 0.0 && depth > -20.0 && brain.pia > 0.0 && brain.ventricle < 0.0 {
             hu = hu.min((hu - bleed.oedema(depth)).max(subject.anatomy.tissues.fluid + 6.0));
         }
     }
@@ -227,114 +227,167 @@ fn place(map: &Affine, p: Vec3) -> Vec3 {
 
 /// Scans a head. The same for any number of threads.
 pub fn scan(subject: &Subject, scan: &Scan, seed: u64) -> Image {
-    let [ni, nj, nk] = scan.grid.shape;
-    let matrix = scan.grid.affine.matrix();
-    let column = |c: usize| [0, 1, 2].map(|r| matrix[r][c] as f32);
-    let (along_i, along_j, along_k) = (column(0), column(1), column(2));
-    let cross = [
-        along_i[1] * along_j[2] - along_i[2] * along_j[1],
-        along_i[2] * along_j[0] - along_i[0] * along_j[2],
-        along_i[0] * along_j[1] - along_i[1] * along_j[0],
-    ];
-    let normal = cross.map(|x| x / norm(cross));
-    let between = super::field::dot(normal, along_k).abs();
-    let reach = 0.5 * (scan.thickness as f32).max(between);
-    // Edges are as sharp as a reconstruction's finest pixels.
-    let width = norm(along_i).max(norm(along_j)).max(0.7);
-    let slab = Slab::new(scan.thickness as f32, between, (1.1 * width).clamp(1.4, 2.0));
-    let mut random = Random::new(seed, 20);
-    let artefacts = Artefacts::new(&mut random, subject.anatomy, scan.artefacts);
-    let blur_mm = random.uniform(BLUR_MM[0], BLUR_MM[1]);
-    let poses = poses(&mut random, scan, nk);
-    let middle = scan.middle();
-    let rough = texture_strength(scan);
-    let grain = if scan.noise_hu > 0.0 {
-        noise::texture(
-            seed,
-            1000,
-            scan.grid.shape,
-            [f64::from(norm(along_i)), f64::from(norm(along_j))],
-            scan.thickness / f64::from(between),
-        )
-    } else {
-        Vec::new()
-    };
-
-    let mut image =
-        Image { hu: vec![0.0; scan.grid.len()], blood: vec![false; scan.grid.len()], brain: vec![false; scan.grid.len()] };
-    let rows =
-        image.hu.par_chunks_mut(ni.max(1)).zip(image.blood.par_chunks_mut(ni.max(1))).zip(image.brain.par_chunks_mut(ni.max(1)));
-    rows.enumerate().for_each(|(row, ((hu, blood), brain))| {
-        let (j, k) = (row % nj, row / nj);
-        let start = scan.grid.affine.apply([0.0, j as f64, k as f64]).map(|x| x as f32);
-        let maps = &poses[k];
-        for i in 0..ni {
-            let world = along(start, i as f32, along_i);
-            let centre = place(&maps[0], world);
-            let fields = subject.skull.at(centre);
-            let far = if scan.brain_only { fields[skull::CAVITY] } else { fields[skull::SKIN] };
-            let mut sum = Sum::default();
-            if far < -(reach + width + 3.0) {
-                sum.hu = if scan.brain_only { 0.0 } else { AIR };
-                sum.hu_samples = 1.0;
-            } else {
-                for (n, &(t, for_hu, for_label)) in slab.samples.iter().enumerate() {
-                    let p = place(&maps[n % 2], along(world, t, normal));
-                    let fields = subject.skull.at(p);
-                    let (value, share) = sample(subject, p, &fields, width, scan.brain_only);
-                    if for_hu {
-                        sum.hu += value;
-                        sum.hu_samples += 1.0;
-                    }
-                    if for_label {
-                        sum.blood += share;
-                        sum.brain += cover(subject.anatomy.brain_mask(p, &fields), width);
-                        sum.label_samples += 1.0;
-                    }
-                }
-            }
-            let mut value = sum.hu / sum.hu_samples;
-            let labels = sum.label_samples.max(1.0);
-            blood[i] = sum.blood / labels > 0.5;
-            brain[i] = sum.brain / labels > 0.5;
-            if scan.brain_only && !brain[i] {
-                hu[i] = 0.0;
-                continue;
-            }
-            if scan.head_rest && value < -300.0 {
-                value = value.max(head_rest(sub(world, [middle[0], 0.0, 0.0]), width));
-            }
-            if scan.artefacts > 0.0 && fields[skull::SKIN] > 0.0 {
-                value += artefacts.at(centre, fields[skull::CAVITY]);
-            }
-            hu[i] = value;
-        }
-    });
-    // The image of a slice is blurred before noise and rounding.
-    let spacing = [norm(along_i), norm(along_j)];
-    image.hu.par_chunks_mut((ni * nj).max(1)).enumerate().for_each(|(k, slice)| {
-        if !scan.brain_only {
-            let blurred = noise::blurred(slice, [ni, nj], spacing, blur_mm);
-            slice.copy_from_slice(&blurred);
-        }
-        for (n, hu) in slice.iter_mut().enumerate() {
-            let voxel = k * ni * nj + n;
-            if scan.brain_only && !image.brain[voxel] {
-                continue;
-            }
-            let world = scan.grid.affine.apply([n % ni, n / ni, k].map(|x| x as f64)).map(|x| x as f32);
-            if !grain.is_empty() {
-                *hu += rough(place(&poses[k][0], world), *hu) * grain[voxel];
-            }
-            if let Some(radius) = scan.circle_mm
-                && norm([world[0] - middle[0], world[1] - middle[1], 0.0]) > radius
-            {
-                *hu = AIR - 24.0;
-            }
-            *hu = if scan.whole { hu.round() } else { *hu }.clamp(-1024.0, 3071.0);
-        }
-    });
+    let scanner = Scanner::new(subject, scan, seed);
+    let mut image = scanner.slices();
+    scanner.finish(&mut image);
     image
+}
+
+/// A scan that is being made.
+struct Scanner<'a> {
+    subject: &'a Subject<'a>,
+    scan: &'a Scan,
+    /// From a voxel to the next along i and j, mm.
+    along_i: Vec3,
+    along_j: Vec3,
+    /// The slices' normal, of length 1.
+    normal: Vec3,
+    /// Over how many mm an edge goes from one side to the other.
+    width: f32,
+    /// How far a slice, and what it stands for, reaches to both sides of its middle, mm.
+    reach: f32,
+    slab: Slab,
+    artefacts: Artefacts,
+    blur_mm: f32,
+    poses: Vec<[Affine; 2]>,
+    middle: Vec3,
+    /// Noise of a deviation of 1; empty where there is none.
+    grain: Vec<f32>,
+}
+
+impl<'a> Scanner<'a> {
+    fn new(subject: &'a Subject, scan: &'a Scan, seed: u64) -> Scanner<'a> {
+        let matrix = scan.grid.affine.matrix();
+        let [along_i, along_j, along_k] = [0, 1, 2].map(|c| [0, 1, 2].map(|r| matrix[r][c] as f32));
+        let cross = [
+            along_i[1] * along_j[2] - along_i[2] * along_j[1],
+            along_i[2] * along_j[0] - along_i[0] * along_j[2],
+            along_i[0] * along_j[1] - along_i[1] * along_j[0],
+        ];
+        let normal = cross.map(|x| x / norm(cross));
+        let between = super::field::dot(normal, along_k).abs();
+        // Edges are as sharp as a reconstruction's finest pixels.
+        let width = norm(along_i).max(norm(along_j)).max(0.7);
+        let mut random = Random::new(seed, 20);
+        let artefacts = Artefacts::new(&mut random, subject.anatomy, scan.artefacts);
+        let blur_mm = random.uniform(BLUR_MM[0], BLUR_MM[1]);
+        let poses = poses(&mut random, scan, scan.grid.shape[2]);
+        let grain = if scan.noise_hu > 0.0 {
+            let spacing = [f64::from(norm(along_i)), f64::from(norm(along_j))];
+            noise::texture(seed, 1000, scan.grid.shape, spacing, scan.thickness / f64::from(between))
+        } else {
+            Vec::new()
+        };
+        Scanner {
+            subject,
+            scan,
+            along_i,
+            along_j,
+            normal,
+            width,
+            reach: 0.5 * (scan.thickness as f32).max(between),
+            slab: Slab::new(scan.thickness as f32, between, (1.1 * width).clamp(1.4, 2.0)),
+            artefacts,
+            blur_mm,
+            poses,
+            middle: scan.middle(),
+            grain,
+        }
+    }
+
+    /// The slices before blur, noise and rounding.
+    fn slices(&self) -> Image {
+        let (len, [ni, nj, _]) = (self.scan.grid.len(), self.scan.grid.shape);
+        let mut image = Image { hu: vec![0.0; len], blood: vec![false; len], brain: vec![false; len] };
+        let hu = image.hu.par_chunks_mut(ni.max(1));
+        let rows = hu.zip(image.blood.par_chunks_mut(ni.max(1))).zip(image.brain.par_chunks_mut(ni.max(1)));
+        rows.enumerate().for_each(|(row, ((hu, blood), brain))| {
+            let (j, k) = (row % nj, row / nj);
+            let start = self.scan.grid.affine.apply([0.0, j as f64, k as f64]).map(|x| x as f32);
+            for i in 0..ni {
+                (hu[i], blood[i], brain[i]) = self.voxel(along(start, i as f32, self.along_i), k);
+            }
+        });
+        image
+    }
+
+    /// HU at a point of the world in slice k, and whether more than half of what the voxel stands for is blood, and
+    /// brain.
+    fn voxel(&self, world: Vec3, k: usize) -> (f32, bool, bool) {
+        let (scan, subject) = (self.scan, self.subject);
+        let centre = place(&self.poses[k][0], world);
+        let fields = subject.skull.at(centre);
+        let far = if scan.brain_only { fields.cavity } else { fields.skin };
+        let sum = if far < -(self.reach + self.width + 3.0) {
+            Sum { hu: if scan.brain_only { 0.0 } else { AIR }, hu_samples: 1.0, ..Sum::default() }
+        } else {
+            self.sum(world, k)
+        };
+        let mut value = sum.hu / sum.hu_samples;
+        let labels = sum.label_samples.max(1.0);
+        let (blood, brain) = (sum.blood / labels > 0.5, sum.brain / labels > 0.5);
+        if scan.brain_only && !brain {
+            return (0.0, blood, brain);
+        }
+        if scan.head_rest && value < -300.0 {
+            value = value.max(head_rest(sub(world, [self.middle[0], 0.0, 0.0]), self.width));
+        }
+        if scan.artefacts > 0.0 && fields.skin > 0.0 {
+            value += self.artefacts.at(centre, fields.cavity);
+        }
+        (value, blood, brain)
+    }
+
+    /// The samples of the voxel at a point of the world in slice k.
+    fn sum(&self, world: Vec3, k: usize) -> Sum {
+        let (subject, width) = (self.subject, self.width);
+        let mut sum = Sum::default();
+        for (n, &(t, for_hu, for_label)) in self.slab.samples.iter().enumerate() {
+            let p = place(&self.poses[k][n % 2], along(world, t, self.normal));
+            let fields = subject.skull.at(p);
+            let (value, share) = sample(subject, p, &fields, width, self.scan.brain_only);
+            if for_hu {
+                sum.hu += value;
+                sum.hu_samples += 1.0;
+            }
+            if for_label {
+                sum.blood += share;
+                sum.brain += cover(subject.anatomy.brain_mask(p, &fields), width);
+                sum.label_samples += 1.0;
+            }
+        }
+        sum
+    }
+
+    /// Blurs the slices, adds noise, cuts the circle of the reconstruction and rounds.
+    fn finish(&self, image: &mut Image) {
+        let (scan, brain) = (self.scan, &image.brain);
+        let [ni, nj, _] = scan.grid.shape;
+        let spacing = [norm(self.along_i), norm(self.along_j)];
+        let rough = texture_strength(scan);
+        image.hu.par_chunks_mut((ni * nj).max(1)).enumerate().for_each(|(k, slice)| {
+            if !scan.brain_only {
+                let blurred = noise::blurred(slice, [ni, nj], spacing, self.blur_mm);
+                slice.copy_from_slice(&blurred);
+            }
+            for (n, hu) in slice.iter_mut().enumerate() {
+                let voxel = k * ni * nj + n;
+                if scan.brain_only && !brain[voxel] {
+                    continue;
+                }
+                let world = scan.grid.affine.apply([n % ni, n / ni, k].map(|x| x as f64)).map(|x| x as f32);
+                if !self.grain.is_empty() {
+                    *hu += rough(place(&self.poses[k][0], world), *hu) * self.grain[voxel];
+                }
+                if let Some(radius) = scan.circle_mm
+                    && norm([world[0] - self.middle[0], world[1] - self.middle[1], 0.0]) > radius
+                {
+                    *hu = AIR - 24.0;
+                }
+                *hu = if scan.whole { hu.round() } else { *hu }.clamp(-1024.0, 3071.0);
+            }
+        });
+    }
 }
 
 /// Deviation of the noise at a point of the head: greatest in the middle, greater at the skull base, where the head takes more of the beam.
@@ -358,7 +411,7 @@ mod tests {
         for seed in 0..20 {
             let anatomy = Anatomy::new(&mut Random::new(seed, 0));
             let middle = [0.0, anatomy.place([0.0, -36.0, 0.0])[1], anatomy.foramen()];
-            let open = |x: i32, y: i32| anatomy.skull_inside([x as f32, y as f32, middle[2]])[skull::CAVITY] > 0.0;
+            let open = |x: i32, y: i32| anatomy.skull_inside([x as f32, y as f32, middle[2]]).cavity > 0.0;
             let widths: Vec<usize> = (-80..20).map(|y| (-40..40).filter(|&x| open(x, y)).count()).collect();
             let (width, area) = (widths.iter().max().copied().unwrap_or(0), widths.iter().sum::<usize>());
             let length = (-80..20).filter(|&y| open(0, y)).count();

@@ -34,8 +34,7 @@ fn voxels_where(mask: &Volume<bool>) -> impl Iterator<Item = usize> + '_ {
 }
 
 fn world(grid: &Grid, n: usize) -> [f64; 3] {
-    let [ni, nj, _] = grid.shape;
-    grid.affine.apply([n % ni, n / ni % nj, n / ni / nj].map(|x| x as f64))
+    grid.world(n)
 }
 
 #[test]

@@ -50,14 +50,13 @@ pub struct Component {
 /// Left and right are told by x in the template's world (`scan_to_template`), or in the scan's where there is none; `midline` is the x between them.
 pub fn find(mask: &Volume<bool>, scan_to_template: Option<&Affine>, midline: f64) -> Vec<Component> {
     let grid = mask.grid();
-    let [ni, nj, _] = grid.shape;
     let to_head = scan_to_template.unwrap_or(&Affine::IDENTITY).after(&grid.affine);
     let pieces = Pieces::connected(mask.voxels(), grid.shape, true, Connectivity::Corners);
     // Sums of the voxels' indices are whole numbers, so the result does not depend on an order.
     let mut sums = vec![[0_u64; 3]; pieces.sizes.len()];
     let mut left = vec![0_usize; pieces.sizes.len()];
     for (start, length, piece) in pieces.runs() {
-        let [i, j, k] = [start % ni, start / ni % nj, start / ni / nj];
+        let [i, j, k] = grid.ijk(start);
         sums[piece][0] += (i..i + length).map(|i| i as u64).sum::<u64>();
         sums[piece][1] += (j * length) as u64;
         sums[piece][2] += (k * length) as u64;
@@ -92,10 +91,9 @@ fn tenths(mm: [f64; 3]) -> [f64; 3] {
 
 /// Mean x in RAS mm of the voxels of a brain: its midline.
 pub fn midline<T>(brain: &Volume<T>, inside: impl Fn(&T) -> bool) -> f64 {
-    let [ni, nj, _] = brain.grid().shape;
     let (mut sums, mut count) = ([0_u64; 3], 0_u64);
     for (index, _) in brain.voxels().iter().enumerate().filter(|(_, value)| inside(value)) {
-        let at = [index % ni, index / ni % nj, index / ni / nj];
+        let at = brain.grid().ijk(index);
         (0..3).for_each(|axis| sums[axis] += at[axis] as u64);
         count += 1;
     }

@@ -61,10 +61,9 @@ pub fn mask_on(mask: &Volume<bool>, grid: &Grid, to_mask: &Affine, within: Optio
 
 /// The lowest and the highest index along each axis among the voxels of a mask; `None` for an empty one.
 fn bounds(mask: &Volume<bool>) -> Option<[[f64; 3]; 2]> {
-    let [ni, nj, _] = mask.grid().shape;
     let (mut low, mut high) = ([f64::INFINITY; 3], [f64::NEG_INFINITY; 3]);
     for (index, _) in mask.voxels().iter().enumerate().filter(|(_, inside)| **inside) {
-        for (axis, at) in [index % ni, index / ni % nj, index / (ni * nj)].into_iter().enumerate() {
+        for (axis, at) in mask.grid().ijk(index).into_iter().enumerate() {
             low[axis] = low[axis].min(at as f64);
             high[axis] = high[axis].max(at as f64);
         }
@@ -90,6 +89,7 @@ fn narrow(range: &mut [f64; 2], start: f64, step: f64, limits: [f64; 2]) {
 mod tests {
     use super::*;
     use crate::volume::testing::mask;
+    use proptest::prelude::*;
 
     #[test]
     fn a_label_comes_back_through_the_identity_and_a_shift_by_a_voxel() {
@@ -121,5 +121,52 @@ mod tests {
         let label = mask([4, 4, 4], |_| true);
         let brain = mask([4, 4, 4], |[i, _, _]| i < 2);
         assert_eq!(mask_on(&label, label.grid(), &Affine::IDENTITY, Some(&brain)), brain);
+    }
+
+    /// The definition, voxel by voxel. Places are multiples of 1/4 here, so that sums are exact, ties too.
+    fn plain(label: &Volume<bool>, grid: &Grid, to_label: &Affine, within: Option<&Volume<bool>>) -> Vec<bool> {
+        let inside = |at: [f64; 3]| {
+            let is_in = (0..3).all(|axis| at[axis] >= 0.0 && at[axis] < label.grid().shape[axis] as f64);
+            is_in && *label.at(at.map(|x| x as usize))
+        };
+        let to_index = label.grid().affine.inverse().unwrap().after(to_label).after(&grid.affine);
+        let [ni, nj, _] = grid.shape;
+        (0..grid.len())
+            .map(|n| {
+                let p = to_index.apply([n % ni, n / ni % nj, n / ni / nj].map(|x| x as f64));
+                let base = p.map(f64::floor);
+                let weight = |corner: usize| -> f64 {
+                    let part = |axis: usize| p[axis] - base[axis];
+                    (0..3).map(|axis| if corner >> axis & 1 == 1 { part(axis) } else { 1.0 - part(axis) }).product()
+                };
+                let at = |corner: usize| [0, 1, 2].map(|axis| base[axis] + (corner >> axis & 1) as f64);
+                let sum: f64 = (0..8).filter(|&corner| inside(at(corner))).map(weight).sum();
+                sum > 0.5 && within.is_none_or(|within| within.voxels()[n])
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_label_is_that_of_its_definition(
+            shape in [1usize..6, 1..5, 1..4],
+            sides in [1usize..9, 1..6, 1..5],
+            matrix in [[-6i8..7, -4..5, -4..5], [-4..5, -6..7, -4..5], [-4..5, -4..5, -6..7]],
+            shift in [-8i8..20, -8..20, -8..16],
+            flags in prop::collection::vec(0u8..8, 400),
+            bounded in any::<bool>(),
+        ) {
+            let grid = |shape| Grid { shape, affine: Affine::IDENTITY };
+            let volume = |shape: [usize; 3], bit: u8| {
+                let voxels = flags.iter().take(shape.iter().product()).map(|flags| flags >> bit & 1 == 1).collect();
+                Volume::new(grid(shape), voxels)
+            };
+            let (label, within) = (volume(shape, 0), volume(sides, 1));
+            let within = bounded.then_some(&within);
+            let quarters = |n: i8| f64::from(n) / 4.0;
+            let to_label = Affine::new(matrix.map(|row| row.map(quarters)), shift.map(quarters));
+            let found = mask_on(&label, &grid(sides), &to_label, within);
+            prop_assert_eq!(found.into_voxels(), plain(&label, &grid(sides), &to_label, within));
+        }
     }
 }

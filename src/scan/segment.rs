@@ -564,7 +564,7 @@ fn share_on_edge(mask: &Volume<bool>, brain: &Volume<bool>) -> Option<f64> {
     let (mut surface, mut on_edge) = (0.0, 0.0);
     let steps = [1, shape[0], shape[0] * shape[1]];
     for (index, _) in mask.voxels().iter().enumerate().filter(|(_, inside)| **inside) {
-        let at = [index % shape[0], index / shape[0] % shape[1], index / steps[2]];
+        let at = mask.grid().ijk(index);
         for axis in 0..3 {
             let below = (at[axis] > 0).then(|| index - steps[axis]);
             let above = (at[axis] + 1 < shape[axis]).then(|| index + steps[axis]);
@@ -612,5 +612,41 @@ mod tests {
         // The outer edges of the first and last voxels stay where they were.
         assert_eq!(slices.affine.apply([-0.5, -0.5, 0.0]), grid.affine.apply([-0.5, -0.5, 0.0]));
         assert_eq!(slices.affine.apply([511.5, 511.5, 2.0]), grid.affine.apply([255.5, 127.5, 2.0]));
+    }
+
+    /// A brain of 35 HU, as large as the grid, and its mask.
+    fn block() -> (Volume<f32>, Volume<bool>) {
+        let brain = mask([60, 50, 40], |_| true);
+        (brain.map(|_| 35.0), brain)
+    }
+
+    #[test]
+    fn a_brain_mask_is_on_the_scans_points() {
+        let (scan, brain) = block();
+        let moved = |mm: f64| {
+            let mut mask = brain.clone();
+            let grid = mask.grid().clone();
+            let shift = Affine::new(Affine::IDENTITY.matrix(), [mm, 0.0, 0.0]);
+            mask = Volume::new(Grid { affine: shift.after(&grid.affine), ..grid }, mask.into_voxels());
+            prepare(scan.clone(), &BrainSource::Mask(mask), std::path::Path::new("scan.nii"))
+        };
+        // The smallest spacing is 2 mm.
+        assert_eq!(moved(0.01).unwrap().brain, brain);
+        assert!(moved(0.1).unwrap_err().to_string().contains("the brain mask has another grid"));
+        assert!(moved(60.0).is_err());
+        let nothing = BrainSource::Mask(brain.map(|_| false));
+        let error = prepare(scan, &nothing, std::path::Path::new("scan.nii")).unwrap_err().to_string();
+        assert!(error.contains("there is no brain in it"), "{error}");
+    }
+
+    #[test]
+    fn a_scan_of_the_brain_alone_ends_where_the_brain_does() {
+        let (scan, brain) = block();
+        let numbers = |source| {
+            let prepared = prepare(scan.clone(), &source, std::path::Path::new("scan.nii")).unwrap();
+            prepared.warnings.iter().filter(|warning| matches!(warning, Warning::BrainCut { .. })).count()
+        };
+        assert_eq!(numbers(BrainSource::SkullStripped), 0);
+        assert_eq!(numbers(BrainSource::Mask(brain.clone())), 6);
     }
 }

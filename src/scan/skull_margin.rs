@@ -62,7 +62,7 @@ fn edge(blood: &Volume<bool>, brain: &Volume<bool>) -> Vec<usize> {
 /// The voxel so many steps away; `None` where it lies beyond the grid.
 fn neighbour(grid: &Grid, voxel: usize, step: [isize; 3]) -> Option<usize> {
     let [ni, nj, nk] = grid.shape;
-    let place = [voxel % ni, voxel / ni % nj, voxel / ni / nj];
+    let place = grid.ijk(voxel);
     let [i, j, k] = [0, 1, 2].map(|axis| place[axis].wrapping_add_signed(step[axis]));
     (i < ni && j < nj && k < nk).then(|| grid.index([i, j, k]))
 }
@@ -112,15 +112,10 @@ mod tests {
         mask([16, 12, 6], |[i, j, k]| (4..12).contains(&i) && (3..9).contains(&j) && (1..5).contains(&k))
     }
 
-    fn place(grid: &Grid, voxel: usize) -> [f64; 3] {
-        let [ni, nj, _] = grid.shape;
-        grid.affine.apply([voxel % ni, voxel / ni % nj, voxel / ni / nj].map(|x| x as f64))
-    }
-
     /// Squared distance to the nearest voxel that is flagged.
     fn squared(grid: &Grid, voxel: usize, flagged: impl Fn(usize) -> bool) -> f64 {
-        let p = place(grid, voxel);
-        let others = (0..grid.len()).filter(|&other| flagged(other)).map(|other| place(grid, other));
+        let p = grid.world(voxel);
+        let others = (0..grid.len()).filter(|&other| flagged(other)).map(|other| grid.world(other));
         others.map(|q| (0..3).map(|axis| (p[axis] - q[axis]).powi(2)).sum()).fold(f64::INFINITY, f64::min)
     }
 

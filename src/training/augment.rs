@@ -3,7 +3,7 @@
 use super::config::Samples;
 use super::field::Field;
 use super::paint;
-use super::sample::Sample;
+use super::sample::{Sample, TISSUE_HU};
 use crate::random::keyed::Random;
 use crate::volume::distance::distance_squared;
 use rayon::prelude::*;
@@ -193,9 +193,6 @@ impl Noise {
         self.white * white + self.fields.iter().map(|field| field.at(at)[0]).sum::<f32>()
     }
 }
-
-/// About the mean of grey and white matter: HU about which contrasts are changed.
-pub const TISSUE_HU: f32 = 33.0;
 
 /// A sample in memory, with what all that is seen of it has in common.
 pub struct Prepared {

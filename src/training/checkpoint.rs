@@ -4,9 +4,9 @@
 //! before it; little-endian. Random numbers need no state: see [`super::random`].
 
 use super::config::Config;
-use super::given::Difference;
+use super::difference::Difference;
+use super::epoch::Epoch;
 use super::optimiser::State;
-use super::trainer::Epoch;
 use crate::io::atomic;
 use crate::network::cpu::backward::parameters::Parameters;
 use crate::{Error, Result};
@@ -39,6 +39,10 @@ pub fn write(path: &Path, config: &Config, state: &State, history: &[Epoch]) -> 
     Ok(atomic::write(path, |file| file.write_all(&bytes))?)
 }
 
+/// What is said of a checkpoint that is not whole.
+const DAMAGED: &str =
+    "is damaged: to begin the training anew, give another folder (-o) or remove it and the other files of the training";
+
 /// The options in which a training may go on differently from how it began: how long and how fast, and what the weights' file says.
 const MAY_CHANGE: [&str; 9] = [
     "license",
@@ -68,7 +72,10 @@ pub fn read(path: &Path, config: &Config) -> Result<Option<(State, Vec<Epoch>)>>
         Err(error) => return Err(Error::read(path)(error)),
     };
     let problem = |text: &str| Error::Training { path: path.to_path_buf(), problem: text.into() };
-    let (header, values) = parse(&bytes).ok_or_else(|| problem("is damaged: remove it to begin the training anew"))?;
+    if !bytes.is_empty() && !bytes.starts_with(&MAGIC[..MAGIC.len().min(bytes.len())]) {
+        return Err(problem("is no checkpoint of a training: give another folder (-o)"));
+    }
+    let (header, values) = parse(&bytes).ok_or_else(|| problem(DAMAGED))?;
     let other: Vec<String> = config
         .differences(&header.config)
         .into_iter()
@@ -92,7 +99,7 @@ pub fn read(path: &Path, config: &Config) -> Result<Option<(State, Vec<Epoch>)>>
     };
     let state =
         (|| Some(State { weights: next()?, average: next()?, mean: next()?, square: next()?, updates: header.updates }))();
-    let state = state.ok_or_else(|| problem("is damaged: remove it to begin the training anew"))?;
+    let state = state.ok_or_else(|| problem(DAMAGED))?;
     Ok(Some((state, header.history)))
 }
 

@@ -1,7 +1,8 @@
 //! The curves of a training: a table, and a picture of it.
 
-use super::trainer::Epoch;
+use super::epoch::Epoch;
 use crate::draw::canvas::{Canvas, Colour};
+use crate::draw::font::Size::Small;
 use crate::io::atomic;
 use crate::{Error, Result};
 use std::path::Path;
@@ -53,13 +54,13 @@ fn draw(history: &[Epoch]) -> Canvas {
     losses.frame(&mut picture, history.len());
     losses.curve(&mut picture, &loss, BLUE);
     losses.curve(&mut picture, &held_out, RED);
-    picture.text([losses.left, 16], 1, "loss: training", BLUE);
-    picture.text([losses.left + 130, 16], 1, "held out", RED);
+    picture.text([losses.left, 14], Small, "loss: training", BLUE);
+    picture.text([losses.left + 130, 14], Small, "held out", RED);
     overlap.frame(&mut picture, history.len());
     overlap.curve(&mut picture, &dice, RED);
-    picture.text([overlap.left, 16], 1, "Dice: held out", RED);
+    picture.text([overlap.left, 14], Small, "Dice: held out", RED);
     for diagram in [&losses, &overlap] {
-        picture.text([diagram.left, HEIGHT - 14], 1, "epoch", BLACK);
+        picture.text([diagram.left, HEIGHT - 20], Small, "epoch", BLACK);
     }
     picture
 }
@@ -70,12 +71,12 @@ impl Diagram {
         for line in 0..=5 {
             let y = self.bottom - (self.bottom - self.top) * line / 5;
             picture.line([self.left, y], [self.right, y], if line == 0 { BLACK } else { GREY });
-            picture.text([self.left - 44, y - 4], 1, &format!("{:5.2}", self.highest * line as f64 / 5.0), BLACK);
+            picture.text([self.left - 42, y - 8], Small, &format!("{:5.2}", self.highest * line as f64 / 5.0), BLACK);
         }
         picture.line([self.left, self.top], [self.left, self.bottom], BLACK);
         let last = epochs.to_string();
-        picture.text([self.right - 8 * last.len(), self.bottom + 8], 1, &last, BLACK);
-        picture.text([self.left, self.bottom + 8], 1, "1", BLACK);
+        picture.text([self.right - Small.width() * last.len(), self.bottom + 4], Small, &last, BLACK);
+        picture.text([self.left, self.bottom + 4], Small, "1", BLACK);
     }
 
     fn curve(&self, picture: &mut Canvas, values: &[f64], colour: Colour) {

@@ -1,10 +1,10 @@
-//! What a config file gives, completed: by the weights that a training begins with, and by the defaults. And how two configs differ.
+//! What a config file gives, completed: by the weights that a training begins with, and by the defaults.
 
 use super::checkpoint;
 use super::config::{Config, Samples};
+use super::difference::{Difference, table_of};
 use crate::network::weights::{InputKind, Weights};
 use crate::{Error, Result};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -13,17 +13,6 @@ const BUILT_IN: &str = "built-in";
 
 /// The options of `[network]` whose lengths depend on each other.
 const TOGETHER: &str = "widths, convs, up_widths and up_convs go together";
-
-/// An option that two configs have different.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Difference {
-    /// Its name, as `schedule.epochs`.
-    pub(super) option: String,
-    /// What the one has, as TOML; `nothing` where it has none.
-    pub(super) here: String,
-    /// What the other has.
-    pub(super) there: String,
-}
 
 /// The weights that [`Config::from`] names.
 pub(super) fn open(name: &str) -> Result<Weights> {
@@ -78,22 +67,6 @@ impl Config {
         })?;
         Ok(config)
     }
-
-    /// What `other` has different, in the order of the options' names.
-    pub(super) fn differences(&self, other: &Config) -> Vec<Difference> {
-        let [here, there] = [self, other].map(|config| {
-            let mut flat = BTreeMap::new();
-            flatten("", &table_of(config), &mut flat);
-            flat
-        });
-        let names: std::collections::BTreeSet<&String> = here.keys().chain(there.keys()).collect();
-        let value = |of: &BTreeMap<String, Value>, name: &String| of.get(name).map_or("nothing".into(), Value::to_string);
-        names
-            .into_iter()
-            .filter(|&name| here.get(name) != there.get(name))
-            .map(|name| Difference { option: name.clone(), here: value(&here, name), there: value(&there, name) })
-            .collect()
-    }
 }
 
 /// Options that a network has.
@@ -102,7 +75,13 @@ const NETWORK_OPTIONS: usize = 8;
 /// What a config file gives. A mistake in it is told with its line.
 fn read(file: &Path) -> Result<Table> {
     let text = std::fs::read_to_string(file).map_err(Error::read(file))?;
-    let problem = |error: toml::de::Error| Error::Training { path: file.to_path_buf(), problem: error.to_string() };
+    // The line is named, and not shown: messages have one line.
+    let problem = |error: toml::de::Error| {
+        let said = error.to_string();
+        let place = said.lines().next().filter(|first| first.contains(" at line ")).map(|first| format!("{first}: "));
+        let problem = place.unwrap_or_default() + error.message().trim_end();
+        Error::Training { path: file.to_path_buf(), problem }
+    };
     match toml::from_str::<Config>(&text) {
         // What [network] lacks is completed; all else is wrong whatever it is completed with.
         Err(error) if !error.message().starts_with("missing field") => Err(problem(error)),
@@ -142,25 +121,12 @@ fn beginning_with(name: &str, folder: &Path) -> Result<Config> {
     })
 }
 
-fn table_of(config: &Config) -> Table {
-    Table::try_from(config).expect("a config is numbers, lists, text and tables")
-}
-
 /// Puts what is given in place of what was there, table by table.
 fn merge(table: &mut Table, given: Table) {
     for (name, value) in given {
         match (table.get_mut(&name), value) {
             (Some(Value::Table(inner)), Value::Table(value)) => merge(inner, value),
             (_, value) => drop(table.insert(name, value)),
-        }
-    }
-}
-
-fn flatten(prefix: &str, table: &Table, flat: &mut BTreeMap<String, Value>) {
-    for (name, value) in table {
-        match value {
-            Value::Table(inner) => flatten(&format!("{prefix}{name}."), inner, flat),
-            value => drop(flat.insert(format!("{prefix}{name}"), value.clone())),
         }
     }
 }
@@ -267,18 +233,5 @@ mod tests {
         assert!(said.contains("epoch"), "{said}");
         // None of the options is forgotten where they are counted.
         assert_eq!(table_of(&Config::default())["network"].as_table().unwrap().len(), NETWORK_OPTIONS);
-    }
-
-    #[test]
-    fn differences_are_named_with_both_values() {
-        let mut other = Config { threshold: Some(0.5), ..Config::default() };
-        assert_eq!(Config::default().differences(&Config::default()), []);
-        other.schedule.batch = 3;
-        let said: Vec<String> = Config::default()
-            .differences(&other)
-            .into_iter()
-            .map(|Difference { option, here, there }| format!("{option} {here} {there}"))
-            .collect();
-        assert_eq!(said, ["schedule.batch 1 3", "threshold nothing 0.5"]);
     }
 }

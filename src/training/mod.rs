@@ -9,6 +9,8 @@ mod augment;
 mod checkpoint;
 pub mod config;
 mod curves;
+mod difference;
+mod epoch;
 mod field;
 mod given;
 mod muon;
@@ -22,7 +24,8 @@ mod testing;
 mod trainer;
 
 pub use config::Config;
+pub use epoch::Epoch;
 pub use pairs::Pairs;
 pub use phantoms::Phantoms;
 pub use sample::{Cache, Sample, Source};
-pub use trainer::{Epoch, Outcome, Progress, train};
+pub use trainer::{Outcome, Progress, check_folder, train};

@@ -1,10 +1,9 @@
 //! Bleeds and calcifications that are painted into a sample, others at each time it is seen: a generated head has one bleed or a few, and making one takes longer
 //! than an update of the weights.
 
-use super::augment::TISSUE_HU;
 use super::config::Samples;
 use super::field::Field;
-use super::sample::Sample;
+use super::sample::{Sample, TISSUE_HU};
 use crate::random::keyed::Random;
 
 /// Bleeds of a sample that gets any.

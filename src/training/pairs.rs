@@ -151,8 +151,7 @@ mod tests {
 
     fn volume<T: Copy>(shape: [usize; 3], value: impl Fn([usize; 3]) -> T) -> Volume<T> {
         let grid = Grid { shape, affine: Affine::IDENTITY };
-        let places = (0..grid.len()).map(|n| [n % shape[0], n / shape[0] % shape[1], n / (shape[0] * shape[1])]);
-        let voxels = places.map(value).collect();
+        let voxels = (0..grid.len()).map(|n| value(grid.ijk(n))).collect();
         Volume::new(grid, voxels)
     }
 

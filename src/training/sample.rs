@@ -7,6 +7,9 @@ use crate::{Error, Result};
 use ndarray::ArrayView3;
 use std::path::{Path, PathBuf};
 
+/// About the mean of grey and white matter: HU about which contrasts are changed.
+pub const TISSUE_HU: f32 = 33.0;
+
 /// A brain on the network's grid with what is to be found in it. Arrays are (D, H, W) = (i, j, k), W fastest; those for a 2D network (k, i, j).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
@@ -119,9 +122,14 @@ impl<S: Source> Source for Cache<S> {
 
     fn sample(&self, number: usize) -> Result<Sample> {
         let path = self.folder.join(format!("{number:06}.sample"));
-        // What is not whole was not written by this program: it is made anew.
-        if let Some(sample) = std::fs::read(&path).ok().and_then(|bytes| unpack(&bytes)) {
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        if let Some(sample) = unpack(&bytes) {
             return Ok(sample);
+        }
+        // What is not whole is made anew; what is no sample at all is somebody else's.
+        if !bytes.starts_with(&MAGIC[..MAGIC.len().min(bytes.len())]) {
+            let problem = "it would be replaced, and is no sample of a training: give another --cache, or move it away".into();
+            return Err(Error::Scan { path, problem });
         }
         let sample = self.source.sample(number)?;
         atomic::write(&path, |file| file.write_all(&pack(&sample)))?;
@@ -186,6 +194,12 @@ mod tests {
         std::fs::write(&path, &bytes[..100]).unwrap();
         assert_eq!(cache.sample(1).unwrap(), expected);
         assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        // What is none is somebody else's.
+        std::fs::write(&path, "notes").unwrap();
+        let said = cache.sample(1).unwrap_err().to_string();
+        assert!(said.contains("000001.sample: it would be replaced") && said.contains("--cache"), "{said}");
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(cache.sample(1).unwrap(), expected);
         // Those of another source are not taken for its own.
         let other = Balls { shape: [16; 3], ..Balls::CUBE };
         assert_eq!(Cache::new(other, folder.path()).unwrap().sample(1).unwrap().shape, [16; 3]);

@@ -4,9 +4,11 @@ use super::augment::{self, Crop, Prepared};
 use super::checkpoint;
 use super::config::Config;
 use super::curves;
+use super::epoch::Epoch;
 use super::given;
 use super::optimiser::State;
 use super::sample::{Sample, Source};
+use crate::io::{atomic, ownership};
 use crate::network::Description;
 use crate::network::cpu::Instructions;
 use crate::network::cpu::backward::head;
@@ -19,7 +21,6 @@ use crate::network::{Dropout, Loss};
 use crate::random::keyed::{Random, mix};
 use crate::{Error, Result, memory};
 use ndarray::ArrayView3;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
@@ -33,31 +34,6 @@ const PARAMETER_BYTES: u64 = 36;
 const CROPS_PER_SAMPLE: usize = 8;
 /// Thresholds of the probability among which the best for the held-out samples is taken.
 const THRESHOLDS: [f32; 13] = [0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8];
-
-/// What came of an epoch: a row of `curves.csv`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Epoch {
-    /// Number, from 1.
-    pub epoch: usize,
-    /// Updates of the weights so far.
-    pub updates: usize,
-    /// Seconds that the epoch took.
-    pub seconds: f64,
-    /// Learning rate of its last update.
-    pub rate: f64,
-    /// Mean loss of its samples, while it was trained.
-    pub loss: f64,
-    /// Mean norm of the gradients before they were shortened.
-    pub gradient: f64,
-    /// Mean loss of the held-out samples, by the averaged weights.
-    pub held_out_loss: f64,
-    /// Mean Dice of the held-out samples with a bleed, at the best threshold.
-    pub held_out_dice: f64,
-    /// Mean volume that is found in held-out samples without a bleed, in mL.
-    pub false_ml: f64,
-    /// The threshold that the weights' file gets: the best one, where the config has none.
-    pub threshold: f32,
-}
 
 /// What a training says while it goes on.
 #[derive(Clone, Debug)]
@@ -79,13 +55,41 @@ pub struct Outcome {
     pub seconds: BTreeMap<&'static str, f64>,
 }
 
+/// The file of a training from which it goes on.
+const CHECKPOINT: &str = "checkpoint";
+/// The file that has all options of a training.
+const CONFIG: &str = "config.toml";
+/// The files of a training.
+const FILES: [&str; 6] = [CHECKPOINT, CONFIG, "curves.csv", "curves.png", "last.safetensors", "weights.safetensors"];
+
+/// Sees whether a training of `config` may begin, or go on, in `folder`: no file of its names is somebody else's, or one
+/// of `inputs`, which it reads. A `config.toml` that has what this training would write is neither replaced nor refused.
+///
+/// # Errors
+/// [`Error::Scan`] that names the file; [`Error::Read`] and [`Error::Training`] for a checkpoint that cannot be used.
+pub fn check_folder(config: &Config, folder: &Path, inputs: &[&Path]) -> Result<()> {
+    let path = folder.join(CHECKPOINT);
+    // What stands beside a checkpoint is its training's.
+    let own = match checkpoint::read(&path, config)? {
+        Some(_) => FILES.map(String::from).into(),
+        None => ownership::in_the_making(&path),
+    };
+    let same = has_config(folder, config);
+    Ok(ownership::spare(folder, FILES.into_iter().filter(|&name| !(same && name == CONFIG)), &own, inputs)?)
+}
+
+/// Whether the folder has these very options.
+fn has_config(folder: &Path, config: &Config) -> bool {
+    std::fs::read(folder.join(CONFIG)).is_ok_and(|text| text == config.to_toml().as_bytes())
+}
+
 /// Trains a network, or goes on where the training in `folder` was stopped or, with more epochs than it had, has ended. The first `held_out` samples of the source are held out.
 ///
 /// The folder gets `weights.safetensors` (the averaged weights of the epoch with the least held-out loss), `last.safetensors` (those of the last epoch),
 /// `curves.csv`, `curves.png`, `config.toml` and `checkpoint`. Everything but the seconds in it is the same for the same config and source. It runs on the current rayon pool.
 ///
 /// # Errors
-/// [`Error::Training`] for too few samples, another config's checkpoint, and a training that has diverged; whatever the source reports; [`Error::Write`].
+/// As [`check_folder`]; [`Error::Training`] for too few samples, another config's checkpoint, and a training that has diverged; whatever the source reports; [`Error::Write`].
 pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl FnMut(Progress)) -> Result<Outcome> {
     let problem = |text: String| Error::Training { path: folder.to_path_buf(), problem: text };
     config.check().map_err(problem)?;
@@ -100,12 +104,19 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
     let parameters = config.network.parameters() as u64;
     memory::check(PARAMETER_BYTES * parameters, || format!("the training of a network of {parameters} parameters"))?;
     std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
-    let checkpoint_path = folder.join("checkpoint");
+    check_folder(config, folder, &[])?;
+    let checkpoint_path = folder.join(CHECKPOINT);
     let (state, history) = match checkpoint::read(&checkpoint_path, config)? {
         Some(found) => found,
-        None => (State::new(first_weights(config)?), vec![]),
+        None => {
+            let first = State::new(first_weights(config)?);
+            ownership::begin(&checkpoint_path, &FILES.map(String::from).into())?;
+            (first, vec![])
+        }
     };
-    crate::io::atomic::write(folder.join("config.toml"), |file| file.write_all(config.to_toml().as_bytes()))?;
+    if !has_config(folder, config) {
+        atomic::write(folder.join(CONFIG), |file| file.write_all(config.to_toml().as_bytes()))?;
+    }
     let shape = source.sample(0)?.shape;
     let mut trainer = Trainer {
         config,
@@ -151,6 +162,7 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
         history.push(row);
         curves::write(folder, &history)?;
         checkpoint::write(&checkpoint_path, config, &trainer.state, &history)?;
+        ownership::end(&checkpoint_path)?;
         let recent = &history[history.len().saturating_sub(5)..];
         let each = recent.iter().map(|row| row.seconds).sum::<f64>() / recent.len() as f64;
         say(Progress::Epoch(history.last().expect("it was just pushed"), each * (config.schedule.epochs - history.len()) as f64));

@@ -48,6 +48,17 @@ impl Grid {
     pub fn index(&self, [i, j, k]: [usize; 3]) -> usize {
         i + self.shape[0] * (j + self.shape[1] * k)
     }
+
+    /// Indices (i, j, k) of the voxel at a place in a volume's voxels: [`Grid::index`] back.
+    pub fn ijk(&self, index: usize) -> [usize; 3] {
+        let [ni, nj, _] = self.shape;
+        [index % ni, index / ni % nj, index / ni / nj]
+    }
+
+    /// Where in the world, in RAS millimetres, the voxel at a place in a volume's voxels has its centre.
+    pub fn world(&self, index: usize) -> [f64; 3] {
+        self.affine.apply(self.ijk(index).map(|n| n as f64))
+    }
 }
 
 /// Voxel values on a grid. Stored with i fastest, then j, then k, as NIfTI files are.
@@ -219,6 +230,8 @@ mod tests {
         assert_eq!([*volume.at([0, 0, 0]), *volume.at([1, 0, 0]), *volume.at([0, 1, 0]), *volume.at([0, 0, 1])], [0, 1, 2, 6]);
         assert_eq!(*volume.at([1, 2, 3]), 23);
         assert_eq!(volume.grid().index([1, 2, 3]), 23);
+        assert!((0..24).all(|n| volume.grid().index(volume.grid().ijk(n)) == n && *volume.at(volume.grid().ijk(n)) == n));
+        assert_eq!(volume.grid().world(23), volume.grid().affine.apply([1.0, 2.0, 3.0]));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What several tests share.
 #![allow(dead_code)] // each test file uses a part
 
+pub mod devices;
 pub mod odd_nifti;
+pub mod oracle;
 #[cfg(all(feature = "dicom", feature = "phantom"))]
 pub mod raw_dicom;
 pub mod raw_nifti;

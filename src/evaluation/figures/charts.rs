@@ -1,8 +1,8 @@
 //! Figures 2, 5 and 6 of the DeepBleed paper: distribution of Dice, volumes against each other, Bland-Altman.
 
-use super::axes::Axes;
-use super::drawing::{BLACK, BLUE, Drawing, GREEN, ORANGE, RED};
 use super::loess::loess;
+use crate::draw::axes::Axes;
+use crate::draw::drawing::{BLACK, BLUE, Drawing, GREEN, ORANGE, RED};
 use crate::evaluation::Case;
 use crate::evaluation::results::FAILED_BELOW;
 use crate::evaluation::statistics::{Agreement, FEWEST, NEAR_ML};

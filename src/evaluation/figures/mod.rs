@@ -1,13 +1,10 @@
 //! The figures of the DeepBleed paper, as SVG and PNG.
 
-mod axes;
 mod charts;
-mod drawing;
 mod loess;
 mod overlay;
-mod raster;
 
-pub use drawing::{Drawing, escaped};
+pub use crate::draw::drawing::{Drawing, escaped};
 pub use loess::loess;
 
 use super::results::Results;

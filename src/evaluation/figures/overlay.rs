@@ -1,7 +1,7 @@
 //! Figures 3 and 4 of the DeepBleed paper: slices of a case with its masks over the scan; green true, red false, blue missed.
 
-use super::drawing::{Anchor, BLACK, Colour, Drawing};
-use super::raster::Raster;
+use crate::draw::drawing::{Anchor, BLACK, Drawing};
+use crate::draw::raster::{Colour, Raster};
 use crate::evaluation::{Case, onto, pairs::Pair, read};
 use crate::io::nifti;
 use crate::volume::{Volume, orientation};
@@ -144,9 +144,7 @@ mod tests {
 
     /// Points in the world of a head: what is at the patient's right in front, and so on.
     fn volume<T>(grid: &Grid, value: impl Fn([f64; 3]) -> T) -> Volume<T> {
-        let [ni, nj, _] = grid.shape;
-        let place = |n: usize| grid.affine.apply([n % ni, n / ni % nj, n / (ni * nj)].map(|at| at as f64));
-        Volume::new(grid.clone(), (0..grid.len()).map(|n| value(place(n))).collect())
+        Volume::new(grid.clone(), (0..grid.len()).map(|n| value(grid.world(n))).collect())
     }
 
     #[test]

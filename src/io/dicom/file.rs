@@ -25,6 +25,8 @@ const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 const GE_BIG_ENDIAN_PIXELS: &str = "1.2.840.113619.5.2";
 /// Bytes that tell whether a file is DICOM.
 const MAGIC: usize = 132;
+/// So many inflated bytes tell whether a data set begins with them.
+const BEGINNING: u64 = 1 << 16;
 
 /// An open file, or bytes in memory.
 pub struct File<'a> {
@@ -37,6 +39,8 @@ pub struct File<'a> {
     /// How the transfer syntax says that the data set is encoded.
     claimed: Encoding,
     notes: Vec<String>,
+    /// Whether a data set of any encoding begins where it should.
+    begins: bool,
 }
 
 /// What group 2 says. All are empty where it is not there.
@@ -173,16 +177,37 @@ impl<'a> File<'a> {
             BIG_ENDIAN => Encoding::BIG_ENDIAN,
             _ => Encoding::EXPLICIT,
         };
-        let mut notes = Vec::new();
-        if meta.syntax == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {
-            if !data_set::begins(&mut source, start, end) {
-                let bytes = inflate(&mut source, start)?;
-                let end = bytes.len() as u64;
-                return Ok(File { source: Box::new(Cursor::new(bytes)), start: 0, end, meta, claimed, notes });
+        let file = File { source, start, end, meta, claimed, notes: Vec::new(), begins: true };
+        file.inflated()
+    }
+
+    /// The file with its data set inflated where it is deflated, whatever its transfer syntax says.
+    fn inflated(mut self) -> Result<File<'a>, DicomError> {
+        let said = self.meta.syntax == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
+        if data_set::begins(&mut self.source, self.start, self.end) {
+            if said {
+                self.notes.push("its transfer syntax says that the data set is deflated, and it is not".into());
             }
-            notes.push("its transfer syntax says that the data set is deflated, and it is not".into());
+            return Ok(self);
         }
-        Ok(File { source, start, end, meta, claimed, notes })
+        let found = Wrapping::ALL.into_iter().find(|wrapping| wrapping.holds_a_data_set(&mut self.source, self.start));
+        let Some(wrapping) = found.or(said.then_some(Wrapping::None)) else {
+            self.begins = false;
+            return Ok(self);
+        };
+        let bytes = wrapping.inflate(&mut self.source, self.start).map_err(|error| match error {
+            DicomError::Parse(text) => DicomError::Parse(format!("{text}; {}", self.says())),
+            error => error,
+        })?;
+        if !said {
+            self.notes.push(format!("{}, and the data set is deflated: read as that", self.says()));
+        } else if wrapping != Wrapping::None {
+            self.notes.push(format!("its deflated data set is wrapped as {}, against the standard", wrapping.name()));
+        }
+        let end = bytes.len() as u64;
+        let mut source: Box<dyn ReadSeek + 'a> = Box::new(Cursor::new(bytes));
+        let begins = data_set::begins(&mut source, 0, end);
+        Ok(File { source, start: 0, end, begins, ..self })
     }
 
     /// Reads the attributes, as far as they can be read: what is wrong with the data set is told by [`Attributes::stored`].
@@ -198,6 +223,16 @@ impl<'a> File<'a> {
             all.push(format!("its transfer syntax {} is not known: read as {}", self.meta.syntax, encoding.name()));
         }
         all.extend(notes);
+        let pixels = match pixels {
+            Err(DicomError::Parse(why)) if !self.begins => {
+                Err(DicomError::Parse(format!("{}, and the data set is neither that nor deflated: {why}", self.says())))
+            }
+            // A length that was never one: a data set begins with the groups of its identification.
+            Err(DicomError::Cut { .. }) if !self.begins && object.iter().next().is_none() && !self.is_identified() => {
+                Err(DicomError::Parse(format!("{}, and the data set is neither that nor deflated", self.says())))
+            }
+            pixels => pixels,
+        };
         let found = match pixels {
             Ok(Place::Encapsulated { at }) => self.first_fragment(at).and_then(|bytes| Compression::of_bytes(&bytes)),
             _ => None,
@@ -210,6 +245,23 @@ impl<'a> File<'a> {
     /// Whether the transfer syntax is none of the standard's.
     fn is_private(&self) -> bool {
         !self.meta.syntax.is_empty() && known(&self.meta.syntax).is_none()
+    }
+
+    /// The sentence's beginning: what the file says about its data set.
+    fn says(&self) -> String {
+        match self.meta.syntax.as_str() {
+            "" => "it names no transfer syntax".into(),
+            uid if self.is_private() => format!("its transfer syntax {uid} is not known"),
+            _ => format!("its transfer syntax says {}", self.said()),
+        }
+    }
+
+    /// Whether the first tag is of a group that data sets begin with, whatever follows it.
+    fn is_identified(&mut self) -> bool {
+        let mut group = [0; 2];
+        let read = self.source.seek(SeekFrom::Start(self.start)).and_then(|_| self.source.read_exact(&mut group));
+        // What is cut before it has a whole tag tells nothing.
+        read.is_err() || [[0, 0], [4, 0], [8, 0], [0, 4], [0, 8]].contains(&group)
     }
 
     /// What the transfer syntax says about the data set.
@@ -437,22 +489,59 @@ fn meta(source: &mut dyn ReadSeek, start: u64, end: u64) -> Result<(Meta, u64), 
     }
 }
 
-/// The rest of the source, inflated (PS3.5, A.5: deflate without a header).
-fn inflate(source: &mut dyn ReadSeek, start: u64) -> Result<Vec<u8>, DicomError> {
-    source.seek(SeekFrom::Start(start)).map_err(DicomError::read)?;
-    let mut bytes = Vec::new();
-    let result = flate2::read::DeflateDecoder::new(source).take(MAX_INFLATED + 1).read_to_end(&mut bytes);
-    if bytes.len() as u64 > MAX_INFLATED {
-        let (found, most) = (bytes.len() as u64, MAX_INFLATED);
-        return Err(DicomError::TooLarge { what: "bytes that the deflated data set inflates to", found, most });
-    }
-    match result {
-        Ok(_) => Ok(bytes),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            let found = bytes.len() as u64;
-            Err(DicomError::Cut { what: "deflated data set".into(), needed: found + 1, found })
+/// What is around a deflated data set: nothing by the standard (PS3.5, A.5), a header of zlib or gzip by some writers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wrapping {
+    None,
+    Zlib,
+    Gzip,
+}
+
+impl Wrapping {
+    const ALL: [Wrapping; 3] = [Wrapping::None, Wrapping::Zlib, Wrapping::Gzip];
+
+    fn name(self) -> &'static str {
+        match self {
+            Wrapping::None => "deflate",
+            Wrapping::Zlib => "zlib (RFC 1950)",
+            Wrapping::Gzip => "gzip (RFC 1952)",
         }
-        Err(error) => Err(DicomError::Parse(format!("the deflated data set is damaged ({error})"))),
+    }
+
+    fn decoder<'s>(self, source: &'s mut dyn ReadSeek) -> Box<dyn Read + 's> {
+        match self {
+            Wrapping::None => Box::new(flate2::read::DeflateDecoder::new(source)),
+            Wrapping::Zlib => Box::new(flate2::read::ZlibDecoder::new(source)),
+            Wrapping::Gzip => Box::new(flate2::read::GzDecoder::new(source)),
+        }
+    }
+
+    /// Whether what lies here inflates to the beginning of a data set.
+    fn holds_a_data_set(self, source: &mut dyn ReadSeek, start: u64) -> bool {
+        let mut bytes = Vec::new();
+        // What was inflated before an error is a beginning too.
+        let read = source.seek(SeekFrom::Start(start)).map(|_| self.decoder(source).take(BEGINNING).read_to_end(&mut bytes));
+        let end = bytes.len() as u64;
+        read.is_ok() && end > 0 && data_set::begins(&mut Cursor::new(bytes), 0, end)
+    }
+
+    /// The rest of the source, inflated.
+    fn inflate(self, source: &mut dyn ReadSeek, start: u64) -> Result<Vec<u8>, DicomError> {
+        source.seek(SeekFrom::Start(start)).map_err(DicomError::read)?;
+        let mut bytes = Vec::new();
+        let result = self.decoder(source).take(MAX_INFLATED + 1).read_to_end(&mut bytes);
+        if bytes.len() as u64 > MAX_INFLATED {
+            let (found, most) = (bytes.len() as u64, MAX_INFLATED);
+            return Err(DicomError::TooLarge { what: "bytes that the deflated data set inflates to", found, most });
+        }
+        match result {
+            Ok(_) => Ok(bytes),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                let found = bytes.len() as u64;
+                Err(DicomError::Cut { what: "deflated data set".into(), needed: found + 1, found })
+            }
+            Err(error) => Err(DicomError::Parse(format!("the deflated data set is damaged ({error})"))),
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! What lies in a study, which series would be used and why: for `ichor inspect`.
 
 use super::series::Series;
-use super::study::Study;
+use super::slice::Unreadable;
+use super::study::{PAGE, Study};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// A study, its series in the order of preference.
 #[derive(Clone, Debug, Serialize)]
@@ -22,6 +24,8 @@ pub struct StudyInspection {
     pub problem: Option<String>,
     /// Files that are no CT images of a series: how many of each kind.
     pub no_images: BTreeMap<String, usize>,
+    /// Pages of text of class CT, which are no slices: their files.
+    pub pages_of_text: Vec<String>,
     /// Files that cannot be read, each with the reason.
     pub unreadable: Vec<String>,
     /// Files of no bytes or cut at their beginning.
@@ -99,9 +103,12 @@ pub fn inspect(study: &Study, wanted: Option<&str>) -> StudyInspection {
     let identity = study.images.first().map(|image| &image.identity);
     let unread = study.broken.iter().chain(&study.others).map(|(_, unreadable)| unreadable.study_uid.clone());
     let mut no_images: BTreeMap<String, usize> = BTreeMap::new();
-    for what in study.kinds() {
+    for what in study.kinds().filter(|what| what != PAGE) {
         *no_images.entry(what).or_default() += 1;
     }
+    let is_page = |file: &&(PathBuf, Unreadable)| study.is_page_of_text(&file.1);
+    let (pages, unreadable): (Vec<_>, Vec<_>) = study.broken.iter().partition(is_page);
+    let pages = pages.into_iter().chain(study.others.iter().filter(is_page));
     StudyInspection {
         folder: study.folder.display().to_string(),
         study_instance_uid: identity
@@ -113,7 +120,8 @@ pub fn inspect(study: &Study, wanted: Option<&str>) -> StudyInspection {
         used: best.map(|best| best.handle(&all)),
         problem: chosen.as_ref().err().map(ToString::to_string),
         no_images,
-        unreadable: study.broken.iter().map(|(path, file)| file.error.clone().of(path).to_string()).collect(),
+        pages_of_text: pages.map(|(path, _)| path.display().to_string()).collect(),
+        unreadable: unreadable.iter().map(|(path, file)| file.error.clone().of(path).to_string()).collect(),
         cut_at_the_beginning: study.short.iter().map(|path| path.display().to_string()).collect(),
     }
 }

@@ -1,7 +1,7 @@
 //! One series (or a part of one that is a scan of its own), and the order in which series are preferred.
 
 use super::slice::{Identity, Slice};
-use super::stacks::{self, Placed};
+use super::stacks::{self, Placed, Way};
 use super::words::{self, Contrast, Region};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -33,6 +33,8 @@ pub struct Series {
     pub part: Option<String>,
     /// Why its slices are no volume, such as those of two scans that cannot be told apart.
     pub fault: Option<String>,
+    /// What parted it from the other parts of the series.
+    way: Way,
 }
 
 /// Which structures a convolution kernel shows.
@@ -146,7 +148,7 @@ impl Series {
             (Some(Contrast::Plain), Some(agent)) => (1, agent),
             (Some(Contrast::Plain), None) => (0, String::new()),
             (_, Some(agent)) => (2, agent),
-            (Some(Contrast::Both), None) => (1, described()),
+            (Some(Contrast::Perhaps), None) => (1, described()),
             (None, None) => match words::contrast(protocol_name) {
                 Some(Contrast::Given) => (1, format!("ProtocolName {protocol_name:?}")),
                 _ => (0, String::new()),
@@ -180,7 +182,10 @@ impl Series {
         let yes = |is: bool, otherwise: String| (i64::from(!is), otherwise);
         let Identity { description, image_type, .. } = &self.identity;
         let unusable = self.fault.clone().unwrap_or_else(|| format!("it has fewer than {LEAST_SLICES} slices"));
-        let computed = words::is_computed(description) || words::is_computed(&image_type.join(" "));
+        let image_type = image_type.join("\\");
+        let computed = [("SeriesDescription", description), ("ImageType", &image_type)].into_iter();
+        let computed = computed.filter(|(_, text)| words::is_computed(text)).map(|(keyword, text)| format!("{keyword} {text:?}"));
+        let computed: Vec<String> = computed.collect();
         let [width, _] = self.field_of_view();
         let (head, where_) = match self.region() {
             Some((Region::Head, _)) => (0, String::new()),
@@ -191,24 +196,40 @@ impl Series {
         };
         let (contrast, agent) = self.contrast();
         let length = self.length();
-        let kernel = self.kernel() as i64;
+        let numbered = |number: Option<i64>, what: &str| match number {
+            Some(number) => (number, format!("a higher {what} ({number})")),
+            None => (i64::MAX, format!("no {what}")),
+        };
+        let acquisition = self.slices.iter().filter_map(|slice| slice.acquisition_number).min();
+        let kernel = self.kernel();
         vec![
             yes(self.is_usable(), unusable),
             yes(self.is_axial(), "not axial".into()),
-            yes(!computed, "computed from other images (ImageType or SeriesDescription)".into()),
+            yes(computed.is_empty(), format!("computed from other images, or for one energy ({})", computed.join(", "))),
             (head, where_),
             yes(length >= SLAB_MM, format!("only {length:.0} mm long")),
             (i64::from(contrast), format!("contrast agent ({agent})")),
-            yes(self.is_original(), "derived (ImageType)".into()),
+            yes(self.is_original(), format!("derived (ImageType {image_type:?})")),
             yes(length >= WHOLE_MM, format!("only {length:.0} mm long")),
-            (kernel, format!("{} kernel {}", ["", "unknown", "sharp"][kernel as usize], self.identity.kernel.join(" "))),
-            (-(self.slices.len() as i64), format!("fewer slices ({})", self.slices.len())),
-            (self.identity.series_number.unwrap_or(i64::MAX), "a higher series number".into()),
+            (kernel as i64, self.kernel_in_words(kernel)),
             (
-                self.slices.iter().filter_map(|slice| slice.acquisition_number).min().unwrap_or(i64::MAX),
-                "a later acquisition".into(),
+                i64::from(words::other_energy(description)),
+                format!("computed for another energy than usual, or taken at one (SeriesDescription {description:?})"),
             ),
+            (-(self.slices.len() as i64), format!("fewer slices ({})", self.slices.len())),
+            numbered(self.identity.series_number, "series number"),
+            numbered(acquisition, "acquisition number"),
         ]
+    }
+
+    fn kernel_in_words(&self, kernel: Kernel) -> String {
+        let named = self.identity.kernel.iter().any(|name| Kernel::of(name) != Kernel::Unknown);
+        let name = self.identity.kernel.join(" ");
+        match kernel {
+            Kernel::Sharp if !named => format!("sharp by SeriesDescription {:?}", self.identity.description),
+            Kernel::Unknown if name.is_empty() => "no ConvolutionKernel".into(),
+            _ => format!("{} kernel {name}", kernel.name()),
+        }
     }
 
     /// The order in which series are preferred. Those that cannot be used come last.
@@ -220,10 +241,14 @@ impl Series {
 
     /// The first rule by which `better` is preferred to this series, in a few words.
     pub fn loses_by(&self, better: &Series) -> String {
-        let mine = self.rules().into_iter().zip(better.rules());
-        mine.into_iter()
-            .find(|((own, _), (other, _))| own > other)
-            .map_or_else(|| "a later UID or part".into(), |((_, why), _)| why)
+        let mut rules = self.rules().into_iter().zip(better.rules());
+        rules.find(|((own, _), (other, _))| own > other).map_or_else(
+            || {
+                let what = if self.identity.series_uid == better.identity.series_uid { "part" } else { "SeriesInstanceUID" };
+                format!("no rule tells them apart, and the {what} that comes first by name is used")
+            },
+            |((_, why), _)| why,
+        )
     }
 
     /// Whether `wanted` is the series's UID or its number, or one of these with a colon and the name of the part behind it.
@@ -277,20 +302,19 @@ impl Series {
         format!("{number}{description} ({}; UID {series_uid})", words.join(", "))
     }
 
-    /// What this series lacks beside another part of the same one: how many slices, where, and in which attributes they differ.
+    /// What this series lacks beside another part of the same one: how many slices, where, and what parts them from it.
     pub(super) fn left_out(&self, other: &Series) -> String {
         fn placed(series: &Series) -> Vec<Placed<'_>> {
             series.slices.iter().map(|slice| Placed { identity: &series.identity, slice, height: 0.0 }).collect()
         }
-        let differences = stacks::differences(&placed(self), &placed(other)).join(", ");
+        let why = stacks::why_apart((&placed(self), &self.way), (&placed(other), &other.way));
         let slices: Vec<&Slice> = other.slices.iter().collect();
         let count = slices.len();
         format!(
-            "{count} slice{} of the same series {} left out ({}): {} in {differences}",
+            "{count} slice{} of the same series {} left out ({}): {why}",
             if count == 1 { "" } else { "s" },
             if count == 1 { "is" } else { "are" },
             stacks::names(&slices),
-            if count == 1 { "it differs" } else { "they differ" },
         )
     }
 }
@@ -315,7 +339,7 @@ pub(super) fn split(slices: &[(&Identity, &Slice)]) -> Vec<Series> {
             identity.contrast_agent = agent.clone();
         }
         let slices = part.slices.iter().map(|placed| placed.slice.clone()).collect();
-        Series { identity, slices, doubts: part.doubts, choice: String::new(), part: None, fault: part.fault }
+        Series { identity, slices, doubts: part.doubts, choice: String::new(), part: None, fault: part.fault, way: part.way }
     });
     let mut all: Vec<Series> = parts.collect();
     if all.len() > 1 {

@@ -124,11 +124,15 @@ pub struct Unreadable {
     pub study_uid: String,
     /// SeriesInstanceUID; empty where it is not known.
     pub series_uid: String,
+    /// Whether it is a picture that nothing places in the patient, by ImagePositionPatient or functional groups.
+    pub without_place: bool,
+    /// Whether its ImageType calls it an image of the scanner's own measurements (ORIGINAL, PRIMARY).
+    pub original: bool,
 }
 
 impl From<DicomError> for Unreadable {
     fn from(error: DicomError) -> Self {
-        Unreadable { error, study_uid: String::new(), series_uid: String::new() }
+        Unreadable { error, study_uid: String::new(), series_uid: String::new(), without_place: false, original: false }
     }
 }
 
@@ -160,6 +164,9 @@ pub fn read(path: &Path) -> Result<Image, Unreadable> {
         error,
         study_uid: attributes.text(tags::STUDY_INSTANCE_UID),
         series_uid: attributes.text(tags::SERIES_INSTANCE_UID),
+        without_place: attributes.text(tags::IMAGE_POSITION_PATIENT).is_empty()
+            && attributes.object.get(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).is_none(),
+        original: Identity::of(&attributes).image_type.iter().take(2).eq(["ORIGINAL", "PRIMARY"]),
     })
 }
 

@@ -33,7 +33,25 @@ pub(super) struct Part<'a> {
     pub doubts: Vec<String>,
     /// Why they are no volume.
     pub fault: Option<String>,
+    /// What parted them from the others.
+    pub way: Way,
 }
+
+/// What parts slices of one series from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// Matrix, pixel spacing or orientation.
+    Grid,
+    /// They lie on several lines.
+    Line,
+    /// An attribute makes whole scans of them, by the name of the standard.
+    Label(&'static str),
+    /// Frame of reference or kernel changes at a gap that is not that beside it.
+    Gap,
+}
+
+/// How slices came to their part: at each parting, to which of its groups.
+pub(super) type Way = Vec<(Parting, usize)>;
 
 /// An attribute in which scans of one series differ.
 struct Label {
@@ -81,14 +99,21 @@ pub(super) fn parts<'a>(slices: &[(&'a Identity, &'a Slice)]) -> Vec<Part<'a>> {
     let (slices, copies) = without_copies(slices);
     // Before scans are told apart: what is there twice would lie among its own scan.
     let (slices, doubles) = without_equals(slices);
-    let lines = by_geometry(&slices).into_iter().flat_map(by_line);
-    let scans = lines.flat_map(|line| separate(&line, LABELS)).flat_map(unfit);
-    let part_of = |(slices, doubts)| {
-        let mut part = Part::of(slices, &doubles);
-        part.doubts.splice(0..0, doubts);
-        part
-    };
-    let mut parts: Vec<Part> = scans.map(part_of).collect();
+    let mut parts: Vec<Part> = Vec::new();
+    for (grid, alike) in by_geometry(&slices).into_iter().enumerate() {
+        for (line, in_line) in by_line(alike).into_iter().enumerate() {
+            for (scan, labels) in separate(&in_line, LABELS) {
+                for (gap, (slices, doubts)) in unfit(scan).into_iter().enumerate() {
+                    let mut part = Part::of(slices, &doubles);
+                    part.doubts.splice(0..0, doubts);
+                    part.way = vec![(Parting::Grid, grid), (Parting::Line, line)];
+                    part.way.extend(&labels);
+                    part.way.push((Parting::Gap, gap));
+                    parts.push(part);
+                }
+            }
+        }
+    }
     for part in &mut parts {
         let own = |path: &Path| part.slices.iter().any(|placed| placed.slice.path == path);
         let told: Vec<String> = copies.iter().filter(|(path, _)| own(path)).map(|(_, doubt)| doubt.clone()).collect();
@@ -97,40 +122,84 @@ pub(super) fn parts<'a>(slices: &[(&'a Identity, &'a Slice)]) -> Vec<Part<'a>> {
     parts
 }
 
-/// The attributes in which no slice of the one has a value of the other, by the names of the standard; for the sentence about what is left out.
-pub(super) fn differences(one: &[Placed], other: &[Placed]) -> Vec<String> {
-    let (Some(a), Some(b)) = (one.first(), other.first()) else { return Vec::new() };
+/// A slice's place along the normal of another one, in mm.
+fn height(slice: &Slice, normal: [f64; 3]) -> f64 {
+    dot(slice.position, normal)
+}
+
+/// Why slices, which came to their part by the way `theirs`, are not of the scan `own` of the same series: "they ...".
+pub(super) fn why_apart((own, way): (&[Placed], &Way), (others, theirs): (&[Placed], &Way)) -> String {
+    let (Some(a), Some(b)) = (own.first(), others.first()) else { return String::new() };
     let (a, b) = (a.slice, b.slice);
-    if (a.rows, a.columns) != (b.rows, b.columns) {
-        return vec![format!("Rows and Columns ({} x {} for {} x {})", b.rows, b.columns, a.rows, a.columns)];
-    }
-    if !same_spacing(a, b) {
-        let [[r, c], [s, d]] = [b.spacing, a.spacing];
-        return vec![format!("PixelSpacing ({r:.3} x {c:.3} for {s:.3} x {d:.3} mm)")];
-    }
-    if !same_orientation(a, b) {
-        return vec!["ImageOrientationPatient".into()];
-    }
-    let mut named = Vec::new();
-    for Label { keyword, value, ordered } in LABELS {
-        let values = |slices: &[Placed]| slices.iter().map(value).collect::<BTreeSet<Value>>();
-        let (mine, theirs) = (values(one), values(other));
-        if mine.is_disjoint(&theirs) {
-            match (theirs.iter().next(), mine.iter().next()) {
-                // Many values say little.
-                (Some(other), Some(own)) if theirs.len() == 1 && mine.len() == 1 && *keyword != FOLDER => {
-                    named.push((*ordered, format!("{keyword} ({} for {})", show(other), show(own))));
-                }
-                _ => named.push((true, keyword.to_string())),
-            }
+    let one = others.len() == 1;
+    let [differ, lie] = if one { ["it differs in", "it lies"] } else { ["they differ in", "they lie"] };
+    let parting = way.iter().zip(theirs).find(|(own, other)| own != other).map(|((parting, _), _)| *parting);
+    let also = |besides: Option<&str>| {
+        let differences: Vec<String> = LABELS
+            .iter()
+            .filter(|label| Some(label.keyword) != besides && label.keyword != FOLDER)
+            .filter_map(|label| difference(label, own, others, false))
+            .collect();
+        differences.join(", ")
+    };
+    match parting {
+        Some(Parting::Grid) if (a.rows, a.columns) != (b.rows, b.columns) => {
+            format!("{differ} Rows and Columns ({} x {} for {} x {})", b.rows, b.columns, a.rows, a.columns)
+        }
+        Some(Parting::Grid) if !same_spacing(a, b) => {
+            let [[r, c], [s, d]] = [b.spacing, a.spacing];
+            format!("{differ} PixelSpacing ({r:.3} x {c:.3} for {s:.3} x {d:.3} mm)")
+        }
+        Some(Parting::Grid) => format!("{differ} ImageOrientationPatient"),
+        Some(Parting::Line) => {
+            let also = also(None);
+            let and = if also.is_empty() { String::new() } else { format!(", and {differ} {also}") };
+            format!("{lie} beside the line of the others in their plane (ImagePositionPatient){and}")
+        }
+        Some(Parting::Label(keyword)) => {
+            let first = LABELS.iter().find(|label| label.keyword == keyword);
+            let first = first.and_then(|label| difference(label, own, others, true)).unwrap_or_else(|| keyword.into());
+            let also = also(Some(keyword));
+            let also = if also.is_empty() { also } else { format!(", {also}") };
+            format!("{differ} {first}{also}; scans of the series lie among each other (ImagePositionPatient)")
+        }
+        Some(Parting::Gap) | None => {
+            let normal = a.normal();
+            let mut pairs = own.iter().flat_map(|own| others.iter().map(move |other| (own, other)));
+            let distance = |(own, other): (&Placed, &Placed)| (height(own.slice, normal) - height(other.slice, normal)).abs();
+            let first = pairs.next();
+            let nearest = first.map(|first| pairs.fold(first, |a, b| if distance(b) < distance(a) { b } else { a }));
+            let Some(pair) = nearest else { return String::new() };
+            let changes = changes(pair.0.identity, pair.1.identity).join(" and ");
+            let place = if changes.is_empty() { String::new() } else { format!(", where {changes} changes") };
+            format!("{lie} {:.1} mm away (ImagePositionPatient), beyond a gap that is not that beside it{place}", distance(pair))
         }
     }
-    // Numbers and times that go on from slice to slice differ in any case.
-    let certain: Vec<String> = named.iter().filter(|(_, text)| text.contains('(')).map(|(_, text)| text.clone()).collect();
-    match certain.is_empty() {
-        false => certain,
-        true => named.into_iter().map(|(_, text)| text).chain(["ImagePositionPatient".into()]).collect(),
+}
+
+/// In what slices differ from a scan by a label; `None` where some share a value, or, unless it is `deciding`, where
+/// there are many values: numbers and times that go on from slice to slice differ in any case.
+fn difference(label: &Label, own: &[Placed], others: &[Placed], deciding: bool) -> Option<String> {
+    let values = |slices: &[Placed]| slices.iter().map(label.value).collect::<BTreeSet<Value>>();
+    let (mine, theirs) = (values(own), values(others));
+    let range = |values: &BTreeSet<Value>| {
+        let [first, last] = [values.first()?, values.last()?].map(show);
+        Some(if first == last { first } else { format!("{first} to {last}") })
+    };
+    let keyword = label.keyword;
+    let single = mine.len() == 1 && theirs.len() == 1;
+    match mine.is_disjoint(&theirs) && (single || deciding) {
+        false => None,
+        // A path is long, and the names of the files are told.
+        true if keyword == FOLDER || !single && !label.ordered => Some(keyword.into()),
+        true => Some(format!("{keyword} ({} for {})", range(&theirs)?, range(&mine)?)),
     }
+}
+
+/// What changes from one slice to the next by which parts above each other may be two scans.
+fn changes(below: &Identity, above: &Identity) -> Vec<&'static str> {
+    let frame = (below.frame_of_reference_uid != above.frame_of_reference_uid).then_some("FrameOfReferenceUID");
+    frame.into_iter().chain((below.kernel != above.kernel).then_some("ConvolutionKernel")).collect()
 }
 
 fn show((number, text): &Value) -> String {
@@ -391,7 +460,7 @@ fn is_clean(slices: &[Placed]) -> bool {
 }
 
 /// Slices that lie among each other, told apart by the first attribute that makes whole scans of them; all together where none does.
-fn separate<'a>(slices: &[Placed<'a>], labels: &[Label]) -> Vec<Vec<Placed<'a>>> {
+fn separate<'a>(slices: &[Placed<'a>], labels: &[Label]) -> Vec<(Vec<Placed<'a>>, Way)> {
     for (n, label) in labels.iter().enumerate() {
         let groups = chains(slices, label);
         // Where a file lies says nothing about slices that lie apart, nor do numbers and times that some slices do not have.
@@ -402,19 +471,21 @@ fn separate<'a>(slices: &[Placed<'a>], labels: &[Label]) -> Vec<Vec<Placed<'a>>>
         if groups.len() < 2 || idle || !overlap(&groups) {
             continue;
         }
-        let further = |group: Vec<Placed<'a>>| {
-            if is_clean(&group) { vec![group] } else { separate(&group, &labels[n + 1..]) }
+        let further = |(nth, group): (usize, Vec<Placed<'a>>)| {
+            let own = (Parting::Label(label.keyword), nth);
+            let parts = if is_clean(&group) { vec![(group, Way::new())] } else { separate(&group, &labels[n + 1..]) };
+            parts.into_iter().map(move |(part, way)| (part, [own].into_iter().chain(way).collect()))
         };
-        let scans: Vec<Vec<Placed>> = groups.into_iter().flat_map(further).collect();
+        let (scans, ways): (Vec<Vec<Placed>>, Vec<Way>) = groups.into_iter().enumerate().flat_map(further).unzip();
         // Each slice has its own number and time: of one or two slices they say nothing.
         if each && scans.iter().any(|scan| scan.len() < LEAST_SLICES) {
             continue;
         }
         if are_scans(&scans) {
-            return scans;
+            return scans.into_iter().zip(ways).collect();
         }
     }
-    vec![slices.to_vec()]
+    vec![(slices.to_vec(), Way::new())]
 }
 
 /// The slices of each value of a label; of an ordered one, the values that go on where the one before ended.
@@ -536,11 +607,6 @@ fn lie_between(scan: &[Placed], others: &[Placed]) -> Between {
 /// Parts above each other that do not fit: where frame of reference or kernel changes, the gap must be one that there is on either side. With each, why it ends where it does.
 fn unfit(slices: Vec<Placed>) -> Vec<(Vec<Placed>, Vec<String>)> {
     let gaps = gaps(&slices);
-    let changes = |n: usize| {
-        let [below, above] = [slices[n - 1].identity, slices[n].identity];
-        let frame = (below.frame_of_reference_uid != above.frame_of_reference_uid).then_some("FrameOfReferenceUID");
-        frame.into_iter().chain((below.kernel != above.kernel).then_some("ConvolutionKernel")).collect::<Vec<_>>()
-    };
     let fits = |n: usize| {
         let beside = [n.checked_sub(2), Some(n)].into_iter().flatten().filter_map(|n| gaps.get(n));
         let mut beside = beside.peekable();
@@ -552,7 +618,7 @@ fn unfit(slices: Vec<Placed>) -> Vec<(Vec<Placed>, Vec<String>)> {
             parts.push((vec![*placed], Vec::new()));
             continue;
         };
-        let changes = changes(n);
+        let changes = changes(slices[n - 1].identity, placed.identity);
         if changes.is_empty() || fits(n) {
             part.push(*placed);
             continue;
@@ -577,7 +643,7 @@ impl<'a> Part<'a> {
         let [low, high] = ends(&slices);
         if slices.len() > 1 && high - low < SAME_MM {
             let fault = format!("all its {} slices lie at one position (ImagePositionPatient)", slices.len());
-            return Part { slices, doubts: Vec::new(), fault: Some(fault) };
+            return Part { slices, doubts: Vec::new(), fault: Some(fault), way: Way::new() };
         }
         let gone = doubles.iter().filter(|double| slices.iter().any(|placed| std::ptr::eq(placed.slice, **double)));
         let total = slices.len() + gone.count();
@@ -598,7 +664,7 @@ impl<'a> Part<'a> {
             doubts.extend(every_second(&slices));
             doubts.extend(varied(&slices));
         }
-        Part { slices, doubts, fault }
+        Part { slices, doubts, fault, way: Way::new() }
     }
 }
 

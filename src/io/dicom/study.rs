@@ -240,6 +240,17 @@ impl Study {
         Some((text, alike))
     }
 
+    /// Whether a file that cannot be read is a page of text: a picture of class CT without a place, of a series that has
+    /// no slices. Where many lack their places and are called originals, it is rather a scan whose places were lost.
+    pub(super) fn is_page_of_text(&self, file: &Unreadable) -> bool {
+        let of_it = |other: &&(PathBuf, Unreadable)| other.1.series_uid == file.series_uid;
+        let alike = self.broken.iter().chain(&self.others).filter(of_it).count();
+        matches!(file.error, DicomError::Missing(_))
+            && file.without_place
+            && !self.images.iter().any(|image| image.identity.series_uid == file.series_uid)
+            && (alike < LEAST_SLICES || !file.original)
+    }
+
     /// Whether nothing is here but a few pages of text.
     pub fn is_page(&self) -> bool {
         self.images.is_empty() && !self.broken.is_empty() && self.is_remnant()
@@ -325,8 +336,14 @@ impl Study {
             });
             chosen.choice = format!("of {} series, series {} is used, {how}; not used: {list}", all.len(), chosen.label());
         }
-        let unusable: Vec<&(PathBuf, Unreadable)> =
-            self.broken.iter().filter(|(_, other)| !other.series_uid.is_empty()).collect();
+        let known = self.broken.iter().filter(|(_, other)| !other.series_uid.is_empty());
+        let (pages, unusable): (Vec<_>, Vec<_>) = known.partition(|(_, other)| self.is_page_of_text(other));
+        if !pages.is_empty() {
+            let of = if pages.len() == 1 { "a page".into() } else { counted(pages.len(), "page") };
+            let names: Vec<String> = pages.iter().take(3).map(|(path, _)| name(path)).collect();
+            let more = if pages.len() > 3 { ", ..." } else { "" };
+            chosen.leaves_out(&format!("{of} of text ({}{more})", names.join(", ")));
+        }
         if let Some((path, first)) = unusable.first() {
             let of = if unusable.len() == 1 { "a file".into() } else { counted(unusable.len(), "file") };
             chosen.leaves_out(&format!("{of} of another series, as {}", first.error.clone().of(path)));
@@ -458,7 +475,7 @@ impl Study {
         });
         let mut doubts: Vec<String> = faulty.take(MOST_LISTED).collect();
         let mut unread: BTreeMap<&str, Vec<&(PathBuf, Unreadable)>> = BTreeMap::new();
-        for file in &self.broken {
+        for file in self.broken.iter().filter(|(_, file)| !self.is_page_of_text(file)) {
             unread.entry(&file.1.series_uid).or_default().push(file);
         }
         for files in unread.values().filter(|files| files.len() >= LEAST_SLICES) {
@@ -495,6 +512,7 @@ impl Study {
     /// What each of the files is that are no CT images of a series.
     pub(super) fn kinds(&self) -> impl Iterator<Item = String> {
         self.others.iter().map(|(_, other)| match &other.error {
+            _ if self.is_page_of_text(other) => PAGE.into(),
             DicomError::NotCt(what) => what.clone(),
             DicomError::Localizer { .. } => "a localizer".into(),
             error => format!("of another study, and unreadable: {error}"),
@@ -502,6 +520,8 @@ impl Study {
     }
 }
 
+/// What a picture of class CT without a place is, beside a scan.
+pub(super) const PAGE: &str = "a page of text";
 /// So many series or parts are written out in a sentence.
 const MOST_LISTED: usize = 6;
 

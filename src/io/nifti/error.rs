@@ -97,7 +97,9 @@ pub enum NiftiError {
         compressed: u64,
     },
     /// `scl_inter` is not finite.
-    #[error("its header scales voxels by {slope} and adds {inter}, which gives no values")]
+    #[error(
+        "its header scales voxels by {slope} and adds {inter}, which gives no values; repair its header (scl_inter is 0 where nothing is to be added)"
+    )]
     Scaling {
         /// `scl_slope`.
         slope: f64,

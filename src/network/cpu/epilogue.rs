@@ -16,9 +16,9 @@ pub struct Epilogue {
 impl Epilogue {
     /// The epilogue of a layer whose outputs are in `slots`.
     pub fn new(weights: &Weights, layer: &Layer, slots: &Slots) -> Epilogue {
-        let bias = slots.spread(&weights.tensor(&format!("{}/bias", layer.convolution)));
+        let bias = slots.scatter(&weights.tensor(&format!("{}/bias", layer.convolution)));
         let slopes = match &layer.slopes {
-            Some(name) => slots.spread(&weights.tensor(name)),
+            Some(name) => slots.scatter(&weights.tensor(name)),
             None => vec![0.0; bias.len()],
         };
         Epilogue { bias, slopes }

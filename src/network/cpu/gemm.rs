@@ -72,7 +72,7 @@ pub unsafe fn gemm(kernels: &Kernels, g: &Gemm) {
             if begin == end {
                 continue;
             }
-            let part = Part {
+            let tile = RegisterTile {
                 a: g.a.wrapping_add(begin * LANES),
                 segments: g.segments,
                 weights,
@@ -82,8 +82,9 @@ pub unsafe fn gemm(kernels: &Kernels, g: &Gemm) {
                 next: next.wrapping_add(group * g.segments.len() * ahead * LANES),
                 ahead,
             };
-            // SAFETY: the part lies within what the caller promises, and has at most as many rows and blocks as there are kernels for.
-            unsafe { (kernels.micro[width - 1][end - begin - 1])(&part) };
+            // SAFETY: the tile lies within what the caller promises, and has at most as many rows and blocks as there
+            // are kernels for.
+            unsafe { (kernels.micro[width - 1][end - begin - 1])(&tile) };
         }
         weights = after;
         block += width;
@@ -91,7 +92,7 @@ pub unsafe fn gemm(kernels: &Kernels, g: &Gemm) {
 }
 
 /// Rows and blocks of a product that fit into registers.
-pub struct Part<'a> {
+pub struct RegisterTile<'a> {
     a: *const f32,
     segments: &'a [usize],
     weights: *const f32,
@@ -128,26 +129,26 @@ unsafe fn channel<S: Simd, const R: usize, const B: usize>(sums: &mut [[S::V; B]
 /// # Safety
 /// The places of R rows and B blocks exist as [`gemm`] asks for them; the processor has the instructions of `S`.
 #[inline(always)]
-pub unsafe fn micro<S: Simd, const R: usize, const B: usize>(part: &Part) {
+pub unsafe fn micro<S: Simd, const R: usize, const B: usize>(tile: &RegisterTile) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [[S::zero(); B]; R];
-        if part.accumulate {
+        if tile.accumulate {
             for r in 0..R {
                 for b in 0..B {
-                    sums[r][b] = S::load(part.c.add(b * part.block_stride + r * LANES));
+                    sums[r][b] = S::load(tile.c.add(b * tile.block_stride + r * LANES));
                 }
             }
         }
-        let (mut weights, mut next) = (part.weights, part.next);
-        for &segment in part.segments {
-            let a = part.a.add(segment);
+        let (mut weights, mut next) = (tile.weights, tile.next);
+        for &segment in tile.segments {
+            let a = tile.a.add(segment);
             // Four channels in a row: what a loop costs besides its multiply-adds competes with them for the same units.
             for k in (0..LANES).step_by(4) {
                 for line in 0..4 {
                     S::prefetch(next.wrapping_add((k + line) * LANES));
                 }
-                if part.ahead > LANES {
+                if tile.ahead > LANES {
                     for line in 0..4 {
                         S::prefetch(next.wrapping_add((LANES + k + line) * LANES));
                     }
@@ -158,11 +159,11 @@ pub unsafe fn micro<S: Simd, const R: usize, const B: usize>(part: &Part) {
                 channel::<S, R, B>(&mut sums, a.add(k + 3), weights.add((k + 3) * B * LANES));
             }
             weights = weights.add(LANES * B * LANES);
-            next = next.wrapping_add(part.ahead * LANES);
+            next = next.wrapping_add(tile.ahead * LANES);
         }
         for r in 0..R {
             for b in 0..B {
-                S::store(part.c.add(b * part.block_stride + r * LANES), sums[r][b]);
+                S::store(tile.c.add(b * tile.block_stride + r * LANES), sums[r][b]);
             }
         }
     }

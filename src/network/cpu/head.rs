@@ -19,7 +19,7 @@ impl Head {
         let tensor = |layer: &Layer, part: &str| weights.tensor(&format!("{}/{part}", layer.convolution)).into_owned();
         let pair = |values: Vec<f32>| [values[0], values[1]];
         let kernel = tensor(hidden, "kernel");
-        let column = |n: usize| input.spread(&kernel.iter().skip(n).step_by(HEAD_CHANNELS).copied().collect::<Vec<_>>());
+        let column = |n: usize| input.scatter(&kernel.iter().skip(n).step_by(HEAD_CHANNELS).copied().collect::<Vec<_>>());
         Head {
             weights: HeadWeights {
                 hidden: [column(0), column(1)],

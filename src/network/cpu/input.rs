@@ -60,7 +60,7 @@ impl Input {
                 (0..output.blocks()).flat_map(|block| (0..taps * LANES).map(move |i| (i / LANES, block * LANES + i % LANES)));
             weights.extend(places.map(|(tap, place)| value(tap, place)));
         }
-        Input { kernel, weights, winograd, present: output.spread(&vec![1.0; channels]), epilogue }
+        Input { kernel, weights, winograd, present: output.scatter(&vec![1.0; channels]), epilogue }
     }
 
     /// What a pass is shared out in.
@@ -349,7 +349,7 @@ mod tests {
             let expected = reference::add(active, reference::broadcast_channels(x.view(), channels).view());
 
             let slots = Slots::new(&[channels]);
-            let epilogue = Epilogue { bias: slots.spread(&bias), slopes: slots.spread(&slopes) };
+            let epilogue = Epilogue { bias: slots.scatter(&bias), slopes: slots.scatter(&slopes) };
             let layer = Input::new(kernel, values.as_slice().unwrap(), &slots, channels, epilogue);
             let shape = [d, h, w];
             let mut y = Array1::from_elem(slots.blocks() * Blocks::block_len(shape), f32::NAN);

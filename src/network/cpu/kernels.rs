@@ -1,10 +1,9 @@
 //! The engine's kernels, compiled for each set of instructions, and the choice among them at run time.
 
-use super::gemm::{Part, micro};
+use super::dispatch::compile;
+use super::gemm::{RegisterTile, micro};
 use super::rows::{self, Finish, HeadRow, InputFinish, InputPoints, InputRow};
-#[cfg(target_arch = "x86_64")]
-use super::simd::{Avx2, Avx512};
-use super::simd::{Portable, Simd};
+use super::simd::Simd;
 use super::winograd::pack::WeightLines;
 use super::winograd::transform::{self, Inverse, Lines};
 use crate::network::{Error, Result};
@@ -74,7 +73,7 @@ pub struct Kernels {
     /// Most rows of a matrix product that are kept in registers.
     pub rows: usize,
     /// See [`micro`]: for 1, 2, .. blocks those for 1, 2, .. rows.
-    pub micro: &'static [&'static [unsafe fn(&Part)]],
+    pub micro: &'static [&'static [unsafe fn(&RegisterTile)]],
     /// See [`rows::finish`].
     pub finish: unsafe fn(&Finish),
     /// See [`rows::input_row`].
@@ -114,104 +113,50 @@ impl Kernels {
         if !instructions.available() {
             return Err(Error::Device(format!("this processor has no {instructions} instructions")));
         }
-        Ok(match instructions {
-            Instructions::Portable => &portable::KERNELS,
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Avx2 => &avx2::KERNELS,
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512 => &avx512::KERNELS,
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => unreachable!("not available, as was checked"),
-        })
+        Ok(compiled(instructions))
     }
 }
 
-/// Compiles every kernel for the vectors `$simd` with the target features `$features`.
-macro_rules! compile {
-    ($module:ident, $simd:ident $(, $features:literal)?; $($blocks:literal by [$($rows:literal),+]),+) => {
-        mod $module {
-            use super::*;
-
-            pub static KERNELS: Kernels = Kernels {
-                panel: [$($blocks),+].len(),
-                rows: $simd::ROWS,
-                micro: &[$(&[$(product::<$rows, $blocks>),+]),+],
-                finish,
-                input_row,
-                input_points,
-                input_finish,
-                head_row,
-                weights,
-                forward: [forward::<1>, forward::<6>, forward::<8>],
-                inverse: [inverse::<1>, inverse::<6>, inverse::<8>],
-                inverse_finish: [inverse_finish::<1>, inverse_finish::<6>, inverse_finish::<8>],
-            };
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn product<const R: usize, const B: usize>(part: &Part) {
-                // SAFETY: the caller's promise; the features are those of the vectors.
-                unsafe { micro::<$simd, R, B>(part) }
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn finish(f: &Finish) {
-                // SAFETY: the caller's promise; the features are those of the vectors.
-                unsafe { rows::finish::<$simd>(f) }
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn input_row(i: &InputRow) {
-                // SAFETY: the caller's promise; the features are those of the vectors.
-                unsafe { rows::input_row::<$simd>(i) }
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn input_points(i: &InputPoints) {
-                // SAFETY: the caller's promise; the features are those of the vectors.
-                unsafe { rows::input_points::<$simd>(i) }
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn input_finish(i: &InputFinish) {
-                // SAFETY: the caller's promise; the features are those of the vectors.
-                unsafe { rows::input_finish::<$simd>(i) }
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn head_row(h: &HeadRow) {
-                // SAFETY: the caller's promise; the features are those of the vectors.
-                unsafe { rows::head_row::<$simd>(h) }
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn weights(l: &WeightLines) {
-                // SAFETY: the caller's promise; the features are those of the vectors.
-                unsafe { transform::weights::<$simd>(l) }
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn forward<const N: usize>(l: &Lines) {
-                // SAFETY: the caller's promise; the features are those of the vectors.
-                unsafe { transform::forward::<$simd, N>(l) }
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn inverse<const N: usize>(l: &Lines) {
-                // SAFETY: the caller's promise; the features are those of the vectors.
-                unsafe { transform::inverse::<$simd, N>(l) }
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn inverse_finish<const N: usize>(i: &Inverse) {
-                // SAFETY: the caller's promise; the features are those of the vectors.
-                unsafe { transform::inverse_finish::<$simd, N>(i) }
-            }
-        }
+/// The matrix products of a set of vectors, for each number of blocks those for each number of rows.
+macro_rules! products {
+    (Portable) => { products!(1 by [1, 2]) };
+    (Avx2) => { products!(1 by [1, 2, 3, 4, 5, 6]) };
+    (Avx512) => {
+        products!(1 by [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14], 2 by [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14])
     };
+    ($($blocks:literal by [$($rows:literal),+]),+) => { [$(&[$(product::<$rows, $blocks>),+]),+] };
 }
 
-compile!(portable, Portable; 1 by [1, 2]);
-#[cfg(target_arch = "x86_64")]
-compile!(avx2, Avx2, "avx2,fma"; 1 by [1, 2, 3, 4, 5, 6]);
-#[cfg(target_arch = "x86_64")]
-compile!(avx512, Avx512, "avx512f,avx2,fma"; 1 by [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14], 2 by [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]);
+macro_rules! table {
+    ($simd:ident) => {{
+        const PRODUCTS: &[&[unsafe fn(&RegisterTile)]] = &products!($simd);
+        Kernels {
+            panel: PRODUCTS.len(),
+            rows: $simd::ROWS,
+            micro: PRODUCTS,
+            finish,
+            input_row,
+            input_points,
+            input_finish,
+            head_row,
+            weights,
+            forward: [forward::<1>, forward::<6>, forward::<8>],
+            inverse: [inverse::<1>, inverse::<6>, inverse::<8>],
+            inverse_finish: [inverse_finish::<1>, inverse_finish::<6>, inverse_finish::<8>],
+        }
+    }};
+}
+
+compile! {
+    table;
+    product[R, B] = micro(RegisterTile);
+    finish = rows::finish(Finish);
+    input_row = rows::input_row(InputRow);
+    input_points = rows::input_points(InputPoints);
+    input_finish = rows::input_finish(InputFinish);
+    head_row = rows::head_row(HeadRow);
+    weights = transform::weights(WeightLines);
+    forward[N] = transform::forward(Lines);
+    inverse[N] = transform::inverse(Lines);
+    inverse_finish[N] = transform::inverse_finish(Inverse);
+}

@@ -34,7 +34,7 @@ impl Slots {
     }
 
     /// `values` (one for each channel) in the buffer's places, 0 where there is none.
-    pub fn spread(&self, values: &[f32]) -> Vec<f32> {
+    pub fn scatter(&self, values: &[f32]) -> Vec<f32> {
         self.0.iter().map(|channel| channel.map_or(0.0, |c| values[c])).collect()
     }
 }
@@ -96,10 +96,10 @@ mod tests {
     fn each_part_begins_at_a_block() {
         let slots = Slots::new(&[3, 16, 1]);
         assert_eq!(slots.blocks(), 3);
-        let spread = slots.spread(&(1..=20).map(|c| c as f32).collect::<Vec<_>>());
-        assert_eq!(spread[..4], [1.0, 2.0, 3.0, 0.0]);
-        assert_eq!(spread[16], 4.0);
-        assert_eq!(spread[31..34], [19.0, 20.0, 0.0]);
+        let scattered = slots.scatter(&(1..=20).map(|c| c as f32).collect::<Vec<_>>());
+        assert_eq!(scattered[..4], [1.0, 2.0, 3.0, 0.0]);
+        assert_eq!(scattered[16], 4.0);
+        assert_eq!(scattered[31..34], [19.0, 20.0, 0.0]);
         assert_eq!((slots.channel(2), slots.channel(3), slots.channel(32)), (Some(2), None, Some(19)));
     }
 }

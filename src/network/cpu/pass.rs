@@ -4,17 +4,15 @@ use super::convolution::{self, Convolution};
 use super::direct::Direct;
 use super::down::{self, Down};
 use super::engine::{Engine, Operation};
-use super::head::Head;
 use super::input::{self, Input};
+use super::last_block::{LastBlock, Slab, Source};
 use super::layout::Blocks;
-use super::rows::Row;
 use super::threads::{self, Worker};
-use super::top::{Part, Slab, Top};
-use super::up::{self, Up};
+use super::up;
 use super::winograd::batch::Batch;
-use super::winograd::{Output, Winograd};
+use super::winograd::{Operands, Output, Winograd};
 use crate::network::plan::Step;
-use crate::network::region::{self, Tiling, Voxels, Work};
+use crate::network::region::{self, Voxels, Work};
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -53,29 +51,18 @@ impl<'a> Pass<'a> {
     ) -> Self {
         let mut jobs: Vec<Job> = Vec::new();
         for (number, work) in region::work(&engine.plan, &engine.tilings, input, wanted).into_iter().enumerate() {
-            let winograd = match &engine.operations[number] {
-                Operation::Conv { layer, .. } => engine.convolutions[*layer].winograd(),
-                _ => None,
-            };
             let tiling = &engine.tilings[number];
-            let (mut parts, mut batches, mut slabs) = (Vec::new(), Vec::new(), Vec::new());
-            match winograd {
-                Some(layer) => {
-                    batches = Batch::list(tiling, |tile| work.compute[tile], convolution::batch_size(layer, tiling));
-                }
-                None => {
-                    let longest = match &engine.operations[number] {
-                        Operation::Input(_) => input::LONGEST,
-                        Operation::Down(_) => down::LONGEST,
-                        Operation::Up(_) => up::LONGEST,
-                        Operation::Conv { .. } | Operation::Head(_) => 1,
-                    };
-                    parts = tiling.boxes(0..tiling.len(), |tile| work.compute[tile], longest);
-                }
-            }
-            if let Some(top) = engine.top.as_ref().filter(|top| top.convolution == number) {
-                slabs = top.slabs([&jobs[0].work, &jobs[top.up].work], &batches);
-            }
+            let winograd = engine.winograd(number);
+            let batch = |layer| Batch::list(tiling, |tile| work.compute[tile], convolution::batch_size(layer, tiling));
+            let batches = winograd.map_or_else(Vec::new, batch);
+            let longest = side_by_side(&engine.operations[number]).filter(|_| winograd.is_none());
+            let boxes = |longest| tiling.boxes(0..tiling.len(), |tile| work.compute[tile], longest);
+            let parts = longest.map_or_else(Vec::new, boxes);
+            let slabs = match &engine.operations[number] {
+                // The up-convolution is the step before.
+                Operation::LastBlock(block) => block.slabs([&jobs[0].work, &jobs[number - 1].work], &batches),
+                _ => Vec::new(),
+            };
             jobs.push(Job { work, parts, batches, slabs });
         }
         Pass { engine, input, wanted, logits, scratch, workspace, jobs }
@@ -100,93 +87,79 @@ impl<'a> Pass<'a> {
     }
 
     /// This worker's own memory.
+    ///
+    /// # Safety
+    /// What was returned before to the same worker is not used any more.
     #[expect(clippy::mut_from_ref, reason = "each worker has a part of its own")]
-    fn scratch(&self, worker: &Worker) -> &mut [f32] {
+    unsafe fn scratch(&self, worker: &Worker) -> &mut [f32] {
         let len = self.engine.scratch_len;
-        // SAFETY: the scratch memory has a part for each thread, and this one belongs to this worker alone; no step asks for it twice.
+        // SAFETY: the scratch memory has a part for each thread, and this one belongs to this worker alone, which has
+        // no other reference to it.
         unsafe { std::slice::from_raw_parts_mut(self.scratch.wrapping_add(worker.index * len), len) }
     }
 
+    /// Does this worker's share of a step.
+    ///
+    /// Layers and buffers were made for one another by the engine, whose arena keeps apart what lives at the same time.
+    /// Within a loop no two threads do the same item, and what a loop reads was written before the barrier at the end
+    /// of another: the contracts of all layers.
     fn step(&self, worker: &mut Worker, number: usize) {
         let (engine, job) = (self.engine, &self.jobs[number]);
         let kernels = engine.kernels;
         let at = |id: usize| &engine.buffers[id];
-        let scratch = self.scratch(worker);
+        // SAFETY: the one call for a worker in a step; what needs the memory below is handed this reference.
+        let scratch = unsafe { self.scratch(worker) };
         match (&engine.operations[number], &engine.plan.steps[number]) {
-            (Operation::Input(layer), Step::Input { .. }) if engine.top.is_some() => {
-                // Computed where it is read: here only what all tiles of background are copies of.
-                let (Some(top), Some(copy)) = (&engine.top, job.work.copies.first()) else { return };
-                let voxels = engine.tilings[number].voxels(copy.source);
-                let [ds, hs, _] = voxels.clone().map(|axis| axis.start);
-                worker.for_each(1, |_| {
-                    let place = |block, d, h| Row::plain(top.background.at(block, [d - ds, h - hs, 0]));
-                    // SAFETY: a background tile is inside the grid as a whole; one thread computes it.
-                    unsafe { layer.voxels(kernels, self.input, engine.plan.shape, &voxels, place, scratch) }
-                });
-            }
             (Operation::Input(layer), Step::Input { output, .. }) => {
-                let output = at(*output);
                 worker.for_each(job.parts.len(), |part| {
-                    // SAFETY: layer and buffers were made for one another; every tile is done by one thread.
-                    unsafe { layer.tiles(kernels, self.input, output, &job.parts[part], scratch) }
+                    // SAFETY: as above; the scan has the output's grid.
+                    unsafe { layer.tiles(kernels, self.input, at(*output), &job.parts[part], scratch) }
                 });
-                self.copies(worker, number, output, output.places.len());
+                self.copies(worker, number, at(*output));
             }
             (Operation::Down(layer), Step::Down { input, output, .. }) => {
-                let output_blocks = at(*output);
-                match &engine.operations[engine.plan.buffers[*input].written] {
-                    Operation::Input(input_layer) if engine.top.is_some() => worker.for_each(job.parts.len(), |part| {
-                        // SAFETY: layers and buffers were made for one another; every tile is done by one thread.
-                        unsafe { self.input_and_down(input_layer, layer, output_blocks, &job.parts[part], scratch) }
-                    }),
-                    _ => worker.for_each(job.parts.len(), |part| {
-                        // SAFETY: layer and buffers were made for one another; every tile is done by one thread.
-                        unsafe { layer.tiles(kernels, at(*input), output_blocks, &job.parts[part], scratch) }
-                    }),
-                }
-                self.copies(worker, number, output_blocks, output_blocks.places.len());
-            }
-            (Operation::Up(_), _) if engine.top.as_ref().is_some_and(|top| top.up == number) => {}
-            (Operation::Up(layer), Step::Up { input, output, .. }) => {
-                let (input, output) = (at(*input), at(*output));
                 worker.for_each(job.parts.len(), |part| {
-                    // SAFETY: layer and buffers were made for one another; every tile is done by one thread.
-                    unsafe { layer.tiles(kernels, input, output, &job.parts[part], scratch) }
+                    // SAFETY: as above.
+                    unsafe { layer.tiles(kernels, at(*input), at(*output), &job.parts[part], scratch) }
                 });
+                self.copies(worker, number, at(*output));
             }
+            (Operation::InputAndDown(first, second), Step::Down { output, .. }) => {
+                worker.for_each(job.parts.len(), |part| {
+                    // SAFETY: as above; the layers follow one another.
+                    unsafe { self.input_and_down(first, second, at(*output), &job.parts[part], scratch) }
+                });
+                self.copies(worker, number, at(*output));
+            }
+            (Operation::Up(layer), Step::Up { input, output, .. }) => worker.for_each(job.parts.len(), |part| {
+                // SAFETY: as above.
+                unsafe { layer.tiles(kernels, at(*input), at(*output), &job.parts[part], scratch) }
+            }),
             (Operation::Conv { layer, head }, Step::Conv { input, residual, output, .. }) => {
-                let (input, residual, output) = (at(*input), residual.map(at), at(*output));
                 let target = match head {
                     Some(head) => Output::Head(head, self.logits),
-                    None => Output::Store(output),
+                    None => Output::Store(at(*output)),
                 };
-                match (&engine.convolutions[*layer], &engine.top) {
-                    (Convolution::Direct(layer), _) => worker.for_each(job.parts.len(), |part| {
-                        // SAFETY: layer and buffers were made for one another; every row is done by one thread.
-                        unsafe { layer.row(kernels, input, residual, output, &job.parts[part], scratch) }
-                    }),
-                    (Convolution::Winograd(layer), Some(top)) if top.convolution == number => {
-                        self.top(worker, top, layer, target);
+                let (input, residual) = (at(*input), residual.map(at));
+                let operands = Operands { input, residual, output: target, zeros: &engine.zeros };
+                match &engine.convolutions[*layer] {
+                    Convolution::Direct(layer) => self.rows(worker, job, layer, &operands, scratch),
+                    Convolution::Winograd(layer) if convolution::shares_points(layer, &engine.tilings[number]) => {
+                        self.shared_points(worker, job, layer, &operands, scratch);
                     }
-                    (Convolution::Winograd(layer), _) if convolution::shares_points(layer, &engine.tilings[number]) => {
-                        self.shared_points(worker, number, layer, input, residual, target);
-                    }
-                    (Convolution::Winograd(layer), _) => worker.for_each(job.batches.len(), |batch| {
-                        let batch = &job.batches[batch];
-                        // SAFETY: layer and buffers were made for one another; every batch is done by one thread.
-                        unsafe { layer.batch(kernels, batch, input, residual, target, &engine.zeros, scratch) }
+                    Convolution::Winograd(layer) => worker.for_each(job.batches.len(), |batch| {
+                        // SAFETY: as above.
+                        unsafe { layer.batch(kernels, &operands, &job.batches[batch], scratch) }
                     }),
                 }
-                self.copies(worker, number, output, output.places.len());
+                self.copies(worker, number, at(*output));
             }
-            (Operation::Head(Some(head)), Step::Head { input, .. }) => {
-                let input = at(*input);
-                worker.for_each(job.parts.len(), |part| {
-                    // SAFETY: head and buffer were made for one another; every row is done by one thread.
-                    unsafe { head.row(kernels, input, self.logits, &job.parts[part]) }
-                });
-            }
-            (Operation::Head(None), _) => {}
+            (Operation::LastBlock(block), _) => self.last_block(worker, number, block, scratch),
+            (Operation::Head(head), Step::Head { input, .. }) => worker.for_each(job.parts.len(), |part| {
+                // SAFETY: as above; the logits have the input's grid.
+                unsafe { head.row(kernels, at(*input), self.logits, &job.parts[part]) }
+            }),
+            (Operation::Elsewhere, _) => {}
             _ => unreachable!("operations are made from the plan's steps, one for each"),
         }
     }
@@ -206,74 +179,73 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Fills the tiles that are copies.
-    fn copies(&self, worker: &mut Worker, number: usize, output: &Blocks, blocks: usize) {
+    /// Fills the tiles of a step that are copies. Only the encoder has any, whose outputs are all stored but for what
+    /// [`LastBlock`] makes again.
+    fn copies(&self, worker: &mut Worker, number: usize, output: &Blocks) {
         let (copies, tiling) = (&self.jobs[number].work.copies, &self.engine.tilings[number]);
         worker.for_each(copies.len(), |copy| {
             let begin = tiling.voxels(copies[copy].source).map(|axis| axis.start);
+            let blocks = output.places.len();
             // SAFETY: both tiles are inside the grid and of one size; each is filled by one thread, and no source is among them.
             unsafe { output.copy_box(&tiling.voxels(copies[copy].tile), output, begin, blocks) };
         });
     }
 
+    /// A convolution by its definition, row by row.
+    fn rows(&self, worker: &mut Worker, job: &Job, layer: &Direct, operands: &Operands, scratch: &mut [f32]) {
+        let Operands { input, residual, output, .. } = *operands;
+        let Output::Store(output) = output else { unreachable!("a head is given to Winograd's convolutions alone") };
+        worker.for_each(job.parts.len(), |part| {
+            // SAFETY: as in `step`.
+            unsafe { layer.row(self.engine.kernels, input, residual, output, &job.parts[part], scratch) }
+        });
+    }
+
     /// A convolution on a small grid, whose points the threads share out.
-    fn shared_points(
-        &self,
-        worker: &mut Worker,
-        number: usize,
-        layer: &Winograd,
-        input: &Blocks,
-        residual: Option<&Blocks>,
-        target: Output,
-    ) {
-        let (engine, kernels, scratch) = (self.engine, self.engine.kernels, self.scratch(worker));
-        let shape = input.shape;
-        for batch in &self.jobs[number].batches {
+    fn shared_points(&self, worker: &mut Worker, job: &Job, layer: &Winograd, operands: &Operands, scratch: &mut [f32]) {
+        let kernels = self.engine.kernels;
+        for batch in &job.batches {
             let depth = self.workspace;
             let sums = depth.wrapping_add(layer.lengths(batch.size).depth());
             worker.for_each(layer.depth_parts(batch), |part| {
-                // SAFETY: layer and buffers were made for one another; every part is done by one thread.
-                unsafe { layer.transform_depth(kernels, batch, input, &engine.zeros, part, depth) }
+                // SAFETY: as in `step`; the workspace has room for the engine's largest layer.
+                unsafe { layer.transform_depth(kernels, operands, batch, part, depth) }
             });
             worker.for_each(layer.depth_points(), |point| {
                 // SAFETY: all parts have been done; every point is done by one thread.
-                unsafe { layer.point(kernels, batch, point, depth, sums, scratch) }
+                unsafe { layer.point(kernels, batch, point, [depth, sums], scratch) }
             });
             worker.for_each(batch.runs.len(), |run| {
                 // SAFETY: all points have been done; every run is done by one thread.
-                unsafe { layer.finish(kernels, batch, &batch.runs[run], shape, residual, target, sums, scratch) }
+                unsafe { layer.finish(kernels, operands, batch, &batch.runs[run], sums, scratch) }
             });
         }
     }
 
-    /// The last block, slab by slab.
-    fn top(&self, worker: &mut Worker, top: &Top, layer: &Winograd, target: Output) {
-        let (engine, kernels, scratch) = (self.engine, self.engine.kernels, self.scratch(worker));
-        let (Operation::Up(up), Operation::Input(input_layer)) = (&engine.operations[top.up], &engine.operations[0]) else {
-            unreachable!("the last block begins with an up-convolution, the network with the input layer")
+    /// The last block, slab by slab; step `number` is its convolution's.
+    fn last_block(&self, worker: &mut Worker, number: usize, block: &LastBlock, scratch: &mut [f32]) {
+        let (engine, kernels, job) = (self.engine, self.engine.kernels, &self.jobs[number]);
+        let LastBlock { layers, planes, skip, background, .. } = block;
+        let (Some(layer), Some(below)) = (engine.winograd(number), engine.plan.steps[number - 1].input()) else {
+            unreachable!("the last block is an up-convolution, which reads a buffer, and one of Winograd's convolutions")
         };
-        let below = engine.plan.steps[top.up].input().expect("an up-convolution reads a buffer");
-        let job = &self.jobs[top.convolution];
+        let output = Output::Head(&layers.head, self.logits);
+        let operands = Operands { input: planes, residual: Some(planes), output, zeros: &engine.zeros };
         for slab in &job.slabs {
-            worker.for_each(slab.parts.len(), |part| {
-                // SAFETY: layers and buffers were made for one another; every tile is done by one thread; the planes that are written are not
-                // read any more.
+            worker.for_each(slab.sources.len(), |source| {
+                // SAFETY: as in `step`; of the planes that are written all batches that read what was there before have
+                // been done.
                 unsafe {
-                    match &slab.parts[part] {
-                        Part::Up(voxels) => up.tiles(kernels, &engine.buffers[below], &top.planes, voxels, scratch),
-                        Part::Input(voxels) => input_layer.tiles(kernels, self.input, &top.skip, voxels, scratch),
-                        Part::Background(voxels) => {
-                            top.skip.copy_box(voxels, &top.background, [0; 3], top.skip.places.len());
-                        }
+                    match &slab.sources[source] {
+                        Source::Up(voxels) => layers.up.tiles(kernels, &engine.buffers[below], planes, voxels, scratch),
+                        Source::Input(voxels) => layers.input.tiles(kernels, self.input, skip, voxels, scratch),
+                        Source::Background(voxels) => skip.copy_box(voxels, background, [0; 3], skip.places.len()),
                     }
                 }
             });
             worker.for_each(slab.batches.len(), |batch| {
-                let batch = &job.batches[slab.batches.start + batch];
-                // SAFETY: layer and buffers were made for one another; every batch is done by one thread.
-                unsafe {
-                    layer.batch(kernels, batch, &top.planes, Some(&top.planes), target, &engine.zeros, scratch);
-                }
+                // SAFETY: as in `step`; all planes that the batch reads have been made.
+                unsafe { layer.batch(kernels, &operands, &job.batches[slab.batches.start + batch], scratch) }
             });
         }
     }
@@ -294,15 +266,13 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// The tiles in which a step is computed.
-pub fn tiling(step: &Step, shape: [usize; 3], convolution: Option<&Convolution>) -> Tiling {
-    match (step, convolution) {
-        (Step::Input { .. }, _) => Input::tiling(shape),
-        (Step::Down { .. }, _) => Down::tiling(shape),
-        (Step::Up { .. }, _) => Up::tiling(shape),
-        // The head that a convolution does is done in its tiles.
-        (Step::Conv { .. } | Step::Head { .. }, Some(convolution)) => convolution.tiling(shape),
-        (Step::Head { .. }, None) => Head::tiling(shape),
-        (Step::Conv { .. }, None) => Direct::tiling(shape),
+/// The most tiles side by side along W that a step does at a time; `None` where it has no tiles of its own.
+fn side_by_side(operation: &Operation) -> Option<usize> {
+    match operation {
+        Operation::Input(_) => Some(input::LONGEST),
+        Operation::Down(_) | Operation::InputAndDown(..) => Some(down::LONGEST),
+        Operation::Up(_) => Some(up::LONGEST),
+        Operation::Conv { .. } | Operation::Head(_) => Some(1),
+        Operation::LastBlock(_) | Operation::Elsewhere => None,
     }
 }

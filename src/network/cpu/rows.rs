@@ -96,8 +96,7 @@ pub unsafe fn input_row<S: Simd>(i: &InputRow) {
     // SAFETY: the caller's promise; a group of voxels lies within the row.
     unsafe {
         let mut voxel = 0;
-        // 16 sums fit where there are 32 registers.
-        while S::ROWS >= 12 && i.voxels - voxel >= 16 {
+        while S::MANY_REGISTERS && i.voxels - voxel >= 16 {
             input_voxels::<S, 16>(i, voxel);
             voxel += 16;
         }
@@ -193,7 +192,7 @@ unsafe fn input_tiles<S: Simd, const T: usize>(i: &InputPoints, first: usize) {
     unsafe {
         let mut products = [[S::zero(); INPUT_POINTS]; T];
         // As many points at a time as have their sums in registers.
-        if S::ROWS >= 12 {
+        if S::MANY_REGISTERS {
             input_sums::<S, T, 8>(i, first, 0, &mut products);
         } else {
             for point in (0..INPUT_POINTS).step_by(2) {

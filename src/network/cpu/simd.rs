@@ -1,8 +1,9 @@
 //! One vector of 16 f32, in the three forms that the kernels are compiled for.
 //!
-//! Every kernel is written once, generic over [`Simd`], and always inlined into a function with the right target features (see
-//! `kernels.rs`): that is what makes the intrinsics below single instructions. For the same reason kernels are plain loops over indices:
-//! closures and iterators are functions of their own, which are not always inlined and have no target features.
+//! Every kernel is written once, generic over [`Simd`], and always inlined into a function with the right target
+//! features (see `dispatch.rs`): that is what makes the intrinsics below single instructions. For the same reason
+//! kernels are plain loops over indices: closures and iterators are functions of their own, which are not always
+//! inlined and have no target features.
 
 /// Number of f32 in a vector, and of channels in a block.
 pub const LANES: usize = 16;
@@ -17,6 +18,8 @@ pub unsafe trait Simd: Copy {
     type V: Copy;
     /// Most rows of a matrix product that are kept in registers.
     const ROWS: usize;
+    /// Whether a vector is one of 32 registers, so that sixteen sums fit beside what is added to them: AVX-512.
+    const MANY_REGISTERS: bool;
 
     /// Sixteen zeros.
     unsafe fn zero() -> Self::V;
@@ -67,6 +70,7 @@ pub struct Portable;
 unsafe impl Simd for Portable {
     type V = [f32; LANES];
     const ROWS: usize = 2;
+    const MANY_REGISTERS: bool = false;
 
     #[inline(always)]
     unsafe fn zero() -> Self::V {
@@ -163,6 +167,7 @@ mod x86 {
     unsafe impl Simd for Avx2 {
         type V = [__m256; 2];
         const ROWS: usize = 6;
+        const MANY_REGISTERS: bool = false;
 
         #[inline(always)]
         unsafe fn zero() -> Self::V {
@@ -264,6 +269,7 @@ mod x86 {
     unsafe impl Simd for Avx512 {
         type V = __m512;
         const ROWS: usize = 14;
+        const MANY_REGISTERS: bool = true;
 
         #[inline(always)]
         unsafe fn zero() -> Self::V {

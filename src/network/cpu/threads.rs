@@ -3,6 +3,7 @@
 //!
 //! Which thread does an item is not fixed, but what an item computes is, so results have the same bits for any number of threads.
 
+use crate::memory;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// What the threads of a pass share.
@@ -43,7 +44,9 @@ pub fn run(threads: usize, work: impl Fn(&mut Worker) + Sync) {
         work(&mut Worker { shared: &shared, index });
     };
     std::thread::scope(|scope| {
-        let start = |index| std::thread::Builder::new().spawn_scoped(scope, move || member(index)).is_ok();
+        let start = |index| {
+            memory::check_threads(1).is_ok() && std::thread::Builder::new().spawn_scoped(scope, move || member(index)).is_ok()
+        };
         let started = 1 + (1..threads).take_while(|&index| start(index)).count();
         shared.threads.store(started, Ordering::Release);
         member(0);

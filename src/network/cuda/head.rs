@@ -83,7 +83,7 @@ pub fn pack(weights: HeadWeights, inputs: &Slots) -> Vec<f32> {
     let mut packed = Vec::with_capacity(16 * inputs.chunks() + 7);
     for m in 0..2 {
         let column: Vec<f32> = weights.hidden.iter().skip(m).step_by(2).copied().collect();
-        packed.extend(inputs.spread(Some(&column), 8));
+        packed.extend(inputs.scatter(Some(&column), 8));
     }
     packed.extend(weights.hidden_bias);
     packed.extend(weights.slopes.unwrap_or(&[0.0; 2]));

@@ -12,6 +12,7 @@ pub mod driver;
 mod engine;
 pub mod head;
 pub mod input;
+mod launches;
 pub mod pointwise;
 pub mod slots;
 pub mod stride;

@@ -36,12 +36,12 @@ impl Slots {
     }
 
     /// `values` of the channels (or zeros for none) at their places, with zeros between and to a multiple of `multiple`.
-    pub fn spread(&self, values: Option<&[f32]>, multiple: usize) -> Vec<f32> {
-        let mut spread = vec![0.0; (8 * self.chunks).next_multiple_of(multiple)];
+    pub fn scatter(&self, values: Option<&[f32]>, multiple: usize) -> Vec<f32> {
+        let mut scattered = vec![0.0; (8 * self.chunks).next_multiple_of(multiple)];
         for (channel, place) in self.places() {
-            spread[place] = values.map_or(0.0, |values| values[channel]);
+            scattered[place] = values.map_or(0.0, |values| values[channel]);
         }
-        spread
+        scattered
     }
 }
 
@@ -56,7 +56,7 @@ mod tests {
         assert_eq!(joined.channels(), 12);
         let places: Vec<usize> = joined.places().map(|(_, place)| place).collect();
         assert_eq!(places, [0, 1, 2, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
-        let spread = joined.spread(Some(&[1.0; 12]), 32);
-        assert_eq!((spread.len(), spread[2], spread[3], spread[8], spread[17]), (32, 1.0, 0.0, 1.0, 0.0));
+        let scattered = joined.scatter(Some(&[1.0; 12]), 32);
+        assert_eq!((scattered.len(), scattered[2], scattered[3], scattered[8], scattered[17]), (32, 1.0, 0.0, 1.0, 0.0));
     }
 }

@@ -1,6 +1,7 @@
 //! The tiles of the convolutions, and which of them the answer needs.
 
 use super::device::Region;
+use crate::network::region::{self, Tiling};
 use crate::network::{Plan, Step};
 use bytemuck::{Pod, Zeroable};
 
@@ -37,96 +38,19 @@ pub(super) fn splits(inputs: usize, blocks: usize) -> usize {
     inputs.div_ceil(inputs.div_ceil(FULL_GRID.div_ceil(blocks)))
 }
 
-/// For each tile of a grid whether it is needed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Needed {
-    shape: [usize; 3],
-    flags: Vec<u32>,
-}
-
-impl Needed {
-    fn none(shape: [usize; 3]) -> Needed {
-        Needed { shape, flags: vec![0; tile_count(shape)] }
-    }
-
-    /// The flags, W fastest, as kernels read them.
-    pub fn flags(&self) -> &[u32] {
-        &self.flags
-    }
-
-    /// Marks the tiles that hold voxels of the box from `low` to before `high`.
-    fn mark(&mut self, low: [usize; 3], high: [usize; 3]) {
-        let count = tiles(self.shape);
-        let first = [0, 1, 2].map(|axis| low[axis] / TILE[axis]);
-        let last = [0, 1, 2].map(|axis| (high[axis] - 1) / TILE[axis]);
-        for d in first[0]..=last[0] {
-            for h in first[1]..=last[1] {
-                let row = (d * count[1] + h) * count[2];
-                self.flags[row + first[2]..=row + last[2]].fill(1);
-            }
-        }
-    }
-
-    /// The boxes of the needed tiles, cut at the grid's end.
-    fn boxes(&self) -> impl Iterator<Item = ([usize; 3], [usize; 3])> + '_ {
-        let count = tiles(self.shape);
-        self.flags.iter().enumerate().filter(|(_, flag)| **flag != 0).map(move |(tile, _)| {
-            let place = [tile / count[2] / count[1], tile / count[2] % count[1], tile % count[2]];
-            let low = [0, 1, 2].map(|axis| place[axis] * TILE[axis]);
-            (low, [0, 1, 2].map(|axis| (low[axis] + TILE[axis]).min(self.shape[axis])))
-        })
-    }
-}
-
-/// The tiles of every buffer of the plan that the logits in `mask` (W fastest) depend on, and after them those of the logits. A tile that is needed is computed
-/// whole, so whatever it reads is needed too; the down-convolutions are computed everywhere.
-pub fn needed_tiles(plan: &Plan, mask: &[bool]) -> Vec<Needed> {
-    let mut all: Vec<Needed> = plan.buffers.iter().map(|buffer| Needed::none(buffer.shape)).collect();
-    let mut logits = Needed::none(plan.shape);
-    let [_, height, width] = plan.shape;
-    for (row, voxels) in mask.chunks_exact(width).enumerate() {
-        for (w, _) in voxels.iter().enumerate().filter(|(_, needed)| **needed) {
-            let at = [row / height, row % height, w];
-            logits.mark(at, at.map(|x| x + 1));
-        }
-    }
-    for step in plan.steps.iter().rev() {
-        let output = step.output().map_or_else(|| logits.clone(), |id| all[id].clone());
-        match step {
-            Step::Input { .. } => {}
-            Step::Head { input, .. } => {
-                for (low, high) in output.boxes() {
-                    all[*input].mark(low, high);
-                }
-            }
-            Step::Down { input, .. } => all[*input].flags.fill(1),
-            Step::Up { input, layer, .. } => {
-                for (low, high) in output.boxes() {
-                    let coarse = |x: [usize; 3]| [0, 1, 2].map(|axis| x[axis] / layer.kernel[axis]);
-                    all[*input].mark(coarse(low), coarse(high.map(|x| x - 1)).map(|x| x + 1));
-                }
-            }
-            Step::Conv { layer, input, residual, .. } => {
-                for (low, high) in output.boxes() {
-                    let begin = [0, 1, 2].map(|axis| low[axis].saturating_sub(layer.kernel[axis] / 2));
-                    let end = [0, 1, 2].map(|axis| (high[axis] + layer.kernel[axis] / 2).min(output.shape[axis]));
-                    mark_with_skip(plan, &mut all, *input, begin, end);
-                    if let Some(residual) = residual {
-                        mark_with_skip(plan, &mut all, *residual, low, high);
-                    }
-                }
-            }
-        }
-    }
-    all.push(logits);
-    all
-}
-
-fn mark_with_skip(plan: &Plan, all: &mut [Needed], buffer: usize, low: [usize; 3], high: [usize; 3]) {
-    all[buffer].mark(low, high);
-    if let Some(skip) = plan.buffers[buffer].skip {
-        all[skip].mark(low, high);
-    }
+/// The tiles of every buffer of the plan that the logits in `mask` (W fastest) depend on, and after them those of the
+/// logits, W fastest, as kernels read them: 1 for a tile that is needed. It is computed whole, so whatever it reads is
+/// needed too; the down-convolutions are computed everywhere.
+pub fn needed_tiles(plan: &Plan, mask: &[bool]) -> Vec<Vec<u32>> {
+    let tiling = |step: &Step| {
+        let shape = step.output().map_or(plan.shape, |output| plan.buffers[output].shape);
+        Tiling { shape, tile: TILE }
+    };
+    let tilings: Vec<Tiling> = plan.steps.iter().map(tiling).collect();
+    let needed = region::needed(plan, &tilings, mask, |step| matches!(step, Step::Down { .. }));
+    let head = plan.steps.len() - 1;
+    let steps = plan.buffers.iter().map(|buffer| buffer.written).chain([head]);
+    steps.map(|step| needed[step].iter().copied().map(u32::from).collect()).collect()
 }
 
 /// The regions that [`needed_tiles`] is uploaded to, one for each buffer and one for the logits.
@@ -156,20 +80,12 @@ mod tests {
     }
 
     #[test]
-    fn a_tile_is_marked_by_any_voxel_in_it() {
-        let mut needed = Needed::none([8, 16, 32]);
-        needed.mark([3, 7, 15], [5, 8, 16]);
-        assert_eq!(needed.flags(), [1, 0, 0, 0, 1, 0, 0, 0]);
-        assert_eq!(needed.boxes().collect::<Vec<_>>(), [([0, 0, 0], [4, 8, 16]), ([4, 0, 0], [8, 8, 16])]);
-    }
-
-    #[test]
     fn nothing_is_needed_for_no_voxel_but_what_the_encoder_computes() {
         let plan = Plan::new(&Description::deepbleed(), [32; 3]).unwrap();
         let needed = needed_tiles(&plan, &vec![false; 32 * 32 * 32]);
-        assert!(needed.last().unwrap().flags().iter().all(|flag| *flag == 0));
+        assert!(needed.last().unwrap().iter().all(|flag| *flag == 0));
         let last = plan.blocks.last().unwrap().1;
-        assert!(needed[last].flags().iter().all(|flag| *flag == 0));
+        assert!(needed[last].iter().all(|flag| *flag == 0));
     }
 
     #[test]
@@ -179,9 +95,9 @@ mod tests {
         let mut mask = vec![false; 32 * 32 * 32];
         mask[8 * 32] = true;
         let needed = needed_tiles(&plan, &mask);
-        assert_eq!(needed.last().unwrap().flags().iter().sum::<u32>(), 1);
+        assert_eq!(needed.last().unwrap().iter().sum::<u32>(), 1);
         let Step::Conv { input, output, .. } = plan.steps[plan.steps.len() - 2] else { panic!("up_1 ends with a convolution") };
-        assert_eq!(needed[output].flags().iter().sum::<u32>(), 1);
-        assert_eq!(needed[input].flags().iter().sum::<u32>(), 2 * 3 * 2);
+        assert_eq!(needed[output].iter().sum::<u32>(), 1);
+        assert_eq!(needed[input].iter().sum::<u32>(), 2 * 3 * 2);
     }
 }

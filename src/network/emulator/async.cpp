@@ -184,7 +184,7 @@ void Device::copy_bulk(char* to, const char* from, size_t bytes, char* at) {
 }
 
 // cp.async.bulk.tensor, tile mode, 4 dimensions of 2-byte elements: the box at `begin`; what lies outside of the tensor is 0. The map is the
-// emulated device's own (src/emulator/mod.rs encodes it): a mark, address, sizes, strides in bytes of all dimensions but the first, box.
+// emulated device's own (src/network/emulator/mod.rs encodes it): a mark, address, sizes, strides in bytes of all dimensions but the first, box.
 void Device::copy_tensor(char* to, const uint64_t map[16], const int32_t begin[4], char* at) {
     if (map[0] != 0x6d617020746d61) fail("cp.async.bulk.tensor with what is no tensor map of this device");
     if ((to - shared_->begin) % 128 != 0) fail("cp.async.bulk.tensor to an address that is no multiple of 128");

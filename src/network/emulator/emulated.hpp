@@ -248,7 +248,7 @@ inline void mma_m16n8k16(float d[4], const uint32_t a[4], uint32_t b0, uint32_t 
         false);
 }
 
-// What follows is of sm_90; src/emulator/async.cpp has the meaning of each.
+// What follows is of sm_90; src/network/emulator/async.cpp has the meaning of each.
 struct alignas(64) TensorMap {
     uint64_t words[16];
 };

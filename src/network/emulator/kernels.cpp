@@ -10,5 +10,5 @@ std::vector<Kernel>& kernels() {
 
 }  // namespace emulator
 
-#include "../../kernels/ichor.cu"
+#include "../../../kernels/ichor.cu"
 #include "self_test.cu"

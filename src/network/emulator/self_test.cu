@@ -1,6 +1,6 @@
 // Kernels for the emulator's own tests (tests/emulator.rs): each has one bug, or shows one instruction. Written as the real ones are.
 #pragma once
-#include "../../kernels/common.cuh"
+#include "../../../kernels/common.cuh"
 
 struct SelfTestArguments {
     Global<const float> input;

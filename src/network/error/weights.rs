@@ -28,12 +28,21 @@ pub enum WeightsError {
     /// Another format.
     #[error("has format {0:?}, but this version of ichor reads {FORMAT:?}: update ichor or import the weights again")]
     Format(String),
-    /// Not a file that [`super::onnx::export`] made.
+    /// Not a file that [`crate::network::weights::onnx::export`] made.
     #[error("is no ONNX file that `ichor weights export` made, or it is damaged")]
     NotOnnx,
     /// A file of another program: what it is, and what can be done with it.
     #[error("is no weights file but {0}")]
     Foreign(String),
+    /// A weights file that is to be imported.
+    #[error("is a weights file already: give it to `--weights` as it is (`ichor weights info` shows what it holds)")]
+    Already,
+    /// What is to be imported is no file of the kinds that can be.
+    #[error(
+        "is neither a TensorFlow checkpoint nor an ONNX file: give the path of PREFIX.index without `.index`, \
+         or the .onnx file that `ichor weights export` made"
+    )]
+    NotImported,
     /// The built-in weights in a build without them.
     #[error(
         "these weights are not part of this build of ichor: give a weights file, or build with the feature `built-in-weights`"

@@ -55,6 +55,9 @@ pub(super) fn told(path: &Path, bytes: &[u8]) -> Option<String> {
         () if starts(b"ichorck1") => "the checkpoint of `ichor train`; the weights are in weights.safetensors beside it",
         () if starts(b"version https://git-lfs") => "a pointer of Git LFS, not the file itself: fetch it with `git lfs pull`",
         () if is_web_page(bytes) => "a web page, saved in place of the file: download it again",
+        () if is_text(bytes) => {
+            "text, such as a table or a list; give the .safetensors file that `ichor train` or `ichor weights import` wrote"
+        }
         () => return None,
     };
     Some(known.into())
@@ -121,6 +124,18 @@ fn compressed(bytes: &[u8]) -> &'static str {
     if is_nifti(&begin) || nifti_2 { NIFTI } else { "compressed with gzip: decompress it first (`gzip -d`)" }
 }
 
+/// Whether bytes begin as a text does. The length that a weights file begins with has bytes of 0.
+fn is_text(bytes: &[u8]) -> bool {
+    let begin = &bytes[..bytes.len().min(512)];
+    // The last letter may be cut.
+    let valid = match std::str::from_utf8(begin) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_none() => std::str::from_utf8(&begin[..error.valid_up_to()]).unwrap_or_default(),
+        Err(_) => "",
+    };
+    !valid.is_empty() && !valid.contains(|c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r'))
+}
+
 fn is_web_page(bytes: &[u8]) -> bool {
     let begin = String::from_utf8_lossy(&bytes[..bytes.len().min(256)]).trim_start().to_ascii_lowercase();
     begin.starts_with("<!doctype html") || begin.starts_with("<html")
@@ -145,7 +160,9 @@ mod tests {
         nifti[..4].copy_from_slice(&348_i32.to_le_bytes());
         nifti[344..348].copy_from_slice(b"n+1\0");
         let zip = |name: &str| [b"PK\x03\x04", &[0; 22][..], &[name.len() as u8, 0, 0, 0], name.as_bytes()].concat();
-        let cases: [(&str, Vec<u8>, &[&str]); 17] = [
+        let cases: [(&str, Vec<u8>, &[&str]); 19] = [
+            ("phantoms.csv", b"name,seed,kind\nphantom_000001,1,deep\n".to_vec(), &["but text, such as a table", ".safetensors"]),
+            ("long.txt", "\u{e4}".repeat(300).into_bytes()[..511].to_vec(), &["but text"]),
             ("net.onnx", onnx::export(&Weights::hand_set()).unwrap(), &["an ONNX file", "weights import", "net.onnx -o"]),
             ("renamed.safetensors", onnx::export(&Weights::hand_set()).unwrap(), &["an ONNX file"]),
             ("pytorch.bin", b"\x08\x07\x12\x07pytorch\x1a\x032.1:\x05abcde".to_vec(), &["an ONNX file"]),
@@ -174,6 +191,23 @@ mod tests {
         // Given to be imported, too.
         let import = Weights::import_tensorflow(folder.path().join("net.h5"), super::super::tensorflow::Options::default());
         assert!(import.unwrap_err().to_string().contains("HDF5"));
+        let import = |name: &str| {
+            let path = folder.path().join(name);
+            Weights::import_tensorflow(path, super::super::tensorflow::Options::default()).unwrap_err().to_string()
+        };
+        Weights::hand_set().write(folder.path().join("own.safetensors")).unwrap();
+        assert!(
+            import("own.safetensors").contains("own.safetensors: is a weights file already"),
+            "{}",
+            import("own.safetensors")
+        );
+        std::fs::write(folder.path().join("odd"), [0_u8; 20]).unwrap();
+        let header = br#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+        let others = [&(header.len() as u64).to_le_bytes()[..], header, &[0; 4]].concat();
+        std::fs::write(folder.path().join("others.safetensors"), others).unwrap();
+        assert!(import("others.safetensors").contains("not one with ichor's weights"), "{}", import("others.safetensors"));
+        assert!(import("odd").contains("neither a TensorFlow checkpoint nor an ONNX file"), "{}", import("odd"));
+        assert!(import("missing").contains("missing.index: cannot be read"), "{}", import("missing"));
         // The prefix of a checkpoint, and a folder.
         let said = |name: &str| Weights::open(folder.path().join(name)).unwrap_err().to_string();
         assert!(said("tf").contains("prefix of a TensorFlow checkpoint"), "{}", said("tf"));

@@ -93,7 +93,7 @@ impl Weights {
         Weights::from_bytes(name, bytes)
     }
 
-    /// The built-in weights: a network of about a quarter of the released widths, trained by `ichor train` on generated heads alone. `docs/weights.md` says how, and
+    /// The built-in weights: a network of about a quarter of the released widths, trained by `ichor train` on generated heads alone. `docs/model-card.md` says how, and
     /// what it finds and misses.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use super::defect;
 use super::icosphere::{Icosphere, add, cross, dot, norm, scale, sub, unit};
 use super::rasterise::rasterise;
 use crate::volume::morphology::{close, fill_holes, keep_largest};
-use crate::volume::{Affine, Grid, Volume};
+use crate::volume::{Affine, Volume};
 use rayon::prelude::*;
 
 /// Fractional intensity of the CT protocol.
@@ -129,9 +129,8 @@ impl Thresholds {
 
 /// Calls `f` with the place in RAS mm and the value of every voxel.
 fn for_each_voxel(image: &Volume<f32>, mut f: impl FnMut([f64; 3], f64)) {
-    let Grid { shape: [ni, nj, _], affine } = image.grid();
     for (n, &value) in image.voxels().iter().enumerate() {
-        f(affine.apply([n % ni, n / ni % nj, n / ni / nj].map(|x| x as f64)), value as f64);
+        f(image.grid().world(n), value as f64);
     }
 }
 
@@ -314,6 +313,7 @@ fn centre_of_gravity(image: &Volume<f32>, sphere: &Icosphere, surface: &[[f64; 3
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::volume::Grid;
 
     const THRESHOLDS: Thresholds = Thresholds { t2: 10.0, t: 14.0, tm: 40.0, start: Start { centre: [0.0; 3], radius: 50.0 } };
 

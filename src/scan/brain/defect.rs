@@ -122,11 +122,10 @@ fn carried_on(sphere: &Icosphere, ends: &[(f64, End)], mean: f64) -> Vec<f64> {
 
 /// Mean place of a mask's voxels in RAS mm, `None` for an empty one.
 fn centre(mask: &[bool], grid: &Grid) -> Option<[f64; 3]> {
-    let [ni, nj, _] = grid.shape;
     let (mut sum, mut count) = ([0.0; 3], 0usize);
     for (n, _) in mask.iter().enumerate().filter(|(_, inside)| **inside) {
         count += 1;
-        sum = add(sum, [n % ni, n / ni % nj, n / ni / nj].map(|x| x as f64));
+        sum = add(sum, grid.ijk(n).map(|x| x as f64));
     }
     (count > 0).then(|| grid.affine.apply(scale(sum, 1.0 / count as f64)))
 }

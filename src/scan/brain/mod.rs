@@ -226,11 +226,7 @@ mod tests {
                 let to_upright = Affine::new(matrix, offset);
                 let turned = Grid { shape: turned_shape, affine: upright.grid().affine.after(&to_upright) };
                 let voxels: Vec<usize> = (0..turned.len())
-                    .map(|v| {
-                        let ijk =
-                            [v % turned_shape[0], v / turned_shape[0] % turned_shape[1], v / turned_shape[0] / turned_shape[1]];
-                        upright.grid().index(to_upright.apply(ijk.map(|x| x as f64)).map(|x| x as usize))
-                    })
+                    .map(|v| upright.grid().index(to_upright.apply(turned.ijk(v).map(|x| x as f64)).map(|x| x as usize)))
                     .collect();
                 let found = find(&Volume::new(turned, voxels.iter().map(|v| upright.voxels()[*v]).collect()), Method::Skull).mask;
                 let differ = voxels.iter().zip(found.voxels()).filter(|(v, found)| expected.voxels()[**v] != **found).count();

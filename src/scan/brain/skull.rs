@@ -91,7 +91,7 @@ fn bone_around(pieces: &Pieces, piece: usize, coarse: &Coarse, eroded: f64) -> f
     let (mut bone, mut all) = (0.0, 0.0);
     for (n, hu) in coarse.volume.voxels().iter().enumerate() {
         if inner[n] {
-            let place = [n % shape[0], n / shape[0] % shape[1], n / shape[0] / shape[1]];
+            let place = grid.ijk(n);
             let cut = (0..3).filter(|&axis| place[axis] == 0 || place[axis] + 1 == shape[axis]);
             all += cut.map(|axis| LAYER_MM / spacing[axis]).sum::<f64>();
         } else if outer[n] {

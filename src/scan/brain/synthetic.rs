@@ -41,8 +41,7 @@ pub(super) fn grid() -> Grid {
 
 /// RAS mm of each voxel of a grid.
 pub(super) fn places(grid: &Grid) -> impl Iterator<Item = [f64; 3]> + '_ {
-    let [ni, nj, _] = grid.shape;
-    (0..grid.len()).map(move |n| grid.affine.apply([n % ni, n / ni % nj, n / ni / nj].map(|x| x as f64)))
+    (0..grid.len()).map(move |n| grid.world(n))
 }
 
 /// A scan of HU given at points in RAS mm.

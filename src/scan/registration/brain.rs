@@ -93,11 +93,9 @@ impl Brain {
 
     /// Calls `f` with the indices and the share of brain of every voxel that has some.
     fn each(&self, mut f: impl FnMut([f64; 3], f64)) {
-        let [ni, nj, _] = self.grid.shape;
         for (index, tissue) in self.tissue.iter().enumerate() {
             if tissue.share > 0.0 {
-                let ijk = [index % ni, index / ni % nj, index / (ni * nj)];
-                f(ijk.map(|n| n as f64), f64::from(tissue.share));
+                f(self.grid.ijk(index).map(|n| n as f64), f64::from(tissue.share));
             }
         }
     }
@@ -245,7 +243,7 @@ mod tests {
         let brain = Brain::new(&box_of_tissue().map(|v| v + 1.0), 1.0).unwrap();
         let [ni, nj, nk] = brain.grid.shape;
         for (index, tissue) in brain.tissue.iter().enumerate() {
-            let ijk = [index % ni, index / ni % nj, index / (ni * nj)];
+            let ijk = brain.grid.ijk(index);
             if ijk.contains(&0) || ijk[0] == ni - 1 || ijk[1] == nj - 1 || ijk[2] == nk - 1 {
                 assert_eq!(*tissue, Tissue::default());
             }

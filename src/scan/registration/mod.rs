@@ -240,11 +240,10 @@ mod tests {
     fn scan(grid: Grid, motion: &Affine) -> Volume<f32> {
         let template = template::built_in();
         let to_template = template.grid().affine.inverse().unwrap().after(&motion.inverse().unwrap()).after(&grid.affine);
-        let [ni, nj, _] = grid.shape;
         let voxels = (0..grid.len())
             .into_par_iter()
             .map(|n| {
-                let p = to_template.apply([n % ni, n / ni % nj, n / (ni * nj)].map(|x| x as f64));
+                let p = to_template.apply(grid.ijk(n).map(|x| x as f64));
                 let hu = histogram::linear(&template, p);
                 let bleed = (0..3).map(|axis| (p[axis] - [78.0, 70.0, 60.0][axis]).powi(2)).sum::<f64>() < 100.0;
                 // Noise of -4..4 HU from the bits of a multiplied index.

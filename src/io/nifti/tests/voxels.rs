@@ -56,7 +56,9 @@ fn slope_and_intercept_in_double_precision() {
     assert!(scaled(0.5, 0.0).read().unwrap().warnings.is_empty());
     let error = scaled(2.0, f64::NAN).error();
     assert!(matches!(error, NiftiError::Scaling { slope: 2.0, .. }));
-    assert_eq!(error.to_string(), "its header scales voxels by 2 and adds NaN, which gives no values");
+    let sentence = "its header scales voxels by 2 and adds NaN, which gives no values; \
+                    repair its header (scl_inter is 0 where nothing is to be added)";
+    assert_eq!(error.to_string(), sentence);
 }
 
 #[test]

@@ -14,8 +14,8 @@ use crate::network::cpu::kernels::{Instructions, Kernels as EngineKernels, by_po
 use crate::network::cpu::layout::Slots;
 use crate::network::cpu::simd::LANES;
 use crate::network::cpu::winograd::batch::Batch;
-use crate::network::cpu::winograd::transform::{Lines, outputs};
-use crate::network::cpu::winograd::{Output, Winograd, pack, points};
+use crate::network::cpu::winograd::transform::Lines;
+use crate::network::cpu::winograd::{Operands, Output, Winograd, pack, points};
 use crate::network::region::Tiling;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -141,9 +141,10 @@ impl Conv {
             || vec![0.0; layer.lengths(size).all()],
             |scratch, batch| {
                 let residual = accumulate.then_some(&to);
+                let operands = Operands { input: &from, residual, output: Output::Store(&to), zeros: &zeros };
                 // SAFETY: the values have the layer's channels; every batch writes voxels of its own, and what it adds to is read
                 // vector by vector before it is written; the scratch memory is as long as the largest batch asks for.
-                unsafe { layer.batch(kernels, batch, &from, residual, Output::Store(&to), &zeros, scratch) };
+                unsafe { layer.batch(kernels, &operands, batch, scratch) };
             },
         );
     }
@@ -152,7 +153,7 @@ impl Conv {
     pub fn kernel_gradient(&self, x: &Values, dz: &Values, needed: &[bool], gradient: &mut [f32]) {
         let [inputs, outputs] = self.channels;
         let pairs: Vec<[usize; 2]> = (0..x.blocks()).flat_map(|c| (0..dz.blocks()).map(move |n| [c, n])).collect();
-        let tiles = x.shape[0].div_ceil(crate::network::cpu::winograd::transform::outputs(self.points[0]));
+        let tiles = self.tiling(x.shape).counts()[0];
         let parts = PARTS.div_ceil(pairs.len()).min(tiles);
         let taps: Vec<Vec<[f32; LANES]>> = pairs
             .par_iter()
@@ -187,108 +188,36 @@ impl Conv {
         let engine = EngineKernels::of(self.instructions).expect("they were there when the layer was made");
         let own = Kernels::of(self.instructions);
         let [pd, ph, pw] = self.points;
-        let [od, oh, ow] = self.points.map(outputs);
-        let [depth, height, width] = x.shape;
-        let (tiles_h, tiles_w) = (height.div_ceil(oh), width.div_ceil(ow));
-        let halo = self.points.map(|n| (n - outputs(n)) / 2);
-        let (columns, row) = (Batch::extent(tiles_w, pw), width * LANES);
+        let tiling = self.tiling(x.shape);
+        let [_, tiles_h, tiles_w] = tiling.counts();
         let channels = (self.channels[0] - block * LANES).min(LANES);
-
-        let zeros = vec![0.0f32; row];
+        let forward = self.points.map(|points| engine.forward[by_points(points)]);
+        let transposed = self.points.map(|points| own.inverse_transposed[usize::from(points != 1)]);
+        let mut x = Factor::new(x, block, &tiling, [self.points; 2], forward);
+        let mut dz = Factor::new(dz, to, &tiling, [tiling.tile, self.points], transposed);
         let mut sums = vec![0.0f32; pd * ph * pw * LANES * LANES];
-        // Lines after the transform along D, H and W: `[point][row][column]`, `[point][column]`, `[point][tile]`. Columns outside of the grid stay 0.
-        let mut x_depth = vec![0.0f32; pd * ph * columns * LANES];
-        let mut x_height = vec![0.0f32; ph * columns * LANES];
-        let mut x_width = vec![0.0f32; pw * tiles_w * LANES];
-        let mut z_depth = vec![0.0f32; pd * oh * tiles_w * ow * LANES];
-        let mut z_height = vec![0.0f32; ph * tiles_w * ow * LANES];
-        let mut z_width = vec![0.0f32; pw * tiles_w * LANES];
-        let spread = |points: usize| own.spread[usize::from(points != 1)];
-        let source = |values: &Values, block: usize, d: usize, h: usize| {
-            if d < depth && h < height { values.block(block)[(d * height + h) * width..].as_ptr().cast() } else { zeros.as_ptr() }
-        };
         for tile_d in layers {
             for tile_h in 0..tiles_h {
                 // From the first needed tile to the last: between them dz may be 0, beside them it is.
                 let row = &needed[(tile_d * tiles_h + tile_h) * tiles_w..][..tiles_w];
                 let Some(first) = row.iter().position(|&needed| needed) else { continue };
-                let last = row.iter().rposition(|&needed| needed).expect("there is a first one");
-                let count = last + 1 - first;
-                // Columns that these see, the ones before the grid counted, and their own.
-                let (column, seen) = (first * ow, Batch::extent(count, pw));
-                let inside = column.max(halo[2])..(column + seen).min(halo[2] + width);
-                let own_columns = column..width.min((last + 1) * ow);
-                for r in 0..ph {
-                    // Before the grid the subtraction wraps around, to numbers beyond its end.
-                    let h = (tile_h * oh + r).wrapping_sub(halo[1]);
-                    let depth = (tile_d * od).wrapping_sub(halo[0]);
-                    let from = inside.start - halo[2];
-                    let lines = Lines {
-                        inputs: std::array::from_fn(|p| source(x, block, depth.wrapping_add(p), h).wrapping_add(from * LANES)),
-                        input_step: LANES,
-                        output: x_depth[(r * columns + inside.start) * LANES..].as_mut_ptr(),
-                        output_stride: ph * columns * LANES,
-                        output_step: LANES,
-                        n: inside.len(),
-                    };
-                    // SAFETY: every input is a row of the grid or zeros as long; the outputs have room for the row at each point.
-                    unsafe { (engine.forward[by_points(pd)])(&lines) };
-                }
-                for r in 0..oh {
-                    let from = own_columns.start;
-                    let lines = Lines {
-                        inputs: std::array::from_fn(|p| {
-                            source(dz, to, tile_d * od + p, tile_h * oh + r).wrapping_add(from * LANES)
-                        }),
-                        input_step: LANES,
-                        output: z_depth[(r * tiles_w * ow + from) * LANES..].as_mut_ptr(),
-                        output_stride: oh * tiles_w * ow * LANES,
-                        output_step: LANES,
-                        n: own_columns.len(),
-                    };
-                    // SAFETY: as above.
-                    unsafe { spread(pd)(&lines) };
-                }
+                let tiles = first..1 + row.iter().rposition(|&needed| needed).expect("there is a first one");
+                x.along_depth([tile_d, tile_h], &tiles);
+                dz.along_depth([tile_d, tile_h], &tiles);
                 for point_d in 0..pd {
-                    let line = |rows: &[f32], row: usize, output: &mut [f32], n: usize| Lines {
-                        inputs: std::array::from_fn(|p| rows[column * LANES..].as_ptr().wrapping_add(p * row)),
-                        input_step: LANES,
-                        output: output[column * LANES..].as_mut_ptr(),
-                        output_stride: row,
-                        output_step: LANES,
-                        n,
-                    };
-                    let x_line = line(&x_depth[point_d * ph * columns * LANES..], columns * LANES, &mut x_height, seen);
-                    let z_line =
-                        line(&z_depth[point_d * oh * tiles_w * ow * LANES..], tiles_w * ow * LANES, &mut z_height, count * ow);
-                    // SAFETY: all rows of a point exist, and the outputs have a row for each point.
-                    unsafe {
-                        (engine.forward[by_points(ph)])(&x_line);
-                        spread(ph)(&z_line);
-                    }
+                    x.along_height(point_d, &tiles);
+                    dz.along_height(point_d, &tiles);
                     for point_h in 0..ph {
-                        let tiles = |first: *const f32, output: *mut f32| Lines {
-                            inputs: std::array::from_fn(|p| first.wrapping_add(p * LANES)),
-                            input_step: ow * LANES,
-                            output,
-                            output_stride: tiles_w * LANES,
-                            output_step: LANES,
-                            n: count,
-                        };
-                        let (x_row, z_row) = ((point_h * columns + column) * LANES, (point_h * tiles_w * ow + column) * LANES);
-                        // SAFETY: a row has the columns that its tiles see; the outputs have a vector for each point and tile.
-                        unsafe {
-                            (engine.forward[by_points(pw)])(&tiles(x_height[x_row..].as_ptr(), x_width.as_mut_ptr()));
-                            spread(pw)(&tiles(z_height[z_row..].as_ptr(), z_width.as_mut_ptr()));
-                        }
+                        x.along_width(point_h, &tiles);
+                        dz.along_width(point_h, &tiles);
                         for point_w in 0..pw {
                             let number = (point_d * ph + point_h) * pw + point_w;
                             let outer = Outer {
-                                a: x_width[point_w * tiles_w * LANES..].as_ptr(),
+                                a: x.at_point(point_w).as_ptr(),
                                 a_step: LANES,
-                                b: z_width[point_w * tiles_w * LANES..].as_ptr(),
+                                b: dz.at_point(point_w).as_ptr(),
                                 b_step: LANES,
-                                n: count,
+                                n: tiles.len(),
                                 channels,
                                 sums: sums[number * LANES * LANES..].as_mut_ptr(),
                             };
@@ -328,6 +257,136 @@ impl Conv {
             values = next;
         }
         values
+    }
+}
+
+/// One of the two factors of a kernel's gradient: a block of values, transformed tile by tile along one axis after the
+/// other.
+struct Factor<'a> {
+    values: &'a [[f32; LANES]],
+    shape: [usize; 3],
+    /// Size of a tile, what it is made from, and how much of that lies before it.
+    tile: [usize; 3],
+    size: [usize; 3],
+    halo: [usize; 3],
+    /// The transforms along D, H and W.
+    transforms: [unsafe fn(&Lines); 3],
+    /// Columns of all tiles of a row, those before and behind the grid included.
+    columns: usize,
+    /// Tiles of a row.
+    tiles: usize,
+    /// A row beyond the grid.
+    zeros: Vec<f32>,
+    /// After the transform along D: `[point][row][column]`. Columns outside of the grid stay 0.
+    depth: Vec<f32>,
+    /// After that along H, of one point along D: `[point][column]`.
+    height: Vec<f32>,
+    /// After that along W, of one point along H: `[point][tile]`.
+    width: Vec<f32>,
+}
+
+impl<'a> Factor<'a> {
+    /// A block of `values` whose tiles are made from `size` values each, and have `points` after the `transforms`.
+    fn new(
+        values: &'a Values,
+        block: usize,
+        tiling: &Tiling,
+        [size, points]: [[usize; 3]; 2],
+        transforms: [unsafe fn(&Lines); 3],
+    ) -> Factor<'a> {
+        let tiles = tiling.counts()[2];
+        let columns = (tiles - 1) * tiling.tile[2] + size[2];
+        Factor {
+            values: values.block(block),
+            shape: values.shape,
+            tile: tiling.tile,
+            size,
+            halo: [0, 1, 2].map(|axis| (size[axis] - tiling.tile[axis]) / 2),
+            transforms,
+            columns,
+            tiles,
+            zeros: vec![0.0; values.shape[2] * LANES],
+            depth: vec![0.0; points[0] * size[1] * columns * LANES],
+            height: vec![0.0; points[1] * columns * LANES],
+            width: vec![0.0; points[2] * tiles * LANES],
+        }
+    }
+
+    /// The columns that some tiles of a row are made from.
+    fn columns_of(&self, tiles: &Range<usize>) -> Range<usize> {
+        let first = tiles.start * self.tile[2];
+        first..first + (tiles.len() - 1) * self.tile[2] + self.size[2]
+    }
+
+    /// Row (d, h) of the grid from column `from` on; zeros beyond the grid.
+    fn row(&self, d: usize, h: usize, from: usize) -> *const f32 {
+        let [depth, height, width] = self.shape;
+        if d < depth && h < height {
+            self.values[(d * height + h) * width + from..].as_ptr().cast()
+        } else {
+            self.zeros[from * LANES..].as_ptr()
+        }
+    }
+
+    /// Transforms all that `tiles` of the row of tiles at (d, h) are made from along D.
+    fn along_depth(&mut self, [tile_d, tile_h]: [usize; 2], tiles: &Range<usize>) {
+        let columns = self.columns_of(tiles);
+        let inside = columns.start.max(self.halo[2])..columns.end.min(self.halo[2] + self.shape[2]);
+        let from = inside.start - self.halo[2];
+        for r in 0..self.size[1] {
+            // Before the grid the subtraction wraps around, to numbers beyond its end.
+            let h = (tile_h * self.tile[1] + r).wrapping_sub(self.halo[1]);
+            let d = (tile_d * self.tile[0]).wrapping_sub(self.halo[0]);
+            let lines = Lines {
+                inputs: std::array::from_fn(|p| self.row(d.wrapping_add(p), h, from)),
+                input_step: LANES,
+                output: self.depth[(r * self.columns + inside.start) * LANES..].as_mut_ptr(),
+                output_stride: self.size[1] * self.columns * LANES,
+                output_step: LANES,
+                n: inside.len(),
+            };
+            // SAFETY: every input is a row of the grid or zeros as long; the outputs have room for the row at each
+            // point.
+            unsafe { self.transforms[0](&lines) };
+        }
+    }
+
+    /// Transforms one point of [`Factor::depth`] along H.
+    fn along_height(&mut self, point: usize, tiles: &Range<usize>) {
+        let columns = self.columns_of(tiles);
+        let row = self.columns * LANES;
+        let from = self.depth[point * self.size[1] * row + columns.start * LANES..].as_ptr();
+        let lines = Lines {
+            inputs: std::array::from_fn(|p| from.wrapping_add(p * row)),
+            input_step: LANES,
+            output: self.height[columns.start * LANES..].as_mut_ptr(),
+            output_stride: row,
+            output_step: LANES,
+            n: columns.len(),
+        };
+        // SAFETY: all rows of a point exist, and the outputs have a row for each point.
+        unsafe { self.transforms[1](&lines) };
+    }
+
+    /// Transforms one point of [`Factor::height`] along W.
+    fn along_width(&mut self, point: usize, tiles: &Range<usize>) {
+        let from = self.height[(point * self.columns + self.columns_of(tiles).start) * LANES..].as_ptr();
+        let lines = Lines {
+            inputs: std::array::from_fn(|p| from.wrapping_add(p * LANES)),
+            input_step: self.tile[2] * LANES,
+            output: self.width.as_mut_ptr(),
+            output_stride: self.tiles * LANES,
+            output_step: LANES,
+            n: tiles.len(),
+        };
+        // SAFETY: a row has the columns that its tiles are made from; the outputs have a vector for each point and
+        // tile.
+        unsafe { self.transforms[2](&lines) };
+    }
+
+    /// The vectors of all tiles at a point along W.
+    fn at_point(&self, point: usize) -> &[f32] {
+        &self.width[point * self.tiles * LANES..]
     }
 }
 
@@ -376,7 +435,7 @@ mod tests {
             let array = |channels: usize, values: &[f32]| Array4::from_shape_vec((channels, shape[0], shape[1], shape[2]), values.to_vec()).unwrap();
             let weights = Array5::from_shape_vec((kernel[0], kernel[1], kernel[2], inputs, outputs), values.clone()).unwrap();
             // The tiles that are needed, and the voxels in them: elsewhere the gradient of the result is 0.
-            let tiling = Tiling { shape, tile: points_of(kernel).unwrap().map(super::outputs) };
+            let tiling = Tiling { shape, tile: points_of(kernel).unwrap().map(crate::network::cpu::winograd::transform::outputs) };
             let needed: Vec<bool> = random(seed ^ 4, tiling.len()).into_iter().map(|value| value.abs() <= share).collect();
             let tile = |voxel: usize| {
                 let at = [voxel / (shape[1] * shape[2]), voxel / shape[2] % shape[1], voxel % shape[2]];

@@ -1,9 +1,8 @@
 //! The kernels that only gradients need, written once over vectors of 16 and compiled for each set of instructions, as those of [`crate::network::cpu`].
 
+use crate::network::cpu::dispatch::compile;
 use crate::network::cpu::kernels::Instructions;
-#[cfg(target_arch = "x86_64")]
-use crate::network::cpu::simd::{Avx2, Avx512};
-use crate::network::cpu::simd::{LANES, Portable, Simd};
+use crate::network::cpu::simd::{LANES, Simd};
 use crate::network::cpu::winograd::transform::Lines;
 
 /// Sums of outer products: `sums[c][n] += sum over i of a[i * a_step + c] * b[i * b_step + n]` for 16 n.
@@ -56,7 +55,7 @@ pub struct Product<'a> {
 unsafe fn outer<S: Simd>(o: &Outer) {
     // SAFETY: the caller's promise.
     unsafe {
-        if S::ROWS >= 12 {
+        if S::MANY_REGISTERS {
             for first in (0..o.channels).step_by(8) {
                 outer_rows::<S, 8>(o, first);
             }
@@ -103,7 +102,7 @@ unsafe fn product<S: Simd>(p: &Product) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut row = 0;
-        while S::ROWS >= 12 && p.rows - row >= 8 {
+        while S::MANY_REGISTERS && p.rows - row >= 8 {
             product_rows::<S, 8>(p, row);
             row += 8;
         }
@@ -151,7 +150,7 @@ unsafe fn product_rows<S: Simd, const R: usize>(p: &Product, first: usize) {
 /// # Safety
 /// All vectors of inputs and outputs exist; the processor has the instructions of `S`.
 #[inline(always)]
-unsafe fn spread<S: Simd, const N: usize>(l: &Lines) {
+unsafe fn inverse_transposed<S: Simd, const N: usize>(l: &Lines) {
     // SAFETY: the caller's promise.
     unsafe {
         for i in 0..l.n {
@@ -191,8 +190,8 @@ pub struct Kernels {
     pub outer: unsafe fn(&Outer),
     /// See [`Product`].
     pub product: unsafe fn(&Product),
-    /// See [`spread`]: 1 and 8 points.
-    pub spread: [unsafe fn(&Lines); 2],
+    /// See [`inverse_transposed`]: 1 and 8 points.
+    pub inverse_transposed: [unsafe fn(&Lines); 2],
 }
 
 impl Kernels {
@@ -202,49 +201,19 @@ impl Kernels {
     /// Where it does not have them.
     pub fn of(instructions: Instructions) -> &'static Kernels {
         assert!(instructions.available(), "this processor has no {instructions} instructions");
-        match instructions {
-            Instructions::Portable => &portable::KERNELS,
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Avx2 => &avx2::KERNELS,
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512 => &avx512::KERNELS,
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => unreachable!("not available, as was checked"),
-        }
+        compiled(instructions)
     }
 }
 
-/// Compiles every kernel for the vectors `$simd` with the target features `$features`.
-macro_rules! compile {
-    ($module:ident, $simd:ident $(, $features:literal)?) => {
-        mod $module {
-            use super::*;
-
-            pub static KERNELS: Kernels = Kernels { outer, product, spread: [spread::<1>, spread::<8>] };
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn outer(o: &Outer) {
-                // SAFETY: the caller's promise; the features are those of the vectors.
-                unsafe { super::outer::<$simd>(o) }
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn product(p: &Product) {
-                // SAFETY: the caller's promise; the features are those of the vectors.
-                unsafe { super::product::<$simd>(p) }
-            }
-
-            $(#[target_feature(enable = $features)])?
-            unsafe fn spread<const N: usize>(l: &Lines) {
-                // SAFETY: the caller's promise; the features are those of the vectors.
-                unsafe { super::spread::<$simd, N>(l) }
-            }
-        }
+macro_rules! table {
+    ($simd:ident) => {
+        Kernels { outer, product, inverse_transposed: [inverse_transposed::<1>, inverse_transposed::<8>] }
     };
 }
 
-compile!(portable, Portable);
-#[cfg(target_arch = "x86_64")]
-compile!(avx2, Avx2, "avx2,fma");
-#[cfg(target_arch = "x86_64")]
-compile!(avx512, Avx512, "avx512f,avx2,fma");
+compile! {
+    table;
+    outer = super::outer(Outer);
+    product = super::product(Product);
+    inverse_transposed[N] = super::inverse_transposed(Lines);
+}

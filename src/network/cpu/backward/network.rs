@@ -192,7 +192,7 @@ impl Network {
                 }
             };
             let tilings: Vec<Tiling> = n.plan.steps.iter().map(tiling).collect();
-            n.needed = region::needed(&n.plan, &tilings, mask);
+            n.needed = region::needed(&n.plan, &tilings, mask, |_| false);
         });
         for (number, step) in self.plan.steps.clone().iter().enumerate() {
             self.forward_step(layers, parameters, mask, number, step);

@@ -46,6 +46,19 @@ pub enum Output<'a> {
     Head(&'a Head, *mut f32),
 }
 
+/// What a layer is applied to.
+#[derive(Clone, Copy)]
+pub struct Operands<'a> {
+    /// The blocks that it reads.
+    pub input: &'a Blocks,
+    /// What is added after the activation.
+    pub residual: Option<&'a Blocks>,
+    /// Where the outputs go.
+    pub output: Output<'a>,
+    /// A row of zeros as long as the input's: what lies beyond the grid.
+    pub zeros: &'a [f32],
+}
+
 /// Lengths of the parts of memory that a batch needs, in f32.
 #[derive(Clone, Copy, Debug)]
 pub struct Lengths {
@@ -140,35 +153,25 @@ impl Winograd {
         }
     }
 
-    /// Computes all of a batch. `scratch` has [`Lengths::all`] f32, `zeros` a row of zeros as long as the input's.
+    /// Computes all of a batch. `scratch` has [`Lengths::all`] f32.
     ///
     /// # Safety
     /// As for [`Winograd::transform_depth`] and [`Winograd::finish`].
-    #[expect(clippy::too_many_arguments, reason = "what a layer reads and writes")]
-    pub unsafe fn batch(
-        &self,
-        kernels: &Kernels,
-        batch: &Batch,
-        input: &Blocks,
-        residual: Option<&Blocks>,
-        output: Output,
-        zeros: &[f32],
-        scratch: &mut [f32],
-    ) {
+    pub unsafe fn batch(&self, kernels: &Kernels, operands: &Operands, batch: &Batch, scratch: &mut [f32]) {
         let lengths = self.lengths(batch.size);
         let (depth, rest) = scratch.split_at_mut(lengths.depth);
         let (result, own) = rest.split_at_mut(lengths.result);
         for part in 0..self.depth_parts(batch) {
             // SAFETY: the caller's promise.
-            unsafe { self.transform_depth(kernels, batch, input, zeros, part, depth.as_mut_ptr()) };
+            unsafe { self.transform_depth(kernels, operands, batch, part, depth.as_mut_ptr()) };
         }
         for point in 0..self.points[0] {
             // SAFETY: `depth` has been filled; `result` has room for all points.
-            unsafe { self.point(kernels, batch, point, depth.as_ptr(), result.as_mut_ptr(), own) };
+            unsafe { self.point(kernels, batch, point, [depth.as_mut_ptr(), result.as_mut_ptr()], own) };
         }
         for run in &batch.runs {
             // SAFETY: `result` has been filled; the caller's promise for the output.
-            unsafe { self.finish(kernels, batch, run, input.shape, residual, output, result.as_ptr(), own) };
+            unsafe { self.finish(kernels, operands, batch, run, result.as_ptr(), own) };
         }
     }
 
@@ -180,14 +183,13 @@ impl Winograd {
     /// Transforms one part of a batch's input along D, all points.
     ///
     /// # Safety
-    /// The input is of the blocks that the layer was made for and nobody writes it; `depth` has room for [`Lengths::depth`]; nobody
-    /// else writes the same part.
+    /// The input is of the blocks that the layer was made for and nobody writes it; there are as many zeros as a row of
+    /// it has; `depth` has room for [`Lengths::depth`]; nobody else writes the same part.
     pub unsafe fn transform_depth(
         &self,
         kernels: &Kernels,
+        &Operands { input, zeros, .. }: &Operands,
         batch: &Batch,
-        input: &Blocks,
-        zeros: &[f32],
         part: usize,
         depth: *mut f32,
     ) {
@@ -203,7 +205,7 @@ impl Winograd {
         let padding = first[2].wrapping_neg().min(columns) * usize::from(first[2] > input.shape[2]);
         let begin = first[2].wrapping_add(padding);
         let inside = input.shape[2].saturating_sub(begin).min(columns - padding);
-        let stride = apart(self.input_blocks * batch.size[0] * rows * columns * LANES);
+        let stride = self.depth_stride(batch);
         for row in 0..rows {
             let h = first[1].wrapping_add(row);
             let line = depth.wrapping_add((part * rows + row) * columns * LANES);
@@ -243,38 +245,70 @@ impl Winograd {
     ///
     /// # Safety
     /// `depth` has been filled by all parts; `result` has room for [`Lengths::result`], `own` for [`Lengths::own`]; nobody else writes the same point.
-    pub unsafe fn point(
-        &self,
-        kernels: &Kernels,
-        batch: &Batch,
-        point: usize,
-        depth: *const f32,
-        result: *mut f32,
-        own: &mut [f32],
-    ) {
-        let [_, ph, pw] = self.points;
-        let [_, oh, ow] = self.points.map(outputs);
-        let [bd, bh, bw] = batch.size;
-        let (k, n, tiles) = (self.input_blocks, self.output_blocks, batch.tiles);
+    pub unsafe fn point(&self, kernels: &Kernels, batch: &Batch, point: usize, [depth, result]: [*mut f32; 2], own: &mut [f32]) {
         let lengths = self.lengths(batch.size);
         let (height, own) = own.split_at_mut(lengths.height);
         let (width, own) = own.split_at_mut(lengths.width);
         let (products, rows) = own.split_at_mut(lengths.products);
+        let segments: Vec<usize> = (0..self.input_blocks).map(|block| block * batch.tiles * LANES).collect();
+        // SAFETY: the caller's promise; each part of `own` has room for what is made there, and is filled before it is
+        // read.
+        unsafe {
+            self.along_height(kernels, batch, depth.cast_const().wrapping_add(point * self.depth_stride(batch)), height);
+            for row in 0..self.points[1] {
+                self.along_width(kernels, batch, row, height, width);
+                self.products(kernels, batch, point * self.points[1] + row, &segments, width, products);
+                self.back_along_width(kernels, batch, row, products, rows);
+            }
+            self.back_along_height(kernels, batch, rows, result.wrapping_add(point * self.result_stride(batch)));
+        }
+    }
+
+    /// f32 from a point of `depth` to the next.
+    fn depth_stride(&self, batch: &Batch) -> usize {
+        let [_, ph, pw] = self.points;
+        let plane = Batch::extent(batch.size[1], ph) * Batch::extent(batch.size[2], pw) * LANES;
+        apart(self.input_blocks * batch.size[0] * plane)
+    }
+
+    /// f32 from a point of `height` to the next.
+    fn height_stride(&self, batch: &Batch) -> usize {
+        apart(self.input_blocks * batch.size[0] * batch.size[1] * Batch::extent(batch.size[2], self.points[2]) * LANES)
+    }
+
+    /// f32 from a point of `width`, and of the products, to the next.
+    fn tile_strides(&self, batch: &Batch) -> [usize; 2] {
+        [self.input_blocks, self.output_blocks].map(|blocks| apart(blocks * batch.tiles * LANES))
+    }
+
+    /// f32 from a point of `rows` to the next.
+    fn row_stride(&self, batch: &Batch) -> usize {
+        apart(self.output_blocks * batch.tiles * outputs(self.points[2]) * LANES)
+    }
+
+    /// f32 from a point of `result` to the next.
+    fn result_stride(&self, batch: &Batch) -> usize {
+        let [_, oh, ow] = self.points.map(outputs);
+        apart(self.output_blocks * oh * batch.tiles * ow * LANES)
+    }
+
+    /// One point of `depth`, transformed along H into `height`.
+    ///
+    /// # Safety
+    /// `depth` has the rows and columns of all blocks and tiles.
+    unsafe fn along_height(&self, kernels: &Kernels, batch: &Batch, depth: *const f32, height: &mut [f32]) {
+        let [_, ph, pw] = self.points;
+        let [bd, bh, bw] = batch.size;
         let columns = Batch::extent(bw, pw) * LANES;
         let plane = Batch::extent(bh, ph) * columns;
-
-        let depth = depth.wrapping_add(point * apart(k * bd * plane));
-        let height_stride = apart(k * bd * bh * columns);
-        let (width_stride, product_stride) = (apart(k * tiles * LANES), apart(n * tiles * LANES));
-        let row_stride = apart(n * tiles * ow * LANES);
-        for slab in 0..k * bd {
+        for slab in 0..self.input_blocks * bd {
             for tile in 0..bh {
-                let line = depth.wrapping_add(slab * plane + tile * oh * columns);
+                let line = depth.wrapping_add(slab * plane + tile * outputs(ph) * columns);
                 let lines = Lines {
                     inputs: std::array::from_fn(|p| line.wrapping_add(p * columns)),
                     input_step: LANES,
                     output: height.as_mut_ptr().wrapping_add((slab * bh + tile) * columns),
-                    output_stride: height_stride,
+                    output_stride: self.height_stride(batch),
                     output_step: LANES,
                     n: columns / LANES,
                 };
@@ -282,93 +316,132 @@ impl Winograd {
                 unsafe { kernels.forward[by_points(ph)](&lines) };
             }
         }
+    }
 
-        let segments: Vec<usize> = (0..k).map(|block| block * tiles * LANES).collect();
-        let packed = gemm::packed_len(k, n);
-        for ph_point in 0..ph {
-            for run in &batch.runs {
-                let [d, h, w] = run.position;
-                for block in 0..k {
-                    let line = ph_point * height_stride + ((block * bd + d) * bh + h) * columns + w * ow * LANES;
-                    let line = height.as_ptr().wrapping_add(line);
-                    let lines = Lines {
-                        inputs: std::array::from_fn(|p| line.wrapping_add(p * LANES)),
-                        input_step: ow * LANES,
-                        output: width.as_mut_ptr().wrapping_add((block * tiles + run.first) * LANES),
-                        output_stride: width_stride,
-                        output_step: LANES,
-                        n: run.len,
-                    };
-                    // SAFETY: both arrays have the vectors of every tile.
-                    unsafe { kernels.forward[by_points(pw)](&lines) };
-                }
+    /// One point of `height`, transformed along W into `width`.
+    ///
+    /// # Safety
+    /// `height` has been filled.
+    unsafe fn along_width(&self, kernels: &Kernels, batch: &Batch, point: usize, height: &[f32], width: &mut [f32]) {
+        let pw = self.points[2];
+        let ow = outputs(pw);
+        let [bd, bh, bw] = batch.size;
+        let columns = Batch::extent(bw, pw) * LANES;
+        for run in &batch.runs {
+            let [d, h, w] = run.position;
+            for block in 0..self.input_blocks {
+                let line = point * self.height_stride(batch) + ((block * bd + d) * bh + h) * columns + w * ow * LANES;
+                let line = height.as_ptr().wrapping_add(line);
+                let lines = Lines {
+                    inputs: std::array::from_fn(|p| line.wrapping_add(p * LANES)),
+                    input_step: ow * LANES,
+                    output: width.as_mut_ptr().wrapping_add((block * batch.tiles + run.first) * LANES),
+                    output_stride: self.tile_strides(batch)[0],
+                    output_step: LANES,
+                    n: run.len,
+                };
+                // SAFETY: both arrays have the vectors of every tile.
+                unsafe { kernels.forward[by_points(pw)](&lines) };
             }
-            for pw_point in 0..pw {
-                let number = (point * ph + ph_point) * pw + pw_point;
-                let weights = self.weights.values()[number * packed..].as_ptr();
-                // SAFETY: `width` has `tiles` vectors of each block, `products` room for them; the weights were packed for these blocks.
-                unsafe {
-                    gemm::gemm(
-                        kernels,
-                        &Gemm {
-                            a: width.as_ptr().add(pw_point * width_stride),
-                            segments: &segments,
-                            rows: tiles,
-                            weights,
-                            blocks: n,
-                            c: products.as_mut_ptr().add(pw_point * product_stride),
-                            block_stride: tiles * LANES,
-                            accumulate: false,
-                            next_weights: weights.wrapping_add(packed),
-                        },
-                    );
-                }
-            }
-            let row = products.as_ptr();
-            let lines = Lines {
-                inputs: std::array::from_fn(|p| row.wrapping_add(p * product_stride)),
-                input_step: LANES,
-                output: rows.as_mut_ptr().wrapping_add(ph_point * row_stride),
-                output_stride: LANES,
-                output_step: ow * LANES,
-                n: n * tiles,
-            };
-            // SAFETY: both arrays have the vectors of every block and tile.
-            unsafe { kernels.inverse[by_points(pw)](&lines) };
         }
+    }
 
-        for block in 0..n {
-            let row = rows.as_ptr().wrapping_add(block * tiles * ow * LANES);
+    /// The matrix products at all points along W; `row` counts the points along D and H, `segments` says where the
+    /// blocks begin in `width`.
+    ///
+    /// # Safety
+    /// `width` has been filled.
+    unsafe fn products(
+        &self,
+        kernels: &Kernels,
+        batch: &Batch,
+        row: usize,
+        segments: &[usize],
+        width: &[f32],
+        products: &mut [f32],
+    ) {
+        let (k, n, tiles) = (self.input_blocks, self.output_blocks, batch.tiles);
+        let [width_stride, product_stride] = self.tile_strides(batch);
+        let packed = gemm::packed_len(k, n);
+        for point in 0..self.points[2] {
+            let weights = self.weights.values()[(row * self.points[2] + point) * packed..].as_ptr();
+            // SAFETY: `width` has `tiles` vectors of each block, `products` room for them; the weights were packed for
+            // these blocks.
+            unsafe {
+                gemm::gemm(
+                    kernels,
+                    &Gemm {
+                        a: width.as_ptr().add(point * width_stride),
+                        segments,
+                        rows: tiles,
+                        weights,
+                        blocks: n,
+                        c: products.as_mut_ptr().add(point * product_stride),
+                        block_stride: tiles * LANES,
+                        accumulate: false,
+                        next_weights: weights.wrapping_add(packed),
+                    },
+                );
+            }
+        }
+    }
+
+    /// The products of one point along H, transformed back along W into its row of `rows`.
+    ///
+    /// # Safety
+    /// The products of all points along W have been made.
+    unsafe fn back_along_width(&self, kernels: &Kernels, batch: &Batch, point: usize, products: &[f32], rows: &mut [f32]) {
+        let pw = self.points[2];
+        let (from, stride) = (products.as_ptr(), self.tile_strides(batch)[1]);
+        let lines = Lines {
+            inputs: std::array::from_fn(|p| from.wrapping_add(p * stride)),
+            input_step: LANES,
+            output: rows.as_mut_ptr().wrapping_add(point * self.row_stride(batch)),
+            output_stride: LANES,
+            output_step: outputs(pw) * LANES,
+            n: self.output_blocks * batch.tiles,
+        };
+        // SAFETY: both arrays have the vectors of every block and tile.
+        unsafe { kernels.inverse[by_points(pw)](&lines) };
+    }
+
+    /// All rows, transformed back along H into one point of `result`.
+    ///
+    /// # Safety
+    /// `rows` has been filled for all points; `result` has room for a point.
+    unsafe fn back_along_height(&self, kernels: &Kernels, batch: &Batch, rows: &[f32], result: *mut f32) {
+        let [_, oh, ow] = self.points.map(outputs);
+        let (line, stride) = (batch.tiles * ow * LANES, self.row_stride(batch));
+        for block in 0..self.output_blocks {
+            let row = rows.as_ptr().wrapping_add(block * line);
             let lines = Lines {
-                inputs: std::array::from_fn(|p| row.wrapping_add(p * row_stride)),
+                inputs: std::array::from_fn(|p| row.wrapping_add(p * stride)),
                 input_step: LANES,
-                output: result.wrapping_add(point * apart(n * oh * tiles * ow * LANES) + block * oh * tiles * ow * LANES),
-                output_stride: tiles * ow * LANES,
+                output: result.wrapping_add(block * oh * line),
+                output_stride: line,
                 output_step: LANES,
-                n: tiles * ow,
+                n: batch.tiles * ow,
             };
             // SAFETY: both arrays have the vectors of every block and tile.
-            unsafe { kernels.inverse[by_points(ph)](&lines) };
+            unsafe { kernels.inverse[by_points(self.points[1])](&lines) };
         }
     }
 
     /// Transforms a run's results back along D and ends the convolution.
     ///
     /// # Safety
-    /// `result` has been filled for all points; residual and output are of the blocks that the layer was made for and of the grid `shape`;
+    /// `result` has been filled for all points; residual and output are of the blocks that the layer was made for and of the input's grid;
     /// nobody else writes the run's voxels.
-    #[expect(clippy::too_many_arguments, reason = "what a layer reads and writes")]
     pub unsafe fn finish(
         &self,
         kernels: &Kernels,
+        &Operands { input, residual, output, .. }: &Operands,
         batch: &Batch,
         run: &Run,
-        shape: [usize; 3],
-        residual: Option<&Blocks>,
-        output: Output,
         result: *const f32,
         own: &mut [f32],
     ) {
+        let shape = input.shape;
         let [od, oh, ow] = self.points.map(outputs);
         let (n, tiles) = (self.output_blocks, batch.tiles);
         let [d, h, w] = [0, 1, 2].map(|axis| (batch.origin[axis] + run.position[axis]) * [od, oh, ow][axis]);
@@ -392,7 +465,7 @@ impl Winograd {
                 }
                 let inverse = Inverse {
                     input: result.wrapping_add(((block * oh + line) * tiles + run.first) * ow * LANES),
-                    input_stride: apart(n * oh * tiles * ow * LANES),
+                    input_stride: self.result_stride(batch),
                     outputs,
                     residuals,
                     valid,

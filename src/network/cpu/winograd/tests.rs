@@ -1,7 +1,7 @@
 //! Convolutions against plain loops, and the rounding error of each transform.
 
 use super::batch::Batch;
-use super::{Output, Winograd, pack};
+use super::{Operands, Output, Winograd, pack};
 use crate::network::cpu::direct::Direct;
 use crate::network::cpu::epilogue::Epilogue;
 use crate::network::cpu::kernels::{Instructions, Kernels};
@@ -83,7 +83,7 @@ impl Problem {
         let kernels = Kernels::of(instructions).unwrap();
         let v = self.values();
         let [input, output] = self.channels.map(|channels| Slots::new(&[channels]));
-        let epilogue = Epilogue { bias: output.spread(&v.bias), slopes: output.spread(&v.slopes) };
+        let epilogue = Epilogue { bias: output.scatter(&v.bias), slopes: output.scatter(&v.slopes) };
         let ((mut x, shape), (mut residual, _)) = (blocked(v.x.view(), &input), blocked(v.residual.view(), &output));
         let mut y = vec![f32::NAN; residual.len()];
         let (from, to) = (places(&mut x, shape), places(&mut y, shape));
@@ -98,9 +98,10 @@ impl Problem {
                 let size = [1, 2, 3];
                 let mut scratch = vec![f32::NAN; layer.lengths(size).all()];
                 let zeros = vec![0.0; (shape[2] + 8) * LANES];
+                let operands = Operands { input: &from, residual: added, output: Output::Store(&to), zeros: &zeros };
                 for batch in Batch::list(&layer.tiling(shape), |_| true, size) {
                     // SAFETY: the buffers were made for the layer; the scratch memory is as long as the largest batch asks for.
-                    unsafe { layer.batch(kernels, &batch, &from, added, Output::Store(&to), &zeros, &mut scratch) };
+                    unsafe { layer.batch(kernels, &operands, &batch, &mut scratch) };
                 }
             }
             None => {

@@ -17,7 +17,7 @@ mod table;
 mod tests;
 
 use super::bytes::Bytes;
-use super::{Metadata, Weights, WeightsError, foreign};
+use super::{Metadata, Weights, WeightsError, foreign, format};
 use crate::network::error::{CheckpointError, Error, Result};
 use crate::network::{Activation, Description};
 use bundle::{Bundle, Entry};
@@ -72,6 +72,22 @@ fn without_index(prefix: &Path) -> PathBuf {
     }
 }
 
+/// What a file or folder is that was given in place of a checkpoint's prefix; `None` where there is none.
+fn not_imported(path: &Path) -> Option<WeightsError> {
+    if path.is_dir() {
+        return Some(foreign::told_by_name(path).map_or(WeightsError::NotImported, WeightsError::Foreign));
+    }
+    let file = Bytes::map(path).ok()?;
+    if let Some(what) = foreign::told(path, &file) {
+        return Some(WeightsError::Foreign(what));
+    }
+    Some(match format::parse(&file) {
+        Ok(_) => WeightsError::Already,
+        Err(WeightsError::TooShort(_) | WeightsError::HeaderTooLong(_) | WeightsError::Header(_)) => WeightsError::NotImported,
+        Err(other) => other,
+    })
+}
+
 impl Weights {
     /// Imports a TensorFlow 2 checkpoint of a V-Net whose variables have the names of the released DeepBleed weights.
     ///
@@ -90,11 +106,9 @@ impl Weights {
             PathBuf::from(path)
         };
         let open = |path: PathBuf| Bytes::map(&path).map_err(Error::read(&path)).map(|bytes| (path, bytes));
-        let index = open(sibling(".index")).map_err(|error| {
-            match Bytes::map(&prefix).ok().and_then(|file| foreign::told(&prefix, &file)) {
-                Some(what) => Error::Weights { path: prefix.clone(), source: WeightsError::Foreign(what) },
-                None => error,
-            }
+        let index = open(sibling(".index")).map_err(|error| match not_imported(&prefix) {
+            Some(source) => Error::Weights { path: prefix.clone(), source },
+            None => error,
         })?;
         let bundle = open_index(&index.1).map_err(|source| Error::Checkpoint { path: index.0.clone(), source })?;
         let count = bundle.shards;

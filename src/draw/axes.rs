@@ -1,6 +1,7 @@
 //! The frame of a diagram: a box with lines and numbers, and what is drawn in it.
 
-use super::drawing::{Anchor, BLACK, Colour, Drawing, GREY, LETTER};
+use super::drawing::{Anchor, BLACK, Drawing, GREY, LETTER};
+use super::raster::Colour;
 
 const SIZE: [f64; 2] = [620.0, 480.0];
 const LEFT: f64 = 62.0;

@@ -1,10 +1,8 @@
 //! A drawing of lines, dots, boxes, text and images, written as SVG and as PNG.
 
-use super::raster::Raster;
+use super::font::Size;
+use super::raster::{Colour, Raster};
 use std::fmt::Write;
-
-/// A colour: red, green, blue.
-pub type Colour = [u8; 3];
 
 pub const BLACK: Colour = [0; 3];
 pub const WHITE: Colour = [255; 3];
@@ -19,6 +17,8 @@ pub const LETTER: f64 = 12.0;
 
 /// Pixels of a PNG to a unit of a drawing.
 const SCALE: f64 = 2.0;
+/// Letters of a PNG: as high as those of the SVG.
+const LETTERS: Size = Size::Large;
 
 /// Which end of a text its place is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -121,14 +121,14 @@ impl Drawing {
                 }
                 Shape::Fill { corner, size, colour } => raster.fill(scaled(*corner), scaled(*size), *colour),
                 Shape::Text { at, anchor, text, colour } => {
-                    let width = Raster::text_width(text, SCALE as usize) as f64;
+                    let width = Raster::text_width(text, LETTERS) as f64;
                     let before = match anchor {
                         Anchor::Start => 0.0,
                         Anchor::Middle => width / 2.0,
                         Anchor::End => width,
                     };
                     let [x, y] = scaled(*at);
-                    raster.text([x - before, y], SCALE as usize, text, *colour);
+                    raster.text([x - before, y], LETTERS, text, *colour);
                 }
                 Shape::Image { corner, size, image } => raster.image(scaled(*corner), scaled(*size), image),
             }
@@ -225,7 +225,7 @@ mod tests {
         let svg = drawing.svg();
         assert!(svg.contains("<rect x=\"10.00\" y=\"5.00\" width=\"10.00\" height=\"10.00\" fill=\"#d62728\"/>"), "{svg}");
         assert!(svg.contains("<circle cx=\"30.00\" cy=\"10.00\" r=\"4\" fill=\"#1f77b4\"/>"), "{svg}");
-        let (size, pixels) = super::super::raster::testing::read(&drawing.png().unwrap());
+        let (size, pixels) = crate::draw::raster::testing::read(&drawing.png().unwrap());
         assert_eq!(size, [80, 40]);
         let at = |x: usize, y: usize| pixels[y * 80 + x];
         assert_eq!([at(20, 10), at(39, 29), at(19, 10), at(40, 30)], [RED, RED, WHITE, WHITE]);

@@ -1,7 +1,9 @@
 //! An RGB picture in memory, with lines of any width whose edges are smooth.
 
-use super::drawing::Colour;
-use crate::draw::font::{self, ABOVE_BASELINE, LETTER};
+use super::font::{self, Size};
+
+/// A colour: red, green, blue.
+pub type Colour = [u8; 3];
 
 /// A picture; what is drawn beyond its edges is left out.
 #[derive(Clone)]
@@ -58,17 +60,19 @@ impl Raster {
     }
 
     /// Text that begins at `at` on its baseline. A character that the font lacks is drawn as `?`.
-    pub fn text(&mut self, at: [f64; 2], scale: usize, text: &str, colour: Colour) {
-        let side = scale as f64;
-        for [x, y] in font::pixels(text) {
-            let corner = [at[0] + side * x as f64, at[1] + side * (y as f64 - ABOVE_BASELINE as f64)];
-            self.fill(corner, [side; 2], colour);
+    pub fn text(&mut self, at: [f64; 2], size: Size, text: &str, colour: Colour) {
+        let (left, top) = (at[0].round(), at[1].round() - size.above_baseline() as f64);
+        for ([x, y], share) in font::pixels(text, size) {
+            let place = [left + x as f64, top + y as f64];
+            if place[0] >= 0.0 && place[0] < self.width as f64 && place[1] >= 0.0 && place[1] < self.height as f64 {
+                self.blend(place.map(|at| at as usize), colour, f64::from(share) / 255.0);
+            }
         }
     }
 
     /// Width of a text in pixels.
-    pub fn text_width(text: &str, scale: usize) -> usize {
-        LETTER * scale * text.chars().count()
+    pub fn text_width(text: &str, size: Size) -> usize {
+        size.width() * text.chars().count()
     }
 
     /// Another picture, stretched to `size`.
@@ -116,7 +120,7 @@ impl Raster {
 }
 
 #[cfg(test)]
-pub(super) mod testing {
+pub(crate) mod testing {
     use super::Colour;
 
     /// Size and pixels of a PNG.
