@@ -1,32 +1,55 @@
-//! Compiles the CUDA kernels, where there is an nvcc, into one fatbin that the library embeds; and, with the feature `emulator`,
-//! the same kernels for the host. Without nvcc the crate builds, and says at run time why CUDA is missing.
+//! With the feature `cuda`, compiles the CUDA kernels, where there is an nvcc, into one fatbin that the library embeds; and,
+//! with the feature `emulator`, the same kernels for the host. Without nvcc the crate builds, and says at run time why CUDA
+//! is missing.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Architectures with code of their own; the last is shipped as PTX too, for what comes after.
+/// Architectures with code of their own, the oldest first; the last is shipped as PTX too, for what comes after.
 const ARCHITECTURES: [&str; 7] = ["75", "80", "86", "89", "90a", "100", "120"];
+/// Limits them: a list with commas.
+const LIMIT: &str = "ICHOR_CUDA_ARCHITECTURES";
 /// The oldest nvcc that knows all of them.
 const OLDEST_NVCC: u32 = 13;
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(ichor_fatbin)");
-    for watched in ["kernels", "build.rs"] {
-        println!("cargo::rerun-if-changed={watched}");
+    println!("cargo::rerun-if-changed=build.rs");
+    if cfg!(feature = "cuda") {
+        embed_kernels();
     }
-    for variable in ["NVCC", "CUDA_HOME", "PATH"] {
+    #[cfg(feature = "emulator")]
+    compile_for_host();
+}
+
+fn embed_kernels() {
+    println!("cargo::rerun-if-changed=kernels");
+    for variable in ["NVCC", "CUDA_HOME", "PATH", LIMIT] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
+    let architectures = architectures();
+    println!("cargo::rustc-env=ICHOR_ARCHITECTURES={}", architectures.join(","));
     match find_nvcc() {
         Ok(nvcc) => {
             println!("cargo::rerun-if-changed={}", nvcc.display());
-            compile_fatbin(&nvcc);
+            compile_fatbin(&nvcc, &architectures);
             println!("cargo::rustc-cfg=ichor_fatbin");
         }
         Err(reason) => println!("cargo::rustc-env=ICHOR_NO_FATBIN={reason}"),
     }
-    #[cfg(feature = "emulator")]
-    compile_for_host();
+}
+
+/// The architectures to compile for, in the order of their age: all, or those that ICHOR_CUDA_ARCHITECTURES names.
+fn architectures() -> Vec<&'static str> {
+    let Some(wanted) = std::env::var_os(LIMIT).filter(|wanted| !wanted.is_empty()) else { return ARCHITECTURES.to_vec() };
+    let wanted = wanted.to_string_lossy();
+    let wanted: Vec<&str> = wanted.split(',').map(str::trim).collect();
+    let unknown = wanted.iter().find(|name| !ARCHITECTURES.contains(name));
+    if let Some(name) = unknown {
+        // A build that runs on other GPUs than those that were asked for would be found out too late.
+        panic!("{LIMIT} names {name:?}: give some of {} with commas between them", ARCHITECTURES.join(","));
+    }
+    ARCHITECTURES.into_iter().filter(|name| wanted.contains(name)).collect()
 }
 
 /// nvcc as NVCC, CUDA_HOME or PATH name it, or why none can be used.
@@ -57,14 +80,17 @@ fn find_nvcc() -> Result<PathBuf, String> {
     }
 }
 
-fn compile_fatbin(nvcc: &Path) {
+fn compile_fatbin(nvcc: &Path, architectures: &[&str]) {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("ichor.fatbin");
     let mut command = Command::new(nvcc);
     command.args(["-O3", "-std=c++17", "--threads", "0", "--fatbin", "-Werror", "all-warnings"]);
-    for architecture in ARCHITECTURES {
+    for architecture in architectures {
         command.arg(format!("-gencode=arch=compute_{architecture},code=sm_{architecture}"));
     }
-    command.arg("-gencode=arch=compute_120,code=compute_120");
+    // What is newer than all of them compiles the PTX of the last. With an `a` it would be for that GPU alone.
+    if let Some(newest) = architectures.last().filter(|newest| !newest.ends_with('a')) {
+        command.arg(format!("-gencode=arch=compute_{newest},code=compute_{newest}"));
+    }
     let output = command.arg("kernels/ichor.cu").arg("-o").arg(&out).output();
     let output = output.unwrap_or_else(|e| panic!("{} cannot be run: {e}", nvcc.display()));
     assert!(

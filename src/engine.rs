@@ -1,8 +1,7 @@
 //! The engine alone: a loaded network on plain slices, for a service that makes its own input.
 
 use crate::network;
-use crate::network::cuda::Grade;
-use crate::network::device::Device;
+use crate::network::device::{Device, Grade};
 use crate::network::weights::Weights;
 use crate::{Error, Result};
 use std::num::NonZeroUsize;
@@ -13,10 +12,11 @@ use std::thread::JoinHandle;
 ///
 /// Two engines on one GPU overlap the copies of one scan with the pass of another; `examples/service.rs` does so.
 ///
-/// ```
+#[cfg_attr(feature = "built-in-weights", doc = "```")]
+#[cfg_attr(not(feature = "built-in-weights"), doc = "```no_run")]
 /// use ichor::{Device, Engine, Weights};
 ///
-/// let weights = Weights::built_in();
+/// let weights = Weights::built_in()?;
 /// let mut engine = Engine::load(&weights, Device::Cpu, [32, 32, 32])?;
 /// let scan = vec![30.0; 32 * 32 * 32]; // HU, 0 outside the brain
 /// let mut logits = vec![0.0; scan.len()];

@@ -31,29 +31,45 @@
 //! - [`batch`]: many scans: finding them, going on, reports, tables, pages.
 //! - [`training`]: the trainer, whose samples come through [`scan`].
 //! - [`evaluation`]: automated masks against manual ones: measures, tables, figures.
+//!
+//! Cargo features, all of them on by default; without any there is the whole path of one scan on the CPU:
+//!
+//! | feature | brings |
+//! |---|---|
+//! | `built-in-weights` | the demonstration weights |
+//! | `cli` | the program `ichor` |
+//! | `cuda` | the engine for NVIDIA GPUs |
+//! | `dicom` | DICOM in and out |
+//! | `evaluate` | automated masks against manual ones |
+//! | `phantom` | generated heads |
+//! | `report` | tables, pages and pictures |
+//! | `train` | the trainer |
 
 #![warn(missing_docs)]
 
 pub mod batch;
+#[cfg(feature = "report")]
 pub mod draw;
 mod engine;
 pub mod error;
+#[cfg(feature = "evaluate")]
 pub mod evaluation;
 pub mod io;
 pub mod memory;
 pub mod network;
+#[cfg(feature = "phantom")]
 pub mod phantom;
 pub mod random;
 pub mod scan;
 mod segmenter;
+#[cfg(feature = "train")]
 pub mod training;
 pub mod volume;
 pub mod words;
 
 pub use engine::Engine;
 pub use error::{Error, Result};
-pub use network::cuda::Grade;
-pub use network::device::Device;
+pub use network::device::{Device, Grade};
 pub use network::weights::Weights;
 pub use scan::segment::{BrainSource, Options, Segmentation};
 pub use scan::warnings::Warning;

@@ -6,8 +6,7 @@ use crate::batch::run::{Maker, Origin, report, write_results};
 use crate::batch::source::Files;
 use crate::batch::{Outcome, Settings, inputs, picture};
 use crate::io::{dicom, nifti};
-use crate::network::cuda::Grade;
-use crate::network::device::Device;
+use crate::network::device::{Device, Grade};
 use crate::network::inference::Inference;
 use crate::network::weights::Weights;
 use crate::scan::Template;
@@ -23,6 +22,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
+
+/// Whether this build draws pictures.
+const PICTURES: bool = cfg!(feature = "report");
 
 /// A scan that was read: HU on their grid, and what outputs on that grid need of the file.
 #[derive(Clone, Debug)]
@@ -168,7 +170,7 @@ impl SegmenterBuilder {
         let weights = match (self.loaded, &self.weights) {
             (Some(weights), _) => weights,
             (None, Some(file)) => Weights::open(file)?,
-            (None, None) => Weights::built_in(),
+            (None, None) => Weights::built_in()?,
         };
         let template = Template::load(self.template.as_deref())?;
         let threads = self.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
@@ -276,16 +278,11 @@ impl Preparer {
     pub fn prepare(&self, scan: &Scan) -> Result<Prepared> {
         let Shared { weights, template, options, pool, .. } = &*self.0;
         let (ready, window) = pool.install(|| {
-            let window = picture::window(&scan.volume);
+            let window = PICTURES.then(|| picture::window(&scan.volume));
             let ready = segment::make_ready(scan.volume.clone(), &template.volume, options, weights, &scan.job.path)?;
             Ok::<_, Error>((ready, window))
         })?;
-        let origin = Origin {
-            header: scan.header.clone(),
-            series: scan.series.clone(),
-            window: Some(window),
-            source: scan.source.clone(),
-        };
+        let origin = Origin { header: scan.header.clone(), series: scan.series.clone(), window, source: scan.source.clone() };
         Ok(Prepared {
             ready,
             job: scan.job.clone(),
@@ -358,7 +355,7 @@ impl Finding {
     }
 
     /// Writes `PREFIX_ich.nii.gz` (the mask on the scan's own grid), the report `PREFIX_ich.json`, the picture
-    /// `PREFIX_ich.png` and, of a DICOM series, `PREFIX_ich.dcm` (DICOM-SEG): what `ichor segment` writes. Folders are
+    /// `PREFIX_ich.png` (with the feature `report`) and, of a DICOM series, `PREFIX_ich.dcm` (DICOM-SEG): what `ichor segment` writes. Folders are
     /// made. An earlier result of the same scan is replaced, or kept where it would be the same; table and page of the
     /// folder are those of `ichor table`.
     ///
@@ -391,7 +388,7 @@ impl Finding {
             brain_mask: None,
             template: self.shared.template.clone(),
             extras: Vec::new(),
-            pictures: true,
+            pictures: PICTURES,
             dicom_report: false,
             series: self.series_wanted.clone(),
             inputs: inputs::files(std::slice::from_ref(&self.job)),

@@ -19,7 +19,7 @@ fn head(seed: u64, without_bleed: f32) -> Head {
 }
 
 fn blood(scan: Volume<f32>) -> Volume<bool> {
-    let weights = Weights::built_in();
+    let weights = Weights::built_in().unwrap();
     let mut inference = Inference::new(&weights, Device::Cpu, 2);
     let options = Options::default();
     segment::segment(scan, &template::built_in(), &options, &mut inference, Path::new("scan")).unwrap().mask
@@ -36,7 +36,7 @@ fn mean_x(mask: &Volume<bool>) -> f64 {
 
 #[test]
 fn they_are_small_and_say_what_they_are() {
-    let weights = Weights::built_in();
+    let weights = Weights::built_in().unwrap();
     assert!(weights.bytes().len() < 4_000_000);
     assert_eq!(weights.dtype("input_layer/convolution/kernel"), Dtype::F16);
     let metadata = weights.metadata();

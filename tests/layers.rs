@@ -279,7 +279,7 @@ fn violations(layers: &Layers, sources: &Sources) -> Vec<String> {
         let source = &sources.0[folder].code;
         let code: String = source
             .lines()
-            .filter(|line| !line.trim_start().starts_with("pub use "))
+            .filter(|line| !["pub use ", "pub(crate) use "].iter().any(|kind| line.trim_start().starts_with(kind)))
             .fold(String::new(), |code, line| code + line + "\n");
         for path in uses(&code).into_iter().map(|(_, path)| path).chain(inline_paths(&code)) {
             let Some(used) = sources.absolute(folder, &path).map(|path| sources.home(&path, 8)) else { continue };

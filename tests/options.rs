@@ -266,7 +266,7 @@ fn weights_and_template_are_those_that_were_given() {
     let built_in = place.segment_with(&scan, None, None, &["--device", "cpu"]);
     let name = |results: &Results, of: &str| results.report()[of].clone();
     assert_eq!(name(&given, "weights")["name"], "weights");
-    assert_eq!(name(&built_in, "weights")["name"], Weights::built_in().name());
+    assert_eq!(name(&built_in, "weights")["name"], Weights::built_in().unwrap().name());
     let shape = |path: &Path| nifti::read(path).unwrap().volume.grid().shape;
     assert_eq!(given.volume("template").grid().shape, shape(&template));
     assert_eq!(built_in.volume("template").grid().shape, template::built_in().grid().shape);

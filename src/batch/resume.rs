@@ -152,6 +152,7 @@ fn differences(
 mod tests {
     use super::*;
     use crate::batch::report::Extra;
+    use crate::network::weights::Dtype;
     use crate::scan::Template;
     use crate::scan::brain;
     use crate::scan::segment::{Interpolation, Options};
@@ -235,7 +236,8 @@ mod tests {
             settings.template = Template::of("built-in", settings.template.volume.map(|hu| hu + 1.0));
         };
         assert_eq!(with(&brighter), "another template");
-        assert_eq!(done.found(&done.job, &done.settings, &Weights::built_in()), "other weights");
+        let other = Weights::hand_set().with_dtype(Dtype::BF16).unwrap();
+        assert_eq!(done.found(&done.job, &done.settings, &other), "other weights");
     }
 
     #[test]

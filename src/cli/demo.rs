@@ -52,7 +52,7 @@ fn begin(folder: &Path) -> Result<()> {
 }
 
 pub fn run(arguments: &Demo) -> Result<ExitCode> {
-    let weights = Weights::built_in();
+    let weights = Weights::built_in()?;
     introduce(&weights);
     arguments.output.as_deref().map(begin).transpose()?;
     with_threads(arguments.run.threads, |threads| {

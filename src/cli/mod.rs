@@ -158,7 +158,7 @@ fn tell_grid(name: &str, grid: &Grid) {
 fn load_weights(file: Option<&Path>) -> Result<Weights> {
     let weights = timed("opening of the weights", || match file {
         Some(file) => Weights::open(file),
-        None => Ok(Weights::built_in()),
+        None => Weights::built_in(),
     })?;
     log::debug!(
         "weights {}: {} parameters, {:?}, SHA-256 {}",

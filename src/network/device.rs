@@ -1,7 +1,7 @@
 //! Which device runs the network, and loading an engine there.
 
 use crate::network::Engine;
-use crate::network::cuda::Grade;
+pub use crate::network::grade::Grade;
 use crate::network::weights::Weights;
 use crate::network::{Error, Result};
 use crate::network::{cpu, cuda, reference};
@@ -62,11 +62,11 @@ impl Device {
             detail: Ok("the CUDA kernels under checks on the CPU, for tests".into()),
         });
         match cuda::driver::list() {
-            Ok(gpus) => all.extend(gpus.into_iter().enumerate().map(|(number, gpu)| {
-                let (major, minor) = gpu.capability;
-                let detail = format!("{}, compute capability {major}.{minor}, {} MiB", gpu.name, gpu.memory >> 20);
-                Availability { device: Device::Cuda(number), detail: Ok(detail) }
-            })),
+            Ok(gpus) => all.extend(
+                gpus.into_iter()
+                    .enumerate()
+                    .map(|(number, gpu)| Availability { device: Device::Cuda(number), detail: Ok(gpu.to_string()) }),
+            ),
             Err(reason) => all.push(Availability { device: Device::Cuda(0), detail: Err(reason.to_string()) }),
         }
         all

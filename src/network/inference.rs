@@ -2,8 +2,7 @@
 
 use crate::memory;
 use crate::network::Engine;
-use crate::network::cuda::Grade;
-use crate::network::device::Device;
+use crate::network::device::{Device, Grade};
 use crate::network::sigmoid;
 use crate::network::weights::{InputKind, Weights};
 use crate::network::{Error, Result};

@@ -5,7 +5,11 @@
 //! back end looks like from outside.
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
 pub mod cuda;
+#[cfg(not(feature = "cuda"))]
+#[path = "no_cuda.rs"]
+mod cuda;
 pub mod description;
 pub mod device;
 mod dice;
@@ -13,6 +17,7 @@ mod dropout;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 mod error;
+mod grade;
 pub mod inference;
 mod loss;
 pub mod plan;
@@ -58,8 +63,8 @@ pub trait Engine {
     /// Waits for the pass that [`Engine::start`] began. The logits that were not wanted may have any value.
     ///
     /// # Errors
-    /// As [`Engine::run`]; [`crate::network::Error::Device`] where no pass was started.
+    /// As [`Engine::run`]; [`Error::Device`] where no pass was started.
     fn finish(&mut self, _logits: &mut [f32]) -> Result<()> {
-        Err(crate::network::Error::Device("no pass was started".into()))
+        Err(Error::Device("no pass was started".into()))
     }
 }

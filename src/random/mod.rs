@@ -5,5 +5,7 @@
 //!   what a training goes on with after a stop, and what threads draw side by side.
 //! - `stream`: numbers come one after the other, in f32: what a phantom is drawn from.
 
+#[cfg(any(feature = "evaluate", feature = "train"))]
 pub mod keyed;
+#[cfg(feature = "phantom")]
 pub(crate) mod stream;

@@ -2,7 +2,8 @@
 
 use crate::network::Loss;
 use crate::network::cpu::backward::conv;
-use crate::network::weights::{InputKind, SKULL_MARGIN_MM};
+use crate::network::weights::InputKind;
+use crate::network::weights::metadata::SKULL_MARGIN_MM;
 use crate::network::{Activation, Description};
 use serde::{Deserialize, Serialize};
 

@@ -16,7 +16,7 @@ const TOGETHER: &str = "widths, convs, up_widths and up_convs go together";
 
 /// The weights that [`Config::from`] names.
 pub(super) fn open(name: &str) -> Result<Weights> {
-    if name == BUILT_IN { Ok(Weights::built_in()) } else { Ok(Weights::open(name)?) }
+    if name == BUILT_IN { Ok(Weights::built_in()?) } else { Ok(Weights::open(name)?) }
 }
 
 impl Config {
@@ -189,8 +189,13 @@ mod tests {
         let text = "skull_margin_mm = 0.0\n[network]\nwidths = [2, 3]\n[samples]\npatch = 0";
         let config = load(text, Some(&from), folder.path()).unwrap();
         assert_eq!((config.skull_margin_mm, config.samples.patch, &config.network), (0.0, 0, &small()));
-        let config = Config::load(None, Some("built-in"), folder.path()).unwrap();
-        assert_eq!((&config.network, config.skull_margin_mm), (Weights::built_in().description(), 2.0));
+    }
+
+    #[cfg(feature = "built-in-weights")]
+    #[test]
+    fn the_built_in_weights_bring_theirs() {
+        let config = Config::load(None, Some("built-in"), Path::new(".")).unwrap();
+        assert_eq!((&config.network, config.skull_margin_mm), (Weights::built_in().unwrap().description(), 2.0));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub mod devices;
 pub mod odd_nifti;
 pub mod oracle;
+#[cfg(all(feature = "dicom", feature = "phantom"))]
 pub mod raw_dicom;
 pub mod raw_nifti;
 

@@ -2,7 +2,9 @@
 
 use super::error::DicomError;
 use super::file::Attributes;
+use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_core::{PrimitiveValue, Tag};
+use dicom_dictionary_std::StandardDataDictionary;
 use dicom_object::InMemDicomObject;
 
 /// What fills a value.
@@ -21,6 +23,35 @@ impl Attributes {
     pub fn text(&self, tag: Tag) -> String {
         text(&self.object, tag)
     }
+}
+
+impl DicomError {
+    /// A [`DicomError::Missing`] for `tag`.
+    pub(super) fn missing(tag: Tag) -> Self {
+        DicomError::Missing(name(tag))
+    }
+
+    /// A [`DicomError::Value`] for `tag`.
+    pub(super) fn value(tag: Tag, value: impl ToString) -> Self {
+        DicomError::Value { name: name(tag), value: value.to_string() }
+    }
+
+    /// This error of the file at `path`, for the error of a series.
+    pub(super) fn of(self, path: &std::path::Path) -> Self {
+        match self {
+            DicomError::File { .. } => self,
+            source => {
+                let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+                DicomError::File { file, source: Box::new(source) }
+            }
+        }
+    }
+}
+
+/// An attribute as the standard names it, with its number.
+pub(super) fn name(tag: Tag) -> String {
+    let alias = StandardDataDictionary.by_tag(tag).map_or("unknown", |entry| entry.alias());
+    format!("{alias} ({:04X},{:04X})", tag.group(), tag.element())
 }
 
 /// As [`Attributes::whole`].

@@ -6,7 +6,7 @@
 
 use super::attributes;
 use super::character_set::CharacterSets;
-use super::error::{self, DicomError};
+use super::error::DicomError;
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_core::header::Header;
 use dicom_core::value::DataSetSequence;
@@ -278,7 +278,7 @@ impl Reader<'_> {
             }
         }
         let letters = String::from_utf8_lossy(&head[4..6]).escape_debug().to_string();
-        Err(odd(format!("{} has the VR {letters:?}, which is none", error::name(tag))))
+        Err(odd(format!("{} has the VR {letters:?}, which is none", attributes::name(tag))))
     }
 
     /// Reads elements into `object`; returns where they end, and where the pixels are if they end by them.
@@ -370,8 +370,10 @@ impl Reader<'_> {
     fn put(&mut self, object: &mut InMemDicomObject, element: DataElement<InMemDicomObject>) {
         let tag = element.tag();
         if object.get(tag).is_some_and(|earlier| *earlier != element) {
-            self.notes
-                .insert(format!("the attribute {} is there twice with different values; the last is used", error::name(tag)));
+            self.notes.insert(format!(
+                "the attribute {} is there twice with different values; the last is used",
+                attributes::name(tag)
+            ));
         }
         object.put(element);
     }
@@ -397,7 +399,7 @@ impl Reader<'_> {
             Ok((items, _)) => self.put_items(object, head.tag, known, items),
             Err(error @ (DicomError::TooLarge { .. } | DicomError::Read(_))) => return Err(error),
             Err(_) if known.is_some() => {
-                self.notes.insert(format!("the sequence {} is damaged, and is not read", error::name(head.tag)));
+                self.notes.insert(format!("the sequence {} is damaged, and is not read", attributes::name(head.tag)));
             }
             Err(_) => {}
         }
@@ -481,7 +483,7 @@ impl Reader<'_> {
             Some(VR::LT | VR::ST) => 1 << 16,
             _ => MAX_HEADER,
         };
-        let name = error::name(head.tag);
+        let name = attributes::name(head.tag);
         if u64::from(head.length) > longest || span.end < self.end {
             return odd(format!("the length of {name}, {} bytes, cannot be", head.length));
         }
@@ -535,7 +537,7 @@ impl Reader<'_> {
             if !decoded.as_declared && span.depth == 0 && HANDED_ON.contains(&tag) {
                 self.notes.insert(format!(
                     "{} is no text of the character set that the file names, and was read as UTF-8 or Latin-1",
-                    error::name(tag)
+                    attributes::name(tag)
                 ));
             }
             decoded.text
@@ -545,7 +547,7 @@ impl Reader<'_> {
         if known == VR::DS
             && let Some(points) = attributes::with_points(&text)
         {
-            self.notes.insert(format!("{} is written with decimal commas", error::name(tag)));
+            self.notes.insert(format!("{} is written with decimal commas", attributes::name(tag)));
             return Some(texts(&points, known));
         }
         Some(texts(&text, known))

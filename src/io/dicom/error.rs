@@ -1,8 +1,5 @@
 //! What can be wrong with DICOM files.
 
-use dicom_core::Tag;
-use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
-use dicom_dictionary_std::StandardDataDictionary;
 use std::io;
 use std::sync::Arc;
 
@@ -13,6 +10,9 @@ pub enum DicomError {
     /// The operating system refuses.
     #[error("cannot be read: {0}")]
     Read(#[source] Arc<io::Error>),
+    /// A build without the feature `dicom`.
+    #[error("this is DICOM, which this build of ichor does not read: build with the feature `dicom`, or convert it to NIfTI")]
+    NotInThisBuild,
     /// Neither preamble and `DICM` nor a data set that begins as one.
     #[error("this is no DICOM file")]
     NotDicom,
@@ -155,31 +155,4 @@ impl DicomError {
     pub(super) fn read(error: io::Error) -> Self {
         DicomError::Read(Arc::new(error))
     }
-
-    /// A [`DicomError::Missing`] for `tag`.
-    pub(super) fn missing(tag: Tag) -> Self {
-        DicomError::Missing(name(tag))
-    }
-
-    /// A [`DicomError::Value`] for `tag`.
-    pub(super) fn value(tag: Tag, value: impl ToString) -> Self {
-        DicomError::Value { name: name(tag), value: value.to_string() }
-    }
-
-    /// This error of the file at `path`, for the error of a series.
-    pub(super) fn of(self, path: &std::path::Path) -> Self {
-        match self {
-            DicomError::File { .. } => self,
-            source => {
-                let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-                DicomError::File { file, source: Box::new(source) }
-            }
-        }
-    }
-}
-
-/// An attribute as the standard names it, with its number.
-pub(super) fn name(tag: Tag) -> String {
-    let alias = StandardDataDictionary.by_tag(tag).map_or("unknown", |entry| entry.alias());
-    format!("{alias} ({:04X},{:04X})", tag.group(), tag.element())
 }

@@ -58,6 +58,38 @@ pub struct Converted {
     pub spacing: Option<Spacing>,
 }
 
+impl Summary {
+    /// The summary of a conversion.
+    pub fn of(converted: &Converted) -> Summary {
+        let Converted { series, grid, tilt, spacing } = converted;
+        let identity: &Identity = &series.identity;
+        Summary {
+            series_instance_uid: identity.series_uid.clone(),
+            study_instance_uid: identity.study_uid.clone(),
+            series_number: identity.series_number,
+            series_description: identity.description.clone(),
+            modality: "CT".into(),
+            image_type: identity.image_type.clone(),
+            manufacturer: identity.manufacturer.clone(),
+            manufacturers_model_name: identity.model.clone(),
+            body_part_examined: identity.body_part.clone(),
+            convolution_kernel: identity.kernel.clone(),
+            kvp: identity.kvp,
+            slice_thickness: series.slices[0].thickness,
+            slices: series.slices.len(),
+            shape: grid.shape,
+            spacing: grid.spacing(),
+            tilt_corrected: tilt.map(|tilt| tilt.degrees),
+            tilt_added: tilt.map(|tilt| tilt.added),
+            unequal_spacing_corrected: spacing.map(|spacing| [spacing.smallest, spacing.largest]),
+            choice: series.choice.clone(),
+            doubts: series.doubts.clone(),
+            ichor_version: env!("CARGO_PKG_VERSION").into(),
+            notice: "For research use only, not for diagnosis.".into(),
+        }
+    }
+}
+
 /// Reads a series into a volume of HU: sorted, sheared where the gantry was tilted, resampled where slices are not equally far apart. HU that are whole numbers in the files
 /// are rounded to whole numbers again.
 ///

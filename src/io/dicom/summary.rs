@@ -1,6 +1,5 @@
 //! What a conversion did, for reports and for the JSON file beside a converted volume.
 
-use super::{Converted, Identity};
 use crate::words::counted;
 use serde::{Deserialize, Serialize};
 
@@ -58,36 +57,6 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// The summary of a conversion.
-    pub fn of(converted: &Converted) -> Summary {
-        let Converted { series, grid, tilt, spacing } = converted;
-        let identity: &Identity = &series.identity;
-        Summary {
-            series_instance_uid: identity.series_uid.clone(),
-            study_instance_uid: identity.study_uid.clone(),
-            series_number: identity.series_number,
-            series_description: identity.description.clone(),
-            modality: "CT".into(),
-            image_type: identity.image_type.clone(),
-            manufacturer: identity.manufacturer.clone(),
-            manufacturers_model_name: identity.model.clone(),
-            body_part_examined: identity.body_part.clone(),
-            convolution_kernel: identity.kernel.clone(),
-            kvp: identity.kvp,
-            slice_thickness: series.slices[0].thickness,
-            slices: series.slices.len(),
-            shape: grid.shape,
-            spacing: grid.spacing(),
-            tilt_corrected: tilt.map(|tilt| tilt.degrees),
-            tilt_added: tilt.map(|tilt| tilt.added),
-            unequal_spacing_corrected: spacing.map(|spacing| [spacing.smallest, spacing.largest]),
-            choice: series.choice.clone(),
-            doubts: series.doubts.clone(),
-            ichor_version: env!("CARGO_PKG_VERSION").into(),
-            notice: "For research use only, not for diagnosis.".into(),
-        }
-    }
-
     /// The series in a few words, as archives show it: number and description.
     pub fn label(&self) -> String {
         let number = self.series_number.map_or_else(String::new, |number| format!(" {number}"));

@@ -160,7 +160,7 @@ impl Header {
         assert_eq!(bytes.len(), version.header_size());
         let single_file = check_magic(&bytes, version)?;
         let fields = match version {
-            Version::One => fields_1(&bytes, order)?,
+            Version::One => fields_1(&bytes, order),
             Version::Two => fields_2(&bytes, order),
         };
         let shape = shape(&fields.dim)?;
@@ -225,56 +225,76 @@ fn check_magic(bytes: &[u8], version: Version) -> Result<bool, NiftiError> {
     }
 }
 
-/// The fields of a NIfTI-1 header, by the `nifti` crate. It reads `dim` as unsigned and tells the byte order from `dim[0]`, so
-/// that a lie there turns the whole header round: `dim[0]` is checked first, and the signs are put back.
-fn fields_1(bytes: &[u8], order: ByteOrder) -> Result<Fields, NiftiError> {
-    let dimensions = i16::from_le_bytes(order.apply([bytes[40], bytes[41]]));
-    if !(1..=7).contains(&dimensions) {
-        return Err(NiftiError::DimensionCount(dimensions.into()));
-    }
-    let header = nifti::NiftiHeader::from_reader(bytes).expect("a whole header with a checked magic");
-    let sform = [header.srow_x, header.srow_y, header.srow_z].map(|row| row.map(f64::from));
-    Ok(Fields {
-        dim: header.dim.map(|side| (side as i16).into()),
-        datatype: header.datatype.into(),
-        pixdim: header.pixdim.map(f64::from),
-        vox_offset: header.vox_offset.into(),
-        scl_slope: header.scl_slope.into(),
-        scl_inter: header.scl_inter.into(),
-        xyzt_units: header.xyzt_units.into(),
-        forms: geometry::Forms {
-            qform_code: header.qform_code.into(),
-            sform_code: header.sform_code.into(),
-            quatern: [header.quatern_b, header.quatern_c, header.quatern_d].map(f64::from),
-            qoffset: [header.quatern_x, header.quatern_y, header.quatern_z].map(f64::from),
-            sform,
-        },
-    })
+/// The bytes of a header, read in its byte order.
+struct Numbers<'a> {
+    bytes: &'a [u8],
+    order: ByteOrder,
 }
 
-/// The fields of a NIfTI-2 header, which the `nifti` crate does not read.
-fn fields_2(bytes: &[u8], order: ByteOrder) -> Fields {
-    fn take<const N: usize>(bytes: &[u8], at: usize, order: ByteOrder) -> [u8; N] {
-        order.apply(bytes[at..at + N].try_into().expect("N bytes"))
+impl Numbers<'_> {
+    fn take<const N: usize>(&self, at: usize) -> [u8; N] {
+        self.order.apply(self.bytes[at..at + N].try_into().expect("N bytes"))
     }
-    let i16 = |at| i16::from_le_bytes(take(bytes, at, order));
-    let i32 = |at| i32::from_le_bytes(take(bytes, at, order));
-    let i64 = |at| i64::from_le_bytes(take(bytes, at, order));
-    let f64 = |at| f64::from_le_bytes(take(bytes, at, order));
+
+    fn i16(&self, at: usize) -> i16 {
+        i16::from_le_bytes(self.take(at))
+    }
+
+    fn i32(&self, at: usize) -> i32 {
+        i32::from_le_bytes(self.take(at))
+    }
+
+    fn i64(&self, at: usize) -> i64 {
+        i64::from_le_bytes(self.take(at))
+    }
+
+    fn f32(&self, at: usize) -> f64 {
+        f32::from_le_bytes(self.take(at)).into()
+    }
+
+    fn f64(&self, at: usize) -> f64 {
+        f64::from_le_bytes(self.take(at))
+    }
+}
+
+/// The fields of a NIfTI-1 header.
+fn fields_1(bytes: &[u8], order: ByteOrder) -> Fields {
+    let read = Numbers { bytes, order };
     Fields {
-        dim: std::array::from_fn(|n| i64(16 + 8 * n)),
-        datatype: i16(12).into(),
-        pixdim: std::array::from_fn(|n| f64(104 + 8 * n)),
-        vox_offset: i64(168) as f64,
-        scl_slope: f64(176),
-        scl_inter: f64(184),
-        xyzt_units: i32(500),
+        dim: std::array::from_fn(|n| read.i16(40 + 2 * n).into()),
+        datatype: read.i16(70).into(),
+        pixdim: std::array::from_fn(|n| read.f32(76 + 4 * n)),
+        vox_offset: read.f32(108),
+        scl_slope: read.f32(112),
+        scl_inter: read.f32(116),
+        xyzt_units: bytes[123].into(),
         forms: geometry::Forms {
-            qform_code: i32(344),
-            sform_code: i32(348),
-            quatern: std::array::from_fn(|n| f64(352 + 8 * n)),
-            qoffset: std::array::from_fn(|n| f64(376 + 8 * n)),
-            sform: std::array::from_fn(|row| std::array::from_fn(|n| f64(400 + 32 * row + 8 * n))),
+            qform_code: read.i16(252).into(),
+            sform_code: read.i16(254).into(),
+            quatern: std::array::from_fn(|n| read.f32(256 + 4 * n)),
+            qoffset: std::array::from_fn(|n| read.f32(268 + 4 * n)),
+            sform: std::array::from_fn(|row| std::array::from_fn(|n| read.f32(280 + 16 * row + 4 * n))),
+        },
+    }
+}
+
+/// The fields of a NIfTI-2 header.
+fn fields_2(bytes: &[u8], order: ByteOrder) -> Fields {
+    let read = Numbers { bytes, order };
+    Fields {
+        dim: std::array::from_fn(|n| read.i64(16 + 8 * n)),
+        datatype: read.i16(12).into(),
+        pixdim: std::array::from_fn(|n| read.f64(104 + 8 * n)),
+        vox_offset: read.i64(168) as f64,
+        scl_slope: read.f64(176),
+        scl_inter: read.f64(184),
+        xyzt_units: read.i32(500),
+        forms: geometry::Forms {
+            qform_code: read.i32(344),
+            sform_code: read.i32(348),
+            quatern: std::array::from_fn(|n| read.f64(352 + 8 * n)),
+            qoffset: std::array::from_fn(|n| read.f64(376 + 8 * n)),
+            sform: std::array::from_fn(|row| std::array::from_fn(|n| read.f64(400 + 32 * row + 8 * n))),
         },
     }
 }
@@ -322,5 +342,46 @@ fn scaling(fields: &Fields, warnings: &mut Vec<Warning>) -> Result<Option<(f64, 
         (0.0, _) | (1.0, 0.0) => Ok(None),
         (_, inter) if inter.is_finite() => Ok(Some((slope, inter))),
         _ => Err(NiftiError::Scaling { slope, inter }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// The nifti crate reads `dim` as unsigned, and tells the byte order from `dim[0]`.
+        #[test]
+        fn fields_of_nifti_1_are_those_that_the_nifti_crate_reads(
+            mut bytes in proptest::collection::vec(any::<u8>(), 348),
+            dimensions in 1_u8..=7,
+            big in any::<bool>(),
+        ) {
+            let order = if big { ByteOrder::Big } else { ByteOrder::Little };
+            bytes[..4].copy_from_slice(&order.apply(348_i32.to_le_bytes()));
+            bytes[40..42].copy_from_slice(&order.apply([dimensions, 0]));
+            bytes[344..].copy_from_slice(b"n+1\0");
+            let expected = nifti::NiftiHeader::from_reader(&bytes[..]).unwrap();
+            let found = fields_1(&bytes, order);
+            // Not-a-number is equal to itself by its bits.
+            let bits = |values: &[f64]| values.iter().map(|value| (*value as f32).to_bits()).collect::<Vec<u32>>();
+            let bits_32 = |values: &[f32]| values.iter().map(|value| f64::from(*value) as f32).map(f32::to_bits).collect::<Vec<u32>>();
+            prop_assert_eq!(found.dim, expected.dim.map(|side| i64::from(side as i16)));
+            prop_assert_eq!(found.datatype, i32::from(expected.datatype));
+            prop_assert_eq!(found.xyzt_units, i32::from(expected.xyzt_units));
+            prop_assert_eq!(bits(&found.pixdim), bits_32(&expected.pixdim));
+            let scaling = [found.vox_offset, found.scl_slope, found.scl_inter];
+            prop_assert_eq!(bits(&scaling), bits_32(&[expected.vox_offset, expected.scl_slope, expected.scl_inter]));
+            let codes = (found.forms.qform_code, found.forms.sform_code);
+            prop_assert_eq!(codes, (expected.qform_code.into(), expected.sform_code.into()));
+            let quatern = [expected.quatern_b, expected.quatern_c, expected.quatern_d];
+            prop_assert_eq!(bits(&found.forms.quatern), bits_32(&quatern));
+            let offset = [expected.quatern_x, expected.quatern_y, expected.quatern_z];
+            prop_assert_eq!(bits(&found.forms.qoffset), bits_32(&offset));
+            for (found, expected) in found.forms.sform.iter().zip([expected.srow_x, expected.srow_y, expected.srow_z]) {
+                prop_assert_eq!(bits(found), bits_32(&expected));
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@
 
 #![allow(clippy::needless_range_loop, reason = "kernels index several arrays of registers by one counter with a constant bound")]
 
+#[cfg(feature = "train")]
 pub mod backward;
 mod builder;
 mod convolution;

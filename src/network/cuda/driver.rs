@@ -7,13 +7,14 @@ use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaGraph, CudaModule
 use cudarc::nvrtc::Ptx;
 use std::collections::HashMap;
 use std::ffi::c_void;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The oldest driver interface that runs kernels of CUDA 13 (driver 580).
 const OLDEST_DRIVER: i32 = 13000;
 
-/// The oldest compute capability that the kernels of this build are compiled for (build.rs).
-const OLDEST_CAPABILITY: (i32, i32) = (7, 5);
+/// The architectures that the kernels of this build are compiled for, with commas, the oldest first (build.rs).
+const ARCHITECTURES: &str = env!("ICHOR_ARCHITECTURES");
 
 #[cfg(ichor_fatbin)]
 fn fatbin() -> Result<&'static [u8]> {
@@ -36,6 +37,13 @@ pub struct GpuInfo {
     pub memory: usize,
     /// Its multiprocessors.
     pub processors: i32,
+}
+
+impl fmt::Display for GpuInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (major, minor) = self.capability;
+        write!(f, "{}, compute capability {major}.{minor}, {} MiB", self.name, self.memory >> 20)
+    }
 }
 
 /// The GPUs of this machine, in the order of their ordinals.
@@ -71,7 +79,7 @@ pub fn list() -> Result<Vec<GpuInfo>> {
 /// GPU number `ordinal`.
 ///
 /// # Errors
-/// [`Error::Device`] as [`list`], where there is no such GPU, and where it is too old for the kernels.
+/// [`Error::Device`] as [`list`], where there is no such GPU, and where this build has no kernels for it.
 pub fn find(ordinal: usize) -> Result<GpuInfo> {
     let mut gpus = list()?;
     if ordinal >= gpus.len() {
@@ -82,13 +90,28 @@ pub fn find(ordinal: usize) -> Result<GpuInfo> {
         }));
     }
     let info = gpus.swap_remove(ordinal);
-    if info.capability < OLDEST_CAPABILITY {
+    if !runs_on(ARCHITECTURES, info.capability) {
         let (major, minor) = info.capability;
-        let (oldest, least) = OLDEST_CAPABILITY;
-        let problem = format!("{} has compute capability {major}.{minor}, and ichor needs {oldest}.{least} or later", info.name);
+        let problem = format!(
+            "{} has compute capability {major}.{minor}, for which this build has no kernels: they are for {ARCHITECTURES}",
+            info.name
+        );
         return Err(Error::Device(problem));
     }
     Ok(info)
+}
+
+/// Whether kernels that are compiled for `architectures` run on a GPU of a compute capability. Code runs where the major number
+/// is its own and the minor no less; that of an architecture with an `a` on its own GPUs alone. The last has PTX besides, where
+/// it has no `a`: what is newer compiles it.
+fn runs_on(architectures: &str, (major, minor): (i32, i32)) -> bool {
+    let own = 10 * major + minor;
+    let no_newer = |name: &str| name.parse().is_ok_and(|number: i32| number <= own);
+    let has_code = |name: &str| match name.strip_suffix('a') {
+        Some(only) => only.parse() == Ok(own),
+        None => no_newer(name) && name.starts_with(&major.to_string()),
+    };
+    architectures.split(',').any(has_code) || architectures.rsplit(',').next().is_some_and(no_newer)
 }
 
 /// Checks that there is a driver and that it is new enough.
@@ -122,7 +145,7 @@ fn failed(what: &str, error: DriverError) -> Error {
         CUresult::CUDA_ERROR_OUT_OF_MEMORY => ": the GPU's memory is used up; free some, or take a smaller grid or another GPU",
         CUresult::CUDA_ERROR_NO_DEVICE => ": the driver finds no GPU",
         CUresult::CUDA_ERROR_DEVICE_UNAVAILABLE => ": another process holds the GPU",
-        CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU => ": the GPU is older than compute capability 7.5",
+        CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU => ": this build has no kernels for the GPU",
         CUresult::CUDA_ERROR_ECC_UNCORRECTABLE
         | CUresult::CUDA_ERROR_CONTEXT_IS_DESTROYED
         | CUresult::CUDA_ERROR_HARDWARE_STACK_ERROR
@@ -505,6 +528,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn kernels_run_on_the_gpus_that_they_are_compiled_for_and_the_last_on_newer_ones() {
+        let all = "75,80,86,89,90a,100,120";
+        for (architectures, runs, does_not) in [
+            (all, &[(7, 5), (8, 0), (8, 7), (8, 9), (9, 0), (10, 3), (12, 0), (12, 1), (13, 0)][..], &[(7, 0), (11, 0)][..]),
+            ("90a", &[(9, 0)], &[(8, 9), (9, 1), (10, 0)]),
+            ("80", &[(8, 0), (8, 6), (9, 0), (12, 0)], &[(7, 5)]),
+            ("86,90a", &[(8, 6), (8, 9), (9, 0)], &[(8, 0), (10, 0)]),
+        ] {
+            for &capability in runs {
+                assert!(runs_on(architectures, capability), "{architectures} on {capability:?}");
+            }
+            for &capability in does_not {
+                assert!(!runs_on(architectures, capability), "{architectures} on {capability:?}");
+            }
+        }
+    }
+
+    #[test]
     fn an_old_driver_is_named_with_what_is_needed() {
         assert!(check_version(13000).is_ok() && check_version(13020).is_ok());
         let error = check_version(12080).unwrap_err().to_string();
@@ -516,7 +557,7 @@ mod tests {
         for (code, advice) in [
             (CUresult::CUDA_ERROR_OUT_OF_MEMORY, "smaller grid"),
             (CUresult::CUDA_ERROR_NO_DEVICE, "finds no GPU"),
-            (CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU, "older than compute capability 7.5"),
+            (CUresult::CUDA_ERROR_NO_BINARY_FOR_GPU, "no kernels for the GPU"),
             (CUresult::CUDA_ERROR_ILLEGAL_ADDRESS, "must be started again"),
             (CUresult::CUDA_ERROR_LAUNCH_FAILED, "must be started again"),
             (CUresult::CUDA_ERROR_ECC_UNCORRECTABLE, "must be started again"),

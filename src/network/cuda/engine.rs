@@ -4,19 +4,9 @@ use super::conv_f16;
 use super::device::{Device, Launch, Pass, Prepared, Region};
 use super::launches::{Activations, launches};
 use super::tiles::{flag_sizes, needed_tiles};
+use crate::network::grade::Grade;
 use crate::network::weights::Weights;
 use crate::network::{self, Error, Plan, Result, Step};
-
-/// How a pass computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Grade {
-    /// f32 storage and fused multiply-adds: within 1e-4 of the largest logit.
-    #[default]
-    Exact,
-    /// f16 storage, f32 sums on tensor cores: within 1% of the largest logit. Where a value does not fit f16 the pass is done again
-    /// in [`Grade::Exact`]; where a weight does not, or the GPU lacks shared memory for the kernels, every pass is. A warning says so.
-    Fast,
-}
 
 /// A loaded network on one CUDA device (a GPU or the emulated one) for one grid.
 ///

@@ -18,5 +18,6 @@ pub mod slots;
 pub mod stride;
 pub mod tiles;
 
+pub use crate::network::grade::Grade;
 pub use device::{Device, Launch, Region, Tensor, TensorMap};
-pub use engine::{Engine, Grade};
+pub use engine::Engine;

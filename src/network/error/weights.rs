@@ -43,6 +43,11 @@ pub enum WeightsError {
          or the .onnx file that `ichor weights export` made"
     )]
     NotImported,
+    /// The built-in weights in a build without them.
+    #[error(
+        "these weights are not part of this build of ichor: give a weights file, or build with the feature `built-in-weights`"
+    )]
+    NotBuiltIn,
     /// No `network` entry.
     #[error("does not say what its network is: its metadata has no `network`")]
     NoNetwork,

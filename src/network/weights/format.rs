@@ -12,9 +12,9 @@
 //! is wrong, and writes metadata in a random order: the same weights would give different bytes each time.
 
 use super::Metadata;
+use super::float16;
 use crate::network::Description;
 use crate::network::error::{FORMAT, WeightsError};
-use half::{bf16, f16};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -55,8 +55,8 @@ impl Dtype {
     pub(super) fn decode(self, bytes: &[u8]) -> Vec<f32> {
         match self {
             Dtype::F32 => bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
-            Dtype::F16 => bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
-            Dtype::BF16 => bytes.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect(),
+            Dtype::F16 => bytes.as_chunks().0.iter().map(|&b| float16::from_f16(u16::from_le_bytes(b))).collect(),
+            Dtype::BF16 => bytes.as_chunks().0.iter().map(|&b| float16::from_bf16(u16::from_le_bytes(b))).collect(),
         }
     }
 
@@ -64,8 +64,8 @@ impl Dtype {
     fn encode(self, values: &[f32], bytes: &mut Vec<u8>) {
         match self {
             Dtype::F32 => values.iter().for_each(|v| bytes.extend(v.to_le_bytes())),
-            Dtype::F16 => values.iter().for_each(|&v| bytes.extend(f16::from_f32(v).to_le_bytes())),
-            Dtype::BF16 => values.iter().for_each(|&v| bytes.extend(bf16::from_f32(v).to_le_bytes())),
+            Dtype::F16 => values.iter().for_each(|&v| bytes.extend(float16::to_f16(v).to_le_bytes())),
+            Dtype::BF16 => values.iter().for_each(|&v| bytes.extend(float16::to_bf16(v).to_le_bytes())),
         }
     }
 

@@ -9,6 +9,7 @@
 //! - [`tensorflow`]: import of TensorFlow 2 checkpoints.
 
 mod bytes;
+mod float16;
 mod foreign;
 pub mod format;
 pub mod generate;
@@ -21,7 +22,6 @@ pub mod tensorflow;
 pub use crate::network::error::{CheckpointError, WeightsError};
 pub use format::Dtype;
 pub use info::Summary;
-pub(crate) use metadata::SKULL_MARGIN_MM;
 pub use metadata::{InputKind, Metadata};
 
 use crate::io::atomic;
@@ -93,10 +93,17 @@ impl Weights {
         Weights::from_bytes(name, bytes)
     }
 
-    /// The built-in weights: a network of about a quarter of the released widths, trained by `ichor train` on generated
-    /// heads alone. `docs/model-card.md` says how, and what it finds and misses.
-    pub fn built_in() -> Weights {
-        Weights::from_bytes("built-in", &include_bytes!("built-in.safetensors")[..]).expect("a test opens them")
+    /// The built-in weights: a network of about a quarter of the released widths, trained by `ichor train` on generated heads alone. `docs/model-card.md` says how, and
+    /// what it finds and misses.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] in a build without the feature `built-in-weights`.
+    pub fn built_in() -> Result<Weights> {
+        const NAME: &str = "built-in";
+        #[cfg(feature = "built-in-weights")]
+        return Weights::from_bytes(NAME, &include_bytes!("built-in.safetensors")[..]);
+        #[cfg(not(feature = "built-in-weights"))]
+        Err(Error::Weights { path: NAME.into(), source: WeightsError::NotBuiltIn })
     }
 
     /// The same weights in a file that stores them as `dtype`, each rounded to the nearest.

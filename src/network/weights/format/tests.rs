@@ -2,6 +2,7 @@ use super::*;
 use crate::network::Activation;
 use crate::network::Error;
 use crate::network::weights::{InputKind, Weights};
+use half::{bf16, f16};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
