@@ -58,6 +58,12 @@ pub mod page {
 
     /// # Errors
     /// Always [`crate::Error::Write`].
+    pub fn check(folder: &Path) -> Result<()> {
+        refresh(folder, Duration::ZERO)
+    }
+
+    /// # Errors
+    /// Always [`crate::Error::Write`].
     pub fn refresh(folder: &Path, _: Duration) -> Result<()> {
         Err(super::missing(&folder.join("ichor.html")))
     }

@@ -4,7 +4,7 @@ use super::choices::Choice;
 use clap::{Args, Parser, Subcommand};
 use ichor::batch::Extra;
 use ichor::batch::inputs::Shard;
-use ichor::network::cuda::Grade;
+use ichor::Grade;
 use ichor::network::device::Device;
 use ichor::phantom::Kind;
 use ichor::scan::brain::Method;

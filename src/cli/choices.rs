@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use ichor::batch::Extra;
-use ichor::network::cuda::Grade;
+use ichor::Grade;
 use ichor::phantom::Kind;
 use ichor::scan::brain::Method;
 use ichor::scan::segment::Interpolation;

@@ -4,8 +4,11 @@
 //! is made of lines, dots, boxes, text and images, and becomes SVG and PNG; `axes` is the frame of a diagram in one. The
 //! letters of all are those of [`font`].
 
+#[cfg(feature = "evaluate")]
 pub(crate) mod axes;
 pub mod canvas;
+#[cfg(feature = "evaluate")]
 pub(crate) mod drawing;
 pub mod font;
+#[cfg(feature = "evaluate")]
 pub(crate) mod raster;
