@@ -1,8 +1,7 @@
 //! The V-Net, from its description to the engines that run it. Knows nothing of CT.
 //!
-//! [`Description`] says what a network is; [`Plan`] is its forward pass on one grid, written once, as steps over
-//! numbered buffers; a back end implements [`Operations`] for its own buffers; [`Engine`] is what a loaded
-//! back end looks like from outside.
+//! [`Description`] says what a network is; [`Plan`] is its forward pass on one grid, as steps over numbered buffers;
+//! [`Engine`] is what a back end that does these steps looks like from outside.
 
 pub mod cpu;
 #[cfg(feature = "cuda")]
@@ -32,7 +31,7 @@ pub use dice::{Dice, dice};
 pub use dropout::Dropout;
 pub use error::{Error, Result};
 pub use loss::Loss;
-pub use plan::{Buffer, BufferId, Operations, Plan, Step};
+pub use plan::{Buffer, BufferId, Plan, Step};
 pub use real::Real;
 pub use sigmoid::{sigmoid, sigmoid_backward};
 

@@ -1,7 +1,8 @@
-//! The forward pass of a V-Net, written once: a list of steps over numbered buffers.
+//! The forward pass of a V-Net on one grid, as data: a list of steps over numbered buffers.
 //!
-//! A plan is made from a description and a grid; a back end only implements [`Operations`]. Because the steps are
-//! known beforehand, every buffer's lifetime is too, and [`Plan::arena`] places all of them in one block of memory.
+//! A plan is made from a description and a grid. Which layers there are, in which order and with which buffers stands here
+//! alone; a back end does each [`Step`] in its own way. Because the steps are known beforehand, every buffer's lifetime is
+//! too, and [`Plan::arena`] places all of them in one block of memory.
 
 use super::description::{Activation, Description};
 use crate::network::{Error, Result};
@@ -114,15 +115,6 @@ impl Step {
             Step::Head { .. } => None,
         }
     }
-}
-
-/// What a back end must be able to do: one method for each kind of [`Step`]. The network's input and output belong to the back end.
-pub trait Operations {
-    /// Does one step of the plan.
-    ///
-    /// # Errors
-    /// Whatever the device reports.
-    fn step(&mut self, plan: &Plan, step: &Step) -> Result<()>;
 }
 
 /// The forward pass of a network on one grid.
@@ -268,14 +260,6 @@ impl Plan {
                 }
             }
         }
-    }
-
-    /// Does every step in order.
-    ///
-    /// # Errors
-    /// The first error of a step.
-    pub fn run(&self, operations: &mut impl Operations) -> Result<()> {
-        self.steps.iter().try_for_each(|step| operations.step(self, step))
     }
 
     /// Places buffers of the given `sizes` (in any unit; 0 for one that is not stored) so that no two that live at the same time overlap.
