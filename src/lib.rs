@@ -49,9 +49,9 @@
 
 pub mod batch;
 #[cfg(feature = "report")]
-pub mod draw;
+mod draw;
 mod engine;
-pub mod error;
+mod error;
 #[cfg(feature = "evaluate")]
 pub mod evaluation;
 pub mod io;
@@ -59,7 +59,7 @@ pub mod memory;
 pub mod network;
 #[cfg(feature = "phantom")]
 pub mod phantom;
-pub mod random;
+mod random;
 pub mod scan;
 mod segmenter;
 #[cfg(feature = "train")]

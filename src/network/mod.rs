@@ -9,7 +9,7 @@ pub mod cuda;
 #[cfg(not(feature = "cuda"))]
 #[path = "no_cuda.rs"]
 mod cuda;
-pub mod description;
+pub(crate) mod description;
 pub mod device;
 mod dice;
 mod dropout;
@@ -22,7 +22,7 @@ mod loss;
 pub mod plan;
 mod real;
 pub mod reference;
-pub mod region;
+pub(crate) mod region;
 mod sigmoid;
 pub mod weights;
 

@@ -18,13 +18,13 @@ mod rle;
 pub mod segmentation;
 mod series;
 mod slice;
-pub mod spacing;
+pub(crate) mod spacing;
 mod stack;
 mod stacks;
 pub mod structured_report;
 pub mod study;
 mod summary;
-pub mod tilt;
+pub(crate) mod tilt;
 mod words;
 
 pub use derived::Algorithm;

@@ -14,8 +14,8 @@ mod foreign;
 pub mod format;
 pub mod generate;
 pub mod hand_set;
-pub mod info;
-pub mod metadata;
+pub(crate) mod info;
+pub(crate) mod metadata;
 pub mod onnx;
 pub mod tensorflow;
 
