@@ -46,6 +46,8 @@
 //! | `train` | the trainer |
 
 #![warn(missing_docs)]
+// What only the absent features use is not counted as dead.
+#![cfg_attr(not(all(feature = "cli", feature = "cuda")), allow(dead_code))]
 
 pub mod batch;
 #[cfg(feature = "report")]

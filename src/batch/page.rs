@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Its name.
-pub const NAME: &str = "ichor.html";
+pub(crate) const NAME: &str = "ichor.html";
 /// The page; the scans go where [`PLACE`] is.
 const PAGE: &str = include_str!("page.html");
 const PLACE: &str = "/*SCANS*/";

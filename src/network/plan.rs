@@ -97,7 +97,7 @@ pub enum Step {
 
 impl Step {
     /// The buffer that the step reads, besides skip and residual; `None` for the input layer.
-    pub fn input(&self) -> Option<BufferId> {
+    pub(crate) fn input(&self) -> Option<BufferId> {
         match *self {
             Step::Input { .. } => None,
             Step::Down { input, .. } | Step::Up { input, .. } | Step::Conv { input, .. } | Step::Head { input, .. } => {
@@ -107,7 +107,7 @@ impl Step {
     }
 
     /// The buffer that the step writes; `None` for the head.
-    pub fn output(&self) -> Option<BufferId> {
+    pub(crate) fn output(&self) -> Option<BufferId> {
         match *self {
             Step::Input { output, .. } | Step::Down { output, .. } | Step::Up { output, .. } | Step::Conv { output, .. } => {
                 Some(output)
@@ -134,7 +134,7 @@ pub struct Plan {
 
 /// Places of all buffers in one block of memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arena {
+pub(crate) struct Arena {
     /// Where each buffer begins.
     pub offsets: Vec<usize>,
     /// Size of the whole block.
@@ -264,7 +264,7 @@ impl Plan {
 
     /// Places buffers of the given `sizes` (in any unit; 0 for one that is not stored) so that no two that live at the same time overlap.
     /// The largest is placed first, each at the lowest place that is free during its whole life.
-    pub fn arena(&self, sizes: &[usize]) -> Arena {
+    pub(crate) fn arena(&self, sizes: &[usize]) -> Arena {
         let mut order: Vec<BufferId> = (0..self.buffers.len()).filter(|&id| sizes[id] > 0).collect();
         order.sort_by_key(|&id| std::cmp::Reverse(sizes[id]));
         let mut arena = Arena { offsets: vec![0; self.buffers.len()], size: 0 };
@@ -309,7 +309,7 @@ impl Plan {
     }
 
     /// Each block's name and the floating-point operations of its steps, `outblock` last.
-    pub fn block_flop(&self) -> Vec<(String, u64)> {
+    pub(crate) fn block_flop(&self) -> Vec<(String, u64)> {
         let mut table: Vec<(String, u64)> = self.blocks.iter().map(|(name, _)| (name.clone(), 0)).collect();
         table.push(("outblock".into(), 0));
         let mut block = 0;

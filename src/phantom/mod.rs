@@ -26,7 +26,7 @@ use bleeds::{Bleed, MassEffect};
 use field::{Lattice, Vec3};
 
 /// Number of the generator: another one makes other phantoms of the same seed. To be raised with every change to what a seed gives.
-pub const REVISION: u32 = 5;
+pub(crate) const REVISION: u32 = 5;
 
 /// What is asked of a phantom.
 #[derive(Clone, Debug)]

@@ -30,7 +30,7 @@ mod words;
 pub use derived::Algorithm;
 pub use error::DicomError;
 pub use file::is_dicom;
-pub use series::{Kernel, LEAST_SLICES, Series};
+pub use series::{LEAST_SLICES, Series};
 pub use slice::{Identity, Image, Slice, Unreadable, read as read_image};
 pub use stack::Stack;
 pub use study::Study;
@@ -95,7 +95,7 @@ impl Summary {
 ///
 /// # Errors
 /// As [`Stack::read`], [`tilt::correct`] and [`spacing::regularise`].
-pub fn convert(mut series: Series) -> std::result::Result<(Volume<f32>, Converted), DicomError> {
+pub(crate) fn convert(mut series: Series) -> std::result::Result<(Volume<f32>, Converted), DicomError> {
     let mut stack = Stack::read(&series)?;
     series.doubts.append(&mut stack.notes);
     let Corrected { volume, tilt, spacing } = correct(stack)?;

@@ -22,7 +22,7 @@ use crate::network::{Activation, Description};
 use std::collections::BTreeMap;
 
 /// The band of the mean, limits included, in HU: blood has 55 to 75, brain about 35.
-pub const BAND: [f32; 2] = [50.0, 90.0];
+pub(crate) const BAND: [f32; 2] = [50.0, 90.0];
 /// Side of the cube whose mean is taken, in voxels.
 const SIDE: usize = 5;
 /// Voxels of the cube.

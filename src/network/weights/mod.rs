@@ -149,7 +149,7 @@ impl Weights {
 
     /// Tells the operating system that the file's pages in memory are not needed for now, such as after packing;
     /// reading a tensor again fetches them again.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.0.bytes.release();
     }
 
