@@ -158,7 +158,7 @@ pub struct Report {
     /// Number of connected components.
     #[serde(default)]
     pub component_count: usize,
-    /// The components, the largest first; at most [`MOST_COMPONENTS`].
+    /// The components, the largest first; at most 100.
     #[serde(default)]
     pub components: Vec<Component>,
     /// Volume of one voxel in mm3, from the affine.

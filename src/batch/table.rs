@@ -147,7 +147,7 @@ pub struct Remade {
 /// is no report of their name.
 ///
 /// # Errors
-/// [`Error::Read`] for the folder; [`Error::Scan`] where it has neither a report nor a table; as [`Table::write`].
+/// [`Error::Read`] for the folder; [`Error::Scan`] where it has neither a report nor a table; [`Error::Write`] for the table.
 pub fn remake(folder: &Path, patience: Duration) -> Result<Remade> {
     let path = folder.join(NAME);
     let mut entries = fs::read_dir(folder)

@@ -2,7 +2,7 @@
 //!
 //! A plan is made from a description and a grid. Which layers there are, in which order and with which buffers stands here
 //! alone; a back end does each [`Step`] in its own way. Because the steps are known beforehand, every buffer's lifetime is
-//! too, and [`Plan::arena`] places all of them in one block of memory.
+//! too, and `Plan::arena` places all of them in one block of memory.
 
 use super::description::{Activation, Description};
 use crate::network::{Error, Result};

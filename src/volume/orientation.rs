@@ -66,7 +66,7 @@ pub(crate) fn to_ras<T: Copy + Send + Sync>(volume: &Volume<T>) -> Volume<T> {
     gather(Grid { shape, affine }, volume.voxels(), first, step)
 }
 
-/// A volume as [`to_ras`] gives it, put back on the grid it came from.
+/// A volume whose axes were put into the order nearest to RAS, back on the grid it came from.
 ///
 /// # Panics
 /// Where `volume` has not the shape of `grid` turned to RAS.

@@ -1,10 +1,10 @@
 //! The weights of a network: the weights file, generated and hand-set weights, and the import of TensorFlow checkpoints.
 //!
 //! - [`mod@format`]: the weights file: safetensors, checked before a byte of it is used.
-//! - [`metadata`]: what the file says about itself besides the network: origin, license, threshold, kind of input.
+//! - `metadata`: what the file says about itself besides the network: origin, license, threshold, kind of input.
 //! - [`hand_set`]: weights set by hand, with which the whole path can be tested exactly.
 //! - [`generate`]: pseudo-random weights and inputs that any language can repeat.
-//! - [`info`]: a summary for people.
+//! - `info`: a summary for people.
 //! - [`onnx`]: export for other runtimes, and import of such files.
 //! - [`tensorflow`]: import of TensorFlow 2 checkpoints.
 
@@ -12,7 +12,9 @@ mod bytes;
 mod float16;
 mod foreign;
 pub mod format;
+#[doc(hidden)]
 pub mod generate;
+#[doc(hidden)]
 pub mod hand_set;
 pub(crate) mod info;
 pub(crate) mod metadata;
