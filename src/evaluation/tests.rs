@@ -1,8 +1,8 @@
 //! The measures of a case against their definitions, voxel by voxel.
 
 use super::pairs::Pair;
-use super::surface::SurfaceDistances;
 use super::results::{Failure, Results, weights_of};
+use super::surface::SurfaceDistances;
 use super::{Case, NO_OVERLAP, Settings, compare, evaluate, lesions::Lesions, metrics::Counts, page, tables};
 use crate::batch::report::Report;
 use crate::io::nifti;
@@ -250,7 +250,8 @@ fn what_is_odd_about_two_masks_is_remarked() {
     for empty in [remark(&few, &|_| 0), remark(&|_| 0, &many), remark(&|_| 0, &|_| 0), remark(&many, &many)] {
         assert_eq!(empty, "");
     }
-    let labels = |most: u8| move |[i, j, _]: [usize; 3]| if i > 4 { (j as u8 + 1).min(most) } else { 9 * u8::from(most == 9 && i == 4) };
+    let labels =
+        |most: u8| move |[i, j, _]: [usize; 3]| if i > 4 { (j as u8 + 1).min(most) } else { 9 * u8::from(most == 9 && i == 4) };
     assert_eq!(
         remark(&labels(9), &labels(2)),
         "its automated mask holds the labels 1, 2, 3, 4, 5, 6, 7, 8, ..: all count as inside; \
@@ -281,8 +282,10 @@ fn weights_are_named_by_the_reports_beside_automated_masks() {
 /// Cases by name: the slices of the automated mask, and those of the manual one.
 fn cases(slices: &[(&str, std::ops::Range<usize>, std::ops::Range<usize>)]) -> Vec<Case> {
     let of = |slices: &std::ops::Range<usize>| mask([4, 4, 8], |[_, _, k]| slices.contains(&k));
-    let case = |(name, automated, manual): &(&str, _, _)| {
-        Case { name: name.to_string(), patient: name.to_string(), ..measure(&[of(automated), of(manual)]) }
+    let case = |(name, automated, manual): &(&str, _, _)| Case {
+        name: name.to_string(),
+        patient: name.to_string(),
+        ..measure(&[of(automated), of(manual)])
     };
     slices.iter().map(case).collect()
 }
