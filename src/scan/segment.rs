@@ -603,6 +603,10 @@ mod tests {
         let bleed = mask([4, 4, 4], |at| at == [1, 1, 2]);
         assert_eq!(share_on_edge(&bleed, &brain), Some(6.0 / 62.0));
         assert_eq!(share_on_edge(&mask([4, 4, 4], |_| false), &brain), None);
+        // The grid's end is the brain's: three faces of a voxel in a corner, one along each axis.
+        for corner in [[0; 3], [3; 3]] {
+            assert_eq!(share_on_edge(&mask([4, 4, 4], |at| at == corner), &mask([4, 4, 4], |_| true)), Some(0.5));
+        }
     }
 
     #[test]
