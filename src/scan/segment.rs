@@ -763,7 +763,7 @@ mod tests {
         assert_eq!([bright(167, 110.0), bright(167, 399.0)], [told, told]);
         assert_eq!([bright(166, 110.0), bright(167, 109.0), bright(167, 400.0)], ["None", "None", "None"]);
         assert_eq!(reason(&|[i, _, _], _| if i == 19 { 200.0 } else { 35.0 }), "None");
-        let noisy = |apart: f32| reason(&|[i, _, _], _| if i % 2 == 0 { 30.0 } else { 30.0 + apart });
+        let noisy = |apart: f32| reason(&|[i, _, _], _| if i.is_multiple_of(2) { 30.0 } else { 30.0 + apart });
         assert_eq!([noisy(10.0), noisy(40.0)], ["None", "noise of 42 HU inside the brain"]);
     }
 }
