@@ -716,7 +716,7 @@ mod tests {
         // 900 voxels are inside; `hu` gets their numbers, and none for a voxel outside.
         let doubt = |hu: &dyn Fn(Option<usize>) -> f32| -> Option<bool> {
             let brain = mask([10, 10, 10], |[i, _, _]| i > 0);
-            let number = |n: usize| (n % 10 > 0).then(|| n / 10 * 9 + n % 10 - 1);
+            let number = |n: usize| (!n.is_multiple_of(10)).then(|| n / 10 * 9 + n % 10 - 1);
             let scan = Volume::new(brain.grid().clone(), (0..1000).map(|n| hu(number(n))).collect());
             inside_doubt(&scan, &brain).map(|doubt| matches!(doubt, Warning::NotHu { sure: true, inside: true, .. }))
         };
