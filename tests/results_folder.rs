@@ -200,9 +200,11 @@ fn two_patients_whose_folders_have_one_name_are_not_mixed() {
     let second = place.series("p2/dicom", "p2", "2.25.22", "2.25.22.1");
     // Another patient under the very same UIDs, as careless tools give them.
     let third = place.series("p3/dicom", "p3", "2.25.21", "2.25.21.1");
+    // Another series of the first patient and study, which lies elsewhere.
+    let fourth = place.series("p4/dicom", "p1", "2.25.21", "2.25.21.2");
     place.done(&first, &["--no-picture"]);
     let before = place.bytes();
-    for other in [&second, &third] {
+    for other in [&second, &third, &fourth] {
         let refused = place.run(other, &["--no-picture"]);
         let sentence = said(&refused);
         assert_eq!(refused.status.code(), Some(1), "{sentence}");

@@ -290,6 +290,13 @@ mod tests {
         let rows = Table::read(&path).unwrap();
         assert_eq!(names(&rows), ["a", "b"]);
         assert_eq!((rows[0].volume_ml, rows[1].volume_ml), (Some(1.5), None));
+        // Rows without a name, and nothing at all.
+        fs::write(&path, "name,status\n,done\na,done\n").unwrap();
+        assert_eq!(names(&Table::read(&path).unwrap()), ["a"]);
+        fs::write(&path, "").unwrap();
+        assert!(Table::read(&path).unwrap().is_empty());
+        fs::write(&path, "volume_ml\n1.5\n").unwrap();
+        assert!(Table::read(&path).unwrap_err().to_string().contains("no table of ichor"), "its rows have no name");
         let mut table = Table::of(&path);
         table.put(row("a"));
         for foreign in ["date,amount\n1,2\n", "name,status\nSmith,married\n", "name,status,remark\na,done,look again\n"] {
@@ -304,8 +311,12 @@ mod tests {
     fn it_is_made_again_from_reports_and_failures_stay() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(NAME);
-        let none = remake(folder.path(), PATIENCE).unwrap_err().to_string();
-        assert!(none.contains("no report"), "{none}");
+        // Neither what is no report nor what has no name of a scan makes it a folder of results.
+        for file in ["notes.txt", "_ich.json", ".hidden_ich.json"] {
+            fs::write(folder.path().join(file), "{}").unwrap();
+            let none = remake(folder.path(), PATIENCE).unwrap_err().to_string();
+            assert!(none.contains("no report"), "{file}: {none}");
+        }
         let lost = Row { status: "done".into(), ..row("lost") };
         put(&path, &[row("failed"), row("mended"), lost]);
         for name in ["mended", "new"] {
@@ -320,6 +331,9 @@ mod tests {
         assert_eq!(Table::read(&path).unwrap(), remade.rows);
         fs::remove_file(&path).unwrap();
         assert_eq!(remake(folder.path(), PATIENCE).unwrap().rows.len(), 2);
+        // A report that somebody has renamed is found by the name of its file.
+        fs::rename(folder.path().join("new_ich.json"), folder.path().join("renamed_ich.json")).unwrap();
+        assert_eq!(names(&remake(folder.path(), PATIENCE).unwrap().rows), ["mended", "renamed"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Masks that hardly overlap and would if one of them were mirrored or moved: mostly a header that says the wrong
 //! orientation.
 
-use crate::volume::{Grid, Orientation, Volume};
+use crate::volume::{Affine, Grid, Orientation, Volume};
 
 /// Masks whose Dice is lower are looked at.
 const HARDLY: f64 = 0.1;
@@ -45,8 +45,8 @@ pub fn remark([automated, manual]: &[Volume<bool>; 2], dice: f64) -> Option<Stri
     let (from, to) = (middle(&found), middle(&real));
     let step: [isize; 3] = std::array::from_fn(|axis| (to[axis] - from[axis]).round() as isize);
     let moved = dice_of(&|place| std::array::from_fn(|axis| place[axis] + step[axis]));
-    let [start, end] = [[0.0; 3], step.map(|n| n as f64)].map(|place| grid.affine.apply(place));
-    let mm = (0..3).map(|axis| (end[axis] - start[axis]).powi(2)).sum::<f64>().sqrt();
+    let way = Affine::new(grid.affine.matrix(), [0.0; 3]).apply(step.map(|n| n as f64));
+    let mm = way.into_iter().map(|mm| mm * mm).sum::<f64>().sqrt();
     (moved > MOVED).then(|| {
         format!("its masks hardly overlap (Dice {dice:.2}), but moved by {mm:.1} mm they would (Dice {moved:.2}): their headers may differ")
     })

@@ -109,9 +109,8 @@ pub fn compare(pair: &Pair, settings: &Settings) -> Result<Case> {
     if same_file(pair) {
         remarks.push("its two masks are one file".into());
     }
-    let misplaced = misplaced::remark(&both, case.dice);
-    let apart = misplaced.is_none() && case.dice == 0.0 && case.automated_ml > 0.0 && case.manual_ml > 0.0;
-    remarks.extend(misplaced.or_else(|| apart.then(|| NO_OVERLAP.to_string())));
+    let apart = case.dice == 0.0 && case.automated_ml > 0.0 && case.manual_ml > 0.0;
+    remarks.extend(misplaced::remark(&both, case.dice).or_else(|| apart.then(|| NO_OVERLAP.to_string())));
     Ok(Case { remark: remarks.join("; "), ..case })
 }
 

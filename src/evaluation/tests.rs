@@ -1,8 +1,11 @@
 //! The measures of a case against their definitions, voxel by voxel.
 
 use super::pairs::Pair;
+use super::results::{Failure, Results, weights_of};
 use super::surface::SurfaceDistances;
-use super::{Case, Settings, evaluate, lesions::Lesions, metrics::Counts};
+use super::{Case, NO_OVERLAP, Settings, compare, evaluate, lesions::Lesions, metrics::Counts, page, tables};
+use crate::batch::report::Report;
+use crate::io::nifti;
 use crate::volume::testing::{affine, mask};
 use crate::volume::{Affine, Grid, Volume};
 use proptest::prelude::*;
@@ -212,9 +215,171 @@ fn a_distance_of_just_the_tolerance_is_within_it() {
 
 #[test]
 fn the_diagonal_of_a_sheared_grid_is_its_longest() {
-    let affine = Affine::new([[1.0, -0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [7.0; 3]);
-    let empty = Volume::new(Grid { shape: [4; 3], affine }, vec![false; 64]);
-    // From (4, 0, 0) to (0, 4, 4): 6, 4 and 4 mm.
-    let case = measure(&[empty.clone(), empty]);
-    assert!((case.diagonal_mm - 68.0_f64.sqrt()).abs() < 1e-9, "{}", case.diagonal_mm);
+    // Along x the longest is 1 + 0.5 + 0.5 steps, from another corner each time.
+    for (of_y, of_z) in [(-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5)] {
+        let affine = Affine::new([[1.0, of_y, of_z], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [7.0; 3]);
+        let empty = Volume::new(Grid { shape: [4; 3], affine }, vec![false; 64]);
+        let case = measure(&[empty.clone(), empty]);
+        assert!((case.diagonal_mm - 96.0_f64.sqrt()).abs() < 1e-9, "{of_y} {of_z}: {}", case.diagonal_mm);
+    }
+}
+
+/// Two files of masks in a folder that is gone with the first value.
+fn files(automated: impl Fn([usize; 3]) -> u8, manual: impl Fn([usize; 3]) -> u8) -> (tempfile::TempDir, Pair) {
+    let folder = tempfile::tempdir().unwrap();
+    let grid = mask([8; 3], |_| false).grid().clone();
+    let header = nifti::Header::for_grid(&grid).unwrap();
+    let write = |name: &str, label: &dyn Fn([usize; 3]) -> u8| {
+        let voxels = (0..grid.len()).map(|n| label(grid.ijk(n))).collect();
+        nifti::write(folder.path().join(name), &Volume::new(grid.clone(), voxels), &header).unwrap();
+        folder.path().join(name)
+    };
+    let (automated, manual) = (write("a_ich.nii.gz", &automated), write("manual.nii.gz", &manual));
+    (folder, Pair { automated, manual, ..pair() })
+}
+
+#[test]
+fn what_is_odd_about_two_masks_is_remarked() {
+    let remark = |automated: &dyn Fn([usize; 3]) -> u8, manual: &dyn Fn([usize; 3]) -> u8| {
+        let (_folder, pair) = files(automated, manual);
+        compare(&pair, &Settings::default()).unwrap().remark
+    };
+    // Neither mirrored nor moved would they overlap: a few voxels and many.
+    let (few, many) = (|[i, j, k]: [usize; 3]| u8::from(i + j + k < 2), |[i, ..]: [usize; 3]| u8::from(i > 4));
+    assert_eq!(remark(&few, &many), "its two masks do not overlap at all");
+    for empty in [remark(&few, &|_| 0), remark(&|_| 0, &many), remark(&|_| 0, &|_| 0), remark(&many, &many)] {
+        assert_eq!(empty, "");
+    }
+    let labels =
+        |most: u8| move |[i, j, _]: [usize; 3]| if i > 4 { (j as u8 + 1).min(most) } else { 9 * u8::from(most == 9 && i == 4) };
+    assert_eq!(
+        remark(&labels(9), &labels(2)),
+        "its automated mask holds the labels 1, 2, 3, 4, 5, 6, 7, 8, ..: all count as inside; \
+         its manual mask holds the labels 1, 2: all count as inside"
+    );
+    assert_eq!(remark(&labels(8), &many), "its automated mask holds the labels 1, 2, 3, 4, 5, 6, 7, 8: all count as inside");
+}
+
+#[test]
+fn a_mask_that_is_compared_with_itself_is_told() {
+    let (_folder, pair) = files(|[i, ..]| u8::from(i > 4), |[i, ..]| u8::from(i > 4));
+    let remark = |pair: &Pair| compare(pair, &Settings::default()).unwrap().remark;
+    assert_eq!(remark(&pair), "", "alike, but two");
+    assert_eq!(remark(&Pair { manual: pair.automated.clone(), ..pair }), "its two masks are one file");
+}
+
+#[test]
+fn weights_are_named_by_the_reports_beside_automated_masks() {
+    let (folder, pair) = files(|_| 1, |_| 1);
+    assert!(weights_of(std::slice::from_ref(&pair)).is_empty());
+    let report = Report::example("a");
+    std::fs::write(folder.path().join("a_ich.json"), serde_json::to_vec(&report).unwrap()).unwrap();
+    let weights = weights_of(&[pair.clone(), pair]);
+    assert_eq!(weights.len(), 1);
+    assert_eq!((&weights[0].name, &weights[0].sha256), (&report.weights.name, &report.weights.sha256));
+}
+
+/// Cases by name: the slices of the automated mask, and those of the manual one.
+fn cases(slices: &[(&str, std::ops::Range<usize>, std::ops::Range<usize>)]) -> Vec<Case> {
+    let of = |slices: &std::ops::Range<usize>| mask([4, 4, 8], |[_, _, k]| slices.contains(&k));
+    let case = |(name, automated, manual): &(&str, _, _)| Case {
+        name: name.to_string(),
+        patient: name.to_string(),
+        ..measure(&[of(automated), of(manual)])
+    };
+    slices.iter().map(case).collect()
+}
+
+#[test]
+fn results_say_what_was_found_where_and_what_is_doubtful() {
+    let mut cases = cases(&[
+        ("good", 0..4, 0..4),
+        ("half", 0..1, 0..3),
+        ("apart", 0..1, 4..6),
+        ("missed", 0..0, 1..2),
+        ("false", 1..2, 0..0),
+        ("clear", 0..0, 0..0),
+    ]);
+    cases[0].remark = "its header says so".into();
+    cases[2].remark = NO_OVERLAP.into();
+    assert_eq!(cases[1].dice, 0.5, "just the limit is no failure");
+    let results = Results::of(&cases, &Settings { tolerance_mm: 1.5, lesion_iou: 0.2 });
+    assert_eq!((results.cases, results.with_bleed, results.nothing_found, results.both_with_blood), (6, 4, 1, 3));
+    assert_eq!(results.no_overlap, ["apart"]);
+    assert_eq!(results.remarks.len(), 1, "those that do not overlap are named together");
+    let titles: Vec<&str> = results.measures.iter().map(|measure| measure.title.as_str()).collect();
+    assert_eq!([titles[0], titles[2], titles[8]], ["Dice (DSC)", "Surface Dice (NSD) at 1.5 mm", "Lesion F1 at IoU > 0.2"]);
+    assert_eq!(results.measures[0].failed_percent, Some(50.0));
+    assert_eq!(results.without_bleed.as_ref().unwrap().clear_percent, 50.0);
+    assert_eq!(
+        tables::doubts(&results),
+        ["In 1 of 3 cases with blood in both masks the two do not overlap at all: apart.", "good: its header says so."]
+    );
+    // All of it is on the page.
+    let html = page::html(&cases, &results, &[]);
+    for part in ["Lesion F1 at IoU &gt; 0.2", "<td>missed</td>", "<p>good: its header says so.</p>", "<th>% failed</th>"] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
+}
+
+#[test]
+fn remarks_agree_with_how_many_they_are_about() {
+    let mut results = Results::of(&cases(&[("a", 0..2, 0..2)]), &Settings::default());
+    assert_eq!(
+        tables::remarks(&results),
+        [
+            "Weights of the automated masks: not known, no report of ichor segment lies beside them.",
+            "1 case, 1 with a bleed in the manual mask."
+        ]
+    );
+    let last = |results: &Results| tables::remarks(results).pop().unwrap();
+    results.nothing_found = 1;
+    assert_eq!(last(&results), "In 1 of them nothing was found: its distances count as the diagonal of its grid.");
+    results.nothing_found = 2;
+    assert_eq!(last(&results), "In 2 of them nothing was found: their distances count as the diagonal of their grid.");
+    results.without_partner = vec!["a.nii".into()];
+    assert_eq!(last(&results), "1 mask has no partner and is in no table: a.nii");
+    results.without_partner.push("b.nii".into());
+    assert_eq!(last(&results), "2 masks have no partner and are in no table: a.nii, b.nii");
+    results.without_partner.clear();
+    let failure = |name: &str| Failure { name: name.into(), error: "no mask".into() };
+    results.failed = vec![failure("c")];
+    assert_eq!(last(&results), "1 case could not be compared and is in no table: c (no mask)");
+    results.failed.push(failure("d"));
+    assert_eq!(last(&results), "2 cases could not be compared and are in no table: c (no mask); d (no mask)");
+    // Half of the pairs, or more: they may be wrong. Ten are named.
+    let apart = |count: usize, of: usize| {
+        let mut results = Results::of(&[], &Settings::default());
+        (results.no_overlap, results.both_with_blood) = ((0..count).map(|n| n.to_string()).collect(), of);
+        tables::doubts(&results).join("")
+    };
+    assert!(apart(0, 4).is_empty());
+    assert!(apart(1, 3).ends_with("at all: 0."), "{}", apart(1, 3));
+    for (count, of) in [(2, 4), (3, 4)] {
+        assert!(apart(count, of).contains(". Are the pairs right?"), "{}", apart(count, of));
+    }
+    assert!(apart(10, 90).ends_with(", 8, 9."), "{}", apart(10, 90));
+    assert!(apart(11, 90).ends_with(", 8, 9, ..."), "{}", apart(11, 90));
+}
+
+#[test]
+fn a_table_says_why_a_cell_is_empty() {
+    let tables = |cases: &[Case]| tables::all(&Results::of(cases, &Settings::default()));
+    let named = |count: usize| {
+        let slices: Vec<_> = ["a", "b", "c", "d"].into_iter().take(count).map(|name| (name, 0..2, 0..3)).collect();
+        cases(&slices)
+    };
+    // Interval and standard deviation of Dice; correlation and limits of agreement of volumes.
+    let cells = |cases: &[Case]| {
+        let [overlap, volumes] = <[tables::Table; 2]>::try_from(tables(cases)).ok().expect("no subgroup, and all have a bleed");
+        [&overlap.rows[0][3], &overlap.rows[0][4], &volumes.rows[0][2], &volumes.rows[0][8]].map(String::from)
+    };
+    assert_eq!(cells(&named(2)), ["n < 3", "n < 3", "n < 3", "n < 3"]);
+    // Three equal volumes have no correlation.
+    let [_, deviation, correlation, limits] = cells(&named(3));
+    assert_eq!((deviation.as_str(), correlation.as_str(), limits.as_str()), ("0.000", "\u{2014}", "-0.48 to -0.48"));
+    let of_one: Vec<Case> = named(4).into_iter().map(|case| Case { patient: "a".into(), ..case }).collect();
+    assert_eq!(cells(&of_one)[0], "n < 3 patients");
+    let of_one: Vec<Case> = named(3).into_iter().map(|case| Case { patient: "a".into(), ..case }).collect();
+    assert_eq!(cells(&of_one)[0], "n < 3 patients", "the cases are enough");
 }

@@ -609,6 +609,10 @@ mod tests {
         let bleed = mask([4, 4, 4], |at| at == [1, 1, 2]);
         assert_eq!(share_on_edge(&bleed, &brain), Some(6.0 / 62.0));
         assert_eq!(share_on_edge(&mask([4, 4, 4], |_| false), &brain), None);
+        // The grid's end is the brain's: three faces of a voxel in a corner, one along each axis.
+        for corner in [[0; 3], [3; 3]] {
+            assert_eq!(share_on_edge(&mask([4, 4, 4], |at| at == corner), &mask([4, 4, 4], |_| true)), Some(0.5));
+        }
     }
 
     #[test]
@@ -654,5 +658,118 @@ mod tests {
         };
         assert_eq!(numbers(BrainSource::SkullStripped), 0);
         assert_eq!(numbers(BrainSource::Mask(brain.clone())), 6);
+    }
+
+    #[test]
+    fn slices_above_the_limit_are_thick() {
+        let is_thick = |mm: f64| {
+            let (scan, _) = block();
+            let affine = Affine::new([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, mm]], [0.0; 3]);
+            let scan = Volume::new(Grid { affine, ..scan.grid().clone() }, scan.into_voxels());
+            let prepared = prepare(scan, &BrainSource::SkullStripped, Path::new("scan.nii")).unwrap();
+            prepared.warnings.iter().any(|warning| matches!(warning, Warning::ThickSlices { .. }))
+        };
+        assert_eq!([is_thick(7.0), is_thick(7.5)], [false, true]);
+    }
+
+    #[test]
+    fn of_several_doubts_the_one_is_told_that_the_others_follow_from() {
+        let not_hu = |inside: bool| Warning::NotHu { reason: format!("inside {inside}"), sure: true, inside };
+        let order = [not_hu(false), Warning::BrainVolume { ml: 100.0 }, not_hu(true), Warning::LittleBone { share: 0.1 }];
+        for (first, doubt) in order.iter().enumerate() {
+            let doubts: Vec<Warning> = order[first..].iter().rev().cloned().collect();
+            let error = no_doubt(&doubts, false, Path::new("scan.nii")).unwrap_err().to_string();
+            assert!(error.contains(&doubt.to_string()), "{error}");
+        }
+        assert!(no_doubt(&[Warning::ThickSlices { mm: 9.0 }], false, Path::new("scan.nii")).is_ok());
+    }
+
+    #[test]
+    fn a_shape_that_no_brain_has_is_told() {
+        let doubt = |solidity: f64, axes_mm: [f64; 3], is_cut: bool| shape_doubt(&brain::Shape { solidity, axes_mm }, is_cut);
+        let size = [180.0, 140.0, 120.0];
+        assert_eq!(doubt(0.93, size, false), None);
+        // Each just on its limit.
+        assert_eq!(doubt(0.55, [400.0, 300.0, 160.0], false), None);
+        let hollow = "it fills 50% of an ellipsoid of its extent, where a brain fills 55% at least";
+        assert_eq!(doubt(0.5, size, true).unwrap(), hollow);
+        let long = "it is 401 mm long, where brains have up to 200 mm";
+        assert_eq!(doubt(0.9, [401.0, 300.0, 200.0], true).unwrap(), long);
+        // A flat one may be cut by the field of view.
+        let flat = "it is whole and 60 mm thick, with a length of 200 mm";
+        assert_eq!(doubt(0.9, [200.0, 140.0, 60.0], false).unwrap(), flat);
+        assert_eq!(doubt(0.9, [200.0, 140.0, 60.0], true), None);
+    }
+
+    #[test]
+    fn a_brain_is_doubted_by_its_bone_and_by_its_shape_where_it_is_whole() {
+        let numbers = |bone_cover: f64, cut: f64| -> Vec<u8> {
+            let (_, mask) = block();
+            let shape = Some(brain::Shape { solidity: 0.9, axes_mm: [200.0, 140.0, 60.0] });
+            let cut_cm2 = [[0.0; 2], [0.0; 2], [cut, 0.0]];
+            let found = brain::Extraction { volume_ml: mask.volume_ml(), mask, cut_cm2, bone_cover, shape, missing: None };
+            brain_doubts(&found).iter().map(Warning::number).collect()
+        };
+        // 8 cm2 of the lowest slice are the spinal canal, 9 are a cut brain.
+        assert!(numbers(0.5, 9.0).is_empty());
+        assert_eq!(numbers(0.49, 9.0), [10]);
+        assert_eq!(numbers(0.5, 8.0), [13]);
+        assert_eq!(numbers(0.49, 8.0), [10, 13]);
+    }
+
+    #[test]
+    fn values_that_no_brain_has_are_doubted() {
+        // 900 voxels are inside; `hu` gets their numbers, and none for a voxel outside.
+        let doubt = |hu: &dyn Fn(Option<usize>) -> f32| -> Option<bool> {
+            let brain = mask([10, 10, 10], |[i, _, _]| i > 0);
+            let number = |n: usize| (!n.is_multiple_of(10)).then(|| n / 10 * 9 + n % 10 - 1);
+            let scan = Volume::new(brain.grid().clone(), (0..1000).map(|n| hu(number(n))).collect());
+            inside_doubt(&scan, &brain).map(|doubt| matches!(doubt, Warning::NotHu { sure: true, inside: true, .. }))
+        };
+        // The median alone: possible, usual, and just on each limit.
+        for (hu, expected) in [
+            (-5.5, Some(true)),
+            (-5.0, Some(false)),
+            (9.5, Some(false)),
+            (10.0, None),
+            (35.0, None),
+            (46.0, None),
+            (46.5, Some(false)),
+            (70.0, Some(false)),
+            (70.5, Some(true)),
+        ] {
+            assert_eq!(doubt(&|_| hu), expected, "{hu}");
+        }
+        // What may stand for missing values, what lies outside, and what is far off in a few voxels say nothing.
+        assert_eq!(doubt(&|_| 0.0), None);
+        assert_eq!(doubt(&|n| if n.is_some_and(|n| n < 600) { 0.0 } else { 35.0 }), None);
+        assert_eq!(doubt(&|n| if n.is_none() { 1000.0 } else { 35.0 }), None);
+        assert_eq!(doubt(&|n| if n.is_some_and(|n| n < 100) { -50.0 } else { 35.0 }), None);
+        // A twentieth may be as bright as bone.
+        let bright = |count: usize, hu: f32| doubt(&|n| if n.is_some_and(|n| n < count) { hu } else { 35.0 });
+        assert_eq!([bright(45, 251.0), bright(46, 250.0), bright(46, 251.0)], [None, None, Some(true)]);
+    }
+
+    #[test]
+    fn contrast_agent_and_bone_kernels_are_told_by_what_is_inside_the_brain() {
+        // `hu` gets the voxels' places and the numbers of those inside.
+        let reason = |hu: &dyn Fn([usize; 3], usize) -> f32| {
+            let brain = mask([20, 20, 20], |[i, _, _]| i < 19);
+            let grid = brain.grid().clone();
+            let value = |[i, j, k]: [usize; 3]| hu([i, j, k], i + 19 * (j + 20 * k));
+            let voxels = (0..grid.len()).map(|n| value(grid.ijk(n))).collect();
+            match contrast_or_kernel(&Volume::new(grid, voxels), &brain) {
+                Some(Warning::ContrastOrKernel { reason }) => reason,
+                other => format!("{other:?}"),
+            }
+        };
+        // A voxel is 0.03 mL, and 5 mL are allowed.
+        let bright = |count: usize, bright: f32| reason(&|[i, _, _], n| if i < 19 && n < count { bright } else { 35.0 });
+        let told = "5.0 mL of 110 to 400 HU inside the brain";
+        assert_eq!([bright(167, 110.0), bright(167, 399.0)], [told, told]);
+        assert_eq!([bright(166, 110.0), bright(167, 109.0), bright(167, 400.0)], ["None", "None", "None"]);
+        assert_eq!(reason(&|[i, _, _], _| if i == 19 { 200.0 } else { 35.0 }), "None");
+        let noisy = |apart: f32| reason(&|[i, _, _], _| if i.is_multiple_of(2) { 30.0 } else { 30.0 + apart });
+        assert_eq!([noisy(10.0), noisy(40.0)], ["None", "noise of 42 HU inside the brain"]);
     }
 }

@@ -71,5 +71,4 @@ fn resample(stack: &mut Stack, spacing: f64, count: usize) {
     });
     stack.hu = hu;
     stack.distance = (0..count).map(|n| n as f64 * spacing).collect();
-    stack.moved = vec![[0.0; 2]; count];
 }

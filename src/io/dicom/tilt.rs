@@ -24,11 +24,12 @@ pub struct Tilt {
 /// # Errors
 /// [`DicomError::Volume`] where the slices lie so far apart that the volume would be too large.
 pub fn correct(stack: &mut Stack) -> Result<Option<Tilt>, DicomError> {
-    let (distance, moved) = (stack.distance[stack.distance.len() - 1], stack.moved[stack.moved.len() - 1]);
-    let degrees = (moved[0].hypot(moved[1])).atan2(distance).to_degrees();
+    let moved = std::mem::take(&mut stack.moved);
+    let last = stack.distance.len() - 1;
+    let degrees = (moved[last][0].hypot(moved[last][1])).atan2(stack.distance[last]).to_degrees();
     let mut added = [0; 2];
     for axis in [1, 0] {
-        let pixels: Vec<f64> = stack.moved.iter().map(|moved| moved[axis] / stack.spacing[axis]).collect();
+        let pixels: Vec<f64> = moved.iter().map(|moved| moved[axis] / stack.spacing[axis]).collect();
         let least = pixels.iter().copied().fold(f64::INFINITY, f64::min);
         let most = pixels.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         if most - least > LEAST_PIXELS {
@@ -39,7 +40,6 @@ pub fn correct(stack: &mut Stack) -> Result<Option<Tilt>, DicomError> {
             let mut back = [0.0; 3];
             back[axis] = least;
             stack.affine = stack.affine.after(&Affine::new(Affine::IDENTITY.matrix(), back));
-            stack.moved.iter_mut().for_each(|moved| moved[axis] = 0.0);
         }
     }
     Ok((added != [0; 2]).then_some(Tilt { degrees, added }))
