@@ -34,7 +34,7 @@ fn a_build_without_dicom_reads_the_nifti_file_of_a_folder_that_holds_dicom_too()
     let folder = tempfile::tempdir().unwrap();
     let grid = Grid { shape: [2, 3, 4], affine: Affine::IDENTITY };
     let volume = Volume::new(grid.clone(), vec![7.0_f32; grid.len()]);
-    nifti::write(&folder.path().join("scan.nii"), &volume, &nifti::Header::for_grid(&grid).unwrap()).unwrap();
+    nifti::write(folder.path().join("scan.nii"), &volume, &nifti::Header::for_grid(&grid).unwrap()).unwrap();
     let mut bytes = vec![0; 128];
     bytes.extend(b"DICM");
     std::fs::create_dir(folder.path().join("dicom")).unwrap();
