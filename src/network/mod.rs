@@ -21,6 +21,7 @@ mod grade;
 pub mod inference;
 mod loss;
 pub mod plan;
+pub mod problem;
 mod real;
 pub mod reference;
 pub mod region;

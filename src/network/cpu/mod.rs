@@ -11,30 +11,29 @@
 #[cfg(feature = "train")]
 pub mod backward;
 mod builder;
-mod convolution;
-mod direct;
+pub(super) mod convolution;
+pub(super) mod direct;
 pub(crate) mod dispatch;
-mod down;
+pub(super) mod down;
 mod engine;
-mod epilogue;
+pub(super) mod epilogue;
 mod gemm;
-mod head;
-mod input;
-mod kernels;
+pub(super) mod head;
+pub(super) mod input;
+pub(super) mod kernels;
 mod last_block;
-mod layout;
+pub(super) mod layout;
 mod memory;
 mod pass;
 mod rows;
-mod simd;
+pub(super) mod simd;
+mod strided;
 mod threads;
-mod up;
-mod winograd;
+pub(super) mod up;
+pub(super) mod winograd;
 
 pub use engine::{Engine, Options};
 pub use kernels::Instructions;
 
-#[cfg(test)]
-mod layer_tests;
 #[cfg(test)]
 mod tests;

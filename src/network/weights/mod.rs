@@ -15,6 +15,7 @@ pub mod format;
 pub mod generate;
 pub mod hand_set;
 pub mod info;
+mod layer;
 pub mod metadata;
 pub mod onnx;
 pub mod tensorflow;
@@ -22,6 +23,7 @@ pub mod tensorflow;
 pub use crate::network::error::{CheckpointError, WeightsError};
 pub use format::Dtype;
 pub use info::Summary;
+pub(crate) use layer::LayerTensors;
 pub use metadata::{InputKind, Metadata};
 
 use crate::io::atomic;
