@@ -2,11 +2,13 @@
 //! of instructions that the processor has, and in builds with the feature `emulator` for the CUDA kernels in both
 //! grades, on the emulated device and on a GPU where there is one.
 
+#[cfg(feature = "emulator")]
 mod support;
 
 use ichor::network::cpu::Instructions;
 use ichor::network::problem::{Backend, Operation, Output, Problem, Sizes, UNTOUCHED, Way};
 use ichor::network::region::Tiling;
+use ichor::network::{Description, Plan};
 use ndarray::Array4;
 use proptest::prelude::*;
 
@@ -52,33 +54,40 @@ fn exact_in(problem: &Problem, backend: &Backend) -> Problem {
     }
 }
 
-/// Holds what a back end computes, in each way that it has, to the plain loops: values, zeros in the places without a
-/// channel, nothing written behind the output.
+/// Holds what a back end computes to the plain loops: values, zeros in the places without a channel, nothing written
+/// behind the output.
+fn computed(problem: &Problem, backend: &mut Backend, way: Way, expected: &Array4<f32>) -> Output {
+    let what = format!("{problem:?} by {backend}, {way:?}");
+    let output = problem.run(backend, way, None).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_near(&output.values, expected, tolerance(problem, backend, way), &what);
+    assert!(output.padding.iter().all(|value| *value == 0.0), "{what}: padding is not 0");
+    assert!(output.beyond.iter().all(|value| *value == UNTOUCHED), "{what}: memory behind the output was written");
+    assert!(!output.overflow, "{what}: nothing overflows");
+    output
+}
+
+/// Holds what a back end computes in each way that it has to the plain loops.
 fn check(problem: &Problem, backend: &mut Backend) {
     let problem = exact_in(problem, backend);
     let (expected, ways) = (problem.reference(), problem.ways(backend));
     assert!(!ways.is_empty(), "{problem:?} is not computed by {backend}");
     for way in ways {
-        let what = format!("{problem:?} by {backend}, {way:?}");
-        let output = problem.run(backend, way, None).unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_near(&output.values, &expected, tolerance(&problem, backend, way), &what);
-        assert!(output.padding.iter().all(|value| *value == 0.0), "{what}: padding is not 0");
-        assert!(output.beyond.iter().all(|value| *value == UNTOUCHED), "{what}: memory behind the output was written");
-        assert!(!output.overflow, "{what}: nothing overflows");
+        computed(&problem, backend, way, &expected);
     }
 }
 
-/// Holds what a back end computes of some tiles to what it computes of all: the same bits in these tiles, what stood
-/// there before in the others.
+/// Likewise, and what is computed of some tiles alone, where any can be left out, to what is computed of all: the same
+/// bits in these tiles, what stood there before in the others.
 fn check_tiles(problem: &Problem, backend: &mut Backend, needed: impl Fn(usize) -> bool) {
     let problem = exact_in(problem, backend);
-    for way in problem.ways(backend) {
-        let what = format!("{problem:?} by {backend}, {way:?}");
+    let (expected, ways) = (problem.reference(), problem.ways(backend));
+    assert!(!ways.is_empty(), "{problem:?} is not computed by {backend}");
+    for way in ways {
+        let all = computed(&problem, backend, way, &expected);
         let Some(tiling) = problem.tiling(backend, way) else { continue };
         let flags: Vec<bool> = (0..tiling.len()).map(&needed).collect();
-        let all = problem.run(backend, way, None).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let what = format!("some tiles of {problem:?} by {backend}, {way:?}");
         let some = problem.run(backend, way, Some(&flags)).unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_near(&all.values, &problem.reference(), tolerance(&problem, backend, way), &what);
         assert!(some.beyond.iter().all(|value| *value == UNTOUCHED), "{what}: memory behind the output was written");
         let left_out = left_out(&problem, backend);
         assert_tiles([&all.values, &some.values], &tiling, &flags, left_out, &what);
@@ -199,9 +208,20 @@ fn heads() -> Vec<Sizes> {
 }
 
 fn any_head() -> impl Strategy<Value = Sizes> {
-    ([1usize..6, 1..10, 1..40], prop::collection::vec(1usize..20, 1..3), any::<bool>(), any::<u32>()).prop_map(
-        |(shape, inputs, prelu, seed)| Sizes { shape, kernel: [1; 3], inputs, outputs: 1, prelu, seed: seed.into() },
-    )
+    ([1usize..6, 1..10, 1..40], prop::collection::vec(1usize..20, 1..3), any::<bool>(), any::<u32>())
+        .prop_map(|(shape, inputs, prelu, seed)| Sizes { shape, kernel: [1; 3], inputs, outputs: 1, prelu, seed: seed.into() })
+}
+
+/// A network of two levels with uneven widths.
+fn small(kernel: [usize; 3]) -> Description {
+    Description {
+        kernel,
+        widths: vec![3, 9, 5],
+        convs: vec![1, 2, 1],
+        up_widths: vec![11, 7],
+        up_convs: vec![2, 1],
+        ..Description::deepbleed()
+    }
 }
 
 /// The suite, for what `$backends` gives for a seed: random convolutions have at most `$channels` channels in a part.
@@ -233,21 +253,20 @@ macro_rules! suite {
         #[test]
         fn head() {
             for sizes in heads() {
-                all(4, |backend| check(&sizes.head(false), backend));
                 all(4, |backend| check_tiles(&sizes.head(false), backend, |tile| tile == 0));
             }
         }
 
         #[test]
         fn a_convolution_computes_the_needed_tiles_only() {
-            // Tiles of the CUDA kernels: two along D and W, and along H and W with a whole number of tiles along W; all
-            // three, in two splits and with more tiles than the emulated device has multiprocessors.
-            for (shape, inputs) in [([5, 8, 17], 2), ([4, 9, 32], 2), ([5, 9, 17], 17)] {
-                for kernel in [[3; 3], [1, 5, 5]] {
-                    let sizes = Sizes { shape, kernel, inputs: vec![inputs], outputs: 3, prelu: true, seed: 1 };
-                    let needed = |tile: usize| [false, true, true, false, true, false, false, true][tile % 8];
-                    all(3, |backend| check_tiles(&sizes.convolution(&[]), backend, needed));
-                }
+            // Tiles of the CUDA kernels: two along D and W, and along H and W with a whole number of tiles along W; two
+            // along all three, more than the emulated device has multiprocessors, and in two splits in both grades.
+            for (shape, kernel, inputs) in
+                [([5, 8, 17], [3; 3], 2), ([4, 9, 32], [3; 3], 2), ([5, 9, 17], [1; 3], 17), ([2, 9, 17], [1, 5, 5], 1)]
+            {
+                let sizes = Sizes { shape, kernel, inputs: vec![inputs], outputs: 3, prelu: true, seed: 1 };
+                let needed = |tile: usize| [false, true, true, false, true, false, false, true][tile % 8];
+                all(3, |backend| check_tiles(&sizes.convolution(&[]), backend, needed));
             }
         }
 
@@ -257,6 +276,22 @@ macro_rules! suite {
             let sizes = Sizes { shape: [3, 7, 13], kernel: [2; 3], inputs: vec![3], outputs: 2, prelu: true, seed: 4 };
             let needed = |tile: usize| [true, false, false, true, false, true, false, false][tile % 8];
             all(2, |backend| check_tiles(&sizes.up(), backend, needed));
+        }
+
+        #[test]
+        fn each_step_of_a_network_in_the_engines_way() {
+            for (kernel, shape) in [([5, 5, 5], [4, 8, 20]), ([1, 3, 3], [4, 12, 8])] {
+                let plan = Plan::new(&small(kernel), shape).unwrap();
+                for step in &plan.steps {
+                    let problem = Problem::of_step(&plan, step, 9);
+                    assert_eq!(problem.flop(), plan.flop(step), "{problem:?}");
+                    all(9, |backend| {
+                        let problem = exact_in(&problem, backend);
+                        let way = problem.best_way(backend);
+                        computed(&problem, backend, way, &problem.reference());
+                    });
+                }
+            }
         }
 
         proptest! {
@@ -272,26 +307,20 @@ macro_rules! suite {
             }
 
             #[test]
-            fn input_of_any_shape(sizes in any_input()) {
-                all(sizes.seed, |backend| check(&sizes.input(), backend));
+            fn input_of_any_shape(sizes in any_input(), every in 1usize..4) {
+                all(sizes.seed, |backend| check_tiles(&sizes.input(), backend, |tile| tile.is_multiple_of(every)));
             }
 
             #[test]
             fn down_and_up_of_any_shape(sizes in any_stride(), every in 1usize..4) {
                 for problem in [sizes.down(), sizes.up()] {
-                    all(sizes.seed, |backend| {
-                        check(&problem, backend);
-                        check_tiles(&problem, backend, |tile| tile.is_multiple_of(every));
-                    });
+                    all(sizes.seed, |backend| check_tiles(&problem, backend, |tile| tile.is_multiple_of(every)));
                 }
             }
 
             #[test]
             fn head_of_any_shape(sizes in any_head(), every in 1usize..4) {
-                all(sizes.seed, |backend| {
-                    check(&sizes.head(false), backend);
-                    check_tiles(&sizes.head(false), backend, |tile| tile.is_multiple_of(every));
-                });
+                all(sizes.seed, |backend| check_tiles(&sizes.head(false), backend, |tile| tile.is_multiple_of(every)));
             }
         }
     };
@@ -323,20 +352,6 @@ mod cpu {
             errors.push(error);
         }
         assert!(errors[0] < errors[1] && errors[1] < errors[2], "{errors:?}");
-    }
-
-    #[test]
-    fn what_the_engine_takes_is_one_of_the_ways() {
-        for shape in [[3, 8, 8], [16; 3]] {
-            for kernel in [[5; 3], [1, 5, 5], [3; 3], [1; 3]] {
-                let sizes = Sizes { shape, kernel, inputs: vec![3], outputs: 17, prelu: true, seed: 2 };
-                let (problem, mut backend) = (sizes.convolution(&[]), Backend::Cpu(Instructions::best()));
-                let way = problem.best_way(&backend);
-                assert_eq!(matches!(way, Way::Transforms { .. }), kernel.contains(&5), "{problem:?}: {way:?}");
-                let Output { values, .. } = problem.run(&mut backend, way, None).unwrap();
-                assert_near(&values, &problem.reference(), tolerance(&problem, &backend, way), &format!("{problem:?}"));
-            }
-        }
     }
 }
 

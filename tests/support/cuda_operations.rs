@@ -37,7 +37,12 @@ mod fast {
 }
 
 fn in_both_grades(seed: u64, check: impl FnMut(&mut Backend)) {
-    [Grade::Exact, Grade::Fast].into_iter().flat_map(|grade| backends(grade, seed)).collect::<Vec<_>>().iter_mut().for_each(check);
+    [Grade::Exact, Grade::Fast]
+        .into_iter()
+        .flat_map(|grade| backends(grade, seed))
+        .collect::<Vec<_>>()
+        .iter_mut()
+        .for_each(check);
 }
 
 fn of_values(operation: Operation, channels: usize, values: &[f32]) -> Problem {
@@ -185,8 +190,7 @@ fn dice_and_its_gradient() {
             let sizes = Sizes { shape: [1, 1, voxels], kernel: [1; 3], inputs: vec![1], outputs: 1, prelu: false, seed };
             sizes.input().rounded().input[0].iter().copied().collect::<Vec<f32>>()
         };
-        let prediction =
-            if empty { vec![0.0; voxels] } else { values(51).iter().map(|value| (value + 1.0) / 2.0).collect() };
+        let prediction = if empty { vec![0.0; voxels] } else { values(51).iter().map(|value| (value + 1.0) / 2.0).collect() };
         let label = values(52).iter().map(|value| !empty && *value > 0.2).collect();
         let problem = Overlap { prediction, label, threshold };
         let at_threshold = problem.prediction.iter().filter(|value| **value == threshold).count();

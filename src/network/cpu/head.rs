@@ -16,8 +16,7 @@ impl Head {
     /// The head with the weights of its first convolution in the places of `input`.
     pub fn new(hidden: &LayerTensors, binary: &LayerTensors, input: &Slots) -> Head {
         let pair = |values: &[f32]| [values[0], values[1]];
-        let column =
-            |n: usize| input.scatter(&hidden.kernel.iter().skip(n).step_by(HEAD_CHANNELS).copied().collect::<Vec<_>>());
+        let column = |n: usize| input.scatter(&hidden.kernel.iter().skip(n).step_by(HEAD_CHANNELS).copied().collect::<Vec<_>>());
         Head {
             weights: HeadWeights {
                 hidden: [column(0), column(1)],

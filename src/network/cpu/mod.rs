@@ -1,9 +1,10 @@
 //! The fast engine for machines without a GPU.
 //!
 //! From outside: [`Engine`], [`Options`], [`Instructions`]. Inside, in the order in which data goes through it:
-//! [`layout`](self) (channels in blocks of 16), packed layers (`input`, `down`, `up`, `direct`, `winograd`, `head`),
-//! the kernels that they call (`gemm`, `rows`, `winograd::transform`), written once over a vector type (`simd`) and
-//! compiled for each set of instructions (`dispatch`, `kernels`).
+//! [`layout`](self) (channels in blocks of 16), packed layers (`input`, `down` and `up`, which share `strided`, `direct`,
+//! `winograd`, `head`), the kernels that they call (`gemm`, `rows`, `winograd::transform`), written once over a vector
+//! type (`simd`) and compiled for each set of instructions (`dispatch`, `kernels`). A layer by itself is run by
+//! `network::problem`.
 //! [`backward`] goes the way back too, for training.
 
 #![allow(clippy::needless_range_loop, reason = "kernels index several arrays of registers by one counter with a constant bound")]

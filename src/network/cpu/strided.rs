@@ -79,14 +79,7 @@ impl Strided {
     ///
     /// # Safety
     /// There are so many sums, and so much room; nobody else writes there.
-    pub unsafe fn finish(
-        &self,
-        kernels: &Kernels,
-        block: usize,
-        [voxels, step]: [usize; 2],
-        sums: *const f32,
-        output: *mut f32,
-    ) {
+    pub unsafe fn finish(&self, kernels: &Kernels, block: usize, [voxels, step]: [usize; 2], sums: *const f32, output: *mut f32) {
         let finish = Finish {
             sums,
             voxels,

@@ -19,7 +19,7 @@ use crate::network::region::{Tiling, Voxels};
 use crate::network::{Error, Result};
 use ndarray::{Array4, Axis};
 
-/// Tiles that are computed together where ways are tried: few, so that small problems have several batches.
+/// Few tiles that are computed together, so that small problems have several batches.
 const BATCH: [usize; 3] = [1, 2, 3];
 
 pub(super) fn ways(problem: &Problem) -> Vec<Way> {
@@ -27,12 +27,12 @@ pub(super) fn ways(problem: &Problem) -> Vec<Way> {
         Operation::Convolution { layer, .. } => {
             let kernel = layer.size();
             let transformable = kernel.iter().all(|taps| [1, 5].contains(taps)) && kernel != [1; 3];
-            let by = |points: usize| Way::Transforms {
-                points: kernel.map(|taps| if taps == 1 { 1 } else { points }),
-                batch: Some(BATCH),
-            };
-            let transforms: &[usize] = if transformable { &[6, 8] } else { &[] };
-            std::iter::once(Way::Plain).chain(transforms.iter().map(|&points| by(points))).collect()
+            let mut ways = vec![Way::Plain];
+            for number in if transformable { vec![6, 8] } else { vec![] } {
+                let points = kernel.map(|taps| if taps == 1 { 1 } else { number });
+                ways.extend([None, Some(BATCH)].map(|batch| Way::Transforms { points, batch }));
+            }
+            ways
         }
         Operation::Head { probabilities: true, .. } => vec![],
         Operation::Input(_) | Operation::Down(_) | Operation::Up(_) | Operation::Head { .. } => vec![Way::Plain],
@@ -111,10 +111,8 @@ fn pack(problem: &Problem, kernels: &Kernels, way: Way, [input, output]: [&Slots
     }
     let Some(layer) = problem.operation.layer() else { return Err(problem.impossible(way)) };
     let (tensors, channels) = (layer.tensors(), [channels(&problem.input).iter().sum(), layer.bias.len()]);
-    let (kernel, epilogue) = (
-        KernelValues { size: layer.size(), values: &tensors.kernel, channels, input, output },
-        Epilogue::new(&tensors, output),
-    );
+    let (kernel, epilogue) =
+        (KernelValues { size: layer.size(), values: &tensors.kernel, channels, input, output }, Epilogue::new(&tensors, output));
     Ok(match (&problem.operation, way) {
         (Operation::Input(_), Way::Plain) => {
             Packed::Input(Input::new(&kernel, epilogue), joined(&problem.input).iter().copied().collect())
@@ -199,8 +197,8 @@ impl Prepared for Single {
     fn output(&mut self) -> Result<Output> {
         let Packed::Head(_, logits) = &self.packed else { return Ok(self.output.output()) };
         let [depth, height, width] = self.input.shape;
-        let values = Array4::from_shape_vec((1, depth, height, width), logits.clone())
-            .map_err(|error| Error::Shape(error.to_string()))?;
+        let values =
+            Array4::from_shape_vec((1, depth, height, width), logits.clone()).map_err(|error| Error::Shape(error.to_string()))?;
         Ok(Output { values, padding: Array4::zeros((0, depth, height, width)), beyond: vec![], overflow: false })
     }
 }

@@ -182,11 +182,7 @@ impl Layer {
 
     fn rounded(&self) -> Layer {
         let values = |values: &[f32]| values.iter().copied().map(rounded).collect();
-        Layer {
-            kernel: self.kernel.mapv(rounded),
-            bias: values(&self.bias),
-            slopes: self.slopes.as_deref().map(values),
-        }
+        Layer { kernel: self.kernel.mapv(rounded), bias: values(&self.bias), slopes: self.slopes.as_deref().map(values) }
     }
 }
 
@@ -214,9 +210,7 @@ impl Problem {
     pub fn reference(&self) -> Array4<f32> {
         let x = joined(&self.input);
         match &self.operation {
-            Operation::Input(layer) => {
-                add(layer.apply(conv, x.view()), broadcast_channels(x.view(), layer.bias.len()).view())
-            }
+            Operation::Input(layer) => add(layer.apply(conv, x.view()), broadcast_channels(x.view(), layer.bias.len()).view()),
             Operation::Convolution { layer, residual } if residual.is_empty() => layer.apply(conv, x.view()),
             Operation::Convolution { layer, residual } => add(layer.apply(conv, x.view()), joined(residual).view()),
             Operation::Down(layer) => layer.apply(down, x.view()),
@@ -313,12 +307,7 @@ impl Problem {
     /// # Errors
     /// [`Error::Device`] where the back end does not compute the problem in this way, and whatever a device reports;
     /// [`Error::Shape`] where `needed` does not fit; [`Error::Memory`] where memory runs out.
-    pub fn prepare<'b>(
-        &self,
-        backend: &'b mut Backend,
-        way: Way,
-        needed: Option<&[bool]>,
-    ) -> Result<Box<dyn Prepared + 'b>> {
+    pub fn prepare<'b>(&self, backend: &'b mut Backend, way: Way, needed: Option<&[bool]>) -> Result<Box<dyn Prepared + 'b>> {
         let tiles = self.tiling(backend, way).map(|tiling| tiling.len());
         if needed.is_some() && needed.map(<[bool]>::len) != tiles {
             return Err(Error::Shape(format!("a mask has a value for each tile ({tiles:?}) of {self:?}")));

@@ -23,6 +23,33 @@ pub struct Sizes {
     pub seed: u64,
 }
 
+impl Problem {
+    /// A step of a plan, with random values.
+    pub fn of_step(plan: &Plan, step: &Step, seed: u64) -> Problem {
+        let parts = |id: BufferId| {
+            let (all, skip) = (plan.buffers[id].channels, plan.buffers[id].skip);
+            skip.map_or(vec![all], |skip| vec![all - plan.buffers[skip].channels, plan.buffers[skip].channels])
+        };
+        let sizes = |layer: &plan::Layer, coarse: BufferId, inputs: Vec<usize>| Sizes {
+            shape: plan.buffers[coarse].shape,
+            kernel: layer.kernel,
+            inputs,
+            outputs: layer.outputs,
+            prelu: layer.slopes.is_some(),
+            seed,
+        };
+        match step {
+            Step::Input { layer, output } => sizes(layer, *output, vec![1]).input(),
+            Step::Conv { layer, input, residual, output } => {
+                sizes(layer, *output, parts(*input)).convolution(&residual.map_or(vec![], parts))
+            }
+            Step::Down { layer, input, output } => sizes(layer, *output, parts(*input)).down(),
+            Step::Up { layer, input, .. } => sizes(layer, *input, parts(*input)).up(),
+            Step::Head { hidden, input, .. } => sizes(hidden, *input, parts(*input)).head(false),
+        }
+    }
+}
+
 impl Sizes {
     /// An input layer, of one channel whatever `inputs` are.
     pub fn input(&self) -> Problem {
@@ -60,31 +87,6 @@ impl Sizes {
         let binary = self.layer("binary", [1; 3], [HEAD_CHANNELS, 1]);
         let operation = Operation::Head { hidden, binary, probabilities };
         Problem { operation, input: self.parts("input", self.shape, &self.inputs) }
-    }
-
-    /// The step of a plan, with values of its own.
-    pub fn of_step(plan: &Plan, step: &Step, seed: u64) -> Problem {
-        let parts = |id: BufferId| {
-            let (all, skip) = (plan.buffers[id].channels, plan.buffers[id].skip);
-            skip.map_or(vec![all], |skip| vec![all - plan.buffers[skip].channels, plan.buffers[skip].channels])
-        };
-        let sizes = |layer: &plan::Layer, coarse: BufferId, inputs: Vec<usize>| Sizes {
-            shape: plan.buffers[coarse].shape,
-            kernel: layer.kernel,
-            inputs,
-            outputs: layer.outputs,
-            prelu: layer.slopes.is_some(),
-            seed,
-        };
-        match step {
-            Step::Input { layer, output } => sizes(layer, *output, vec![1]).input(),
-            Step::Conv { layer, input, residual, output } => {
-                sizes(layer, *output, parts(*input)).convolution(&residual.map_or(vec![], parts))
-            }
-            Step::Down { layer, input, output } => sizes(layer, *output, parts(*input)).down(),
-            Step::Up { layer, input, .. } => sizes(layer, *input, parts(*input)).up(),
-            Step::Head { hidden, input, .. } => sizes(hidden, *input, parts(*input)).head(false),
-        }
     }
 
     fn values(&self, name: &str, count: usize) -> Vec<f32> {
