@@ -138,7 +138,7 @@ fn any_convolution(most: usize) -> impl Strategy<Value = (Sizes, Vec<usize>)> {
     let sizes = ([1usize..6, 1..11, 1..20], [side(), side(), side()]);
     let channels = (prop::collection::vec(1..=most, 1..3), 1..=40usize, 0usize..3);
     (sizes, channels, any::<bool>(), any::<u32>()).prop_map(|((shape, kernel), (inputs, outputs, parts), prelu, seed)| {
-        // As in a network, what is added has the channels of the input; or the outputs in one part; or there is nothing.
+        // What is added has the channels of the input, as in a network, or one part; or nothing is added.
         let (residual, outputs) = match parts {
             0 => (inputs.clone(), inputs.iter().sum()),
             1 => (vec![outputs], outputs),
@@ -264,7 +264,8 @@ macro_rules! suite {
             for (shape, kernel, inputs) in
                 [([5, 8, 17], [3; 3], 2), ([4, 9, 32], [3; 3], 2), ([5, 9, 17], [1; 3], 17), ([2, 9, 17], [1, 5, 5], 1)]
             {
-                let sizes = Sizes { shape, kernel, inputs: vec![inputs], outputs: 3, prelu: true, seed: 1 };
+                let (inputs, outputs) = (vec![inputs], inputs.max(3));
+                let sizes = Sizes { shape, kernel, inputs, outputs, prelu: true, seed: 1 };
                 let needed = |tile: usize| [false, true, true, false, true, false, false, true][tile % 8];
                 all(3, |backend| check_tiles(&sizes.convolution(&[]), backend, needed));
             }

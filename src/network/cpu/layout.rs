@@ -65,6 +65,7 @@ impl<'a> KernelValues<'a> {
 
     /// The value at a tap from the channel at a place of the input to that at a place of the output; 0 where one of
     /// them has none.
+    #[inline]
     pub fn at(&self, tap: usize, from: usize, to: usize) -> f32 {
         match (self.input.channel(from), self.output.channel(to)) {
             (Some(c), Some(n)) => self.values[(tap * self.channels[0] + c) * self.channels[1] + n],
@@ -73,6 +74,7 @@ impl<'a> KernelValues<'a> {
     }
 
     /// [`KernelValues::at`] of a transposed convolution.
+    #[inline]
     pub fn transposed_at(&self, tap: usize, from: usize, to: usize) -> f32 {
         match (self.input.channel(from), self.output.channel(to)) {
             (Some(c), Some(n)) => self.values[(tap * self.channels[1] + n) * self.channels[0] + c],

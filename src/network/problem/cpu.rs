@@ -173,7 +173,7 @@ impl Prepared for Single {
             let target = winograd::Output::Store(&output);
             let operands = Operands { input: &input, residual: residual.as_ref(), output: target, zeros: &self.zeros };
             for batch in &self.batches {
-                // SAFETY: blocks and scratch memory were made for the layer and its largest batch, and nobody else has them.
+                // SAFETY: blocks and scratch memory were made for the layer and its batches, and nobody else has them.
                 unsafe { layer.batch(kernels, &operands, batch, scratch) };
             }
             return Ok(());

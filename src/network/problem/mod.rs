@@ -35,8 +35,8 @@ pub const UNTOUCHED: f32 = 77.0;
 pub struct Problem {
     /// The operation.
     pub operation: Operation,
-    /// The input (C, D, H, W), in the parts of a concatenation, each of which begins a block or chunk of channels of its
-    /// own where channels are blocked.
+    /// The input (C, D, H, W), in the parts of a concatenation, each of which begins a block or chunk of channels of
+    /// its own where channels are blocked.
     pub input: Vec<Array4<f32>>,
 }
 
@@ -300,9 +300,9 @@ impl Problem {
         }
     }
 
-    /// The problem in the back end's memory, [`UNTOUCHED`] where its output will be. With `needed`, one for each tile of
-    /// [`Problem::tiling`], the other tiles are left out: their output is not touched (the logits of the CUDA kernels
-    /// become negative infinity).
+    /// The problem in the back end's memory, [`UNTOUCHED`] where its output will be. With `needed`, one for each tile
+    /// of [`Problem::tiling`], the other tiles are left out: their output is not touched (the logits of the CUDA
+    /// kernels become negative infinity).
     ///
     /// # Errors
     /// [`Error::Device`] where the back end does not compute the problem in this way, and whatever a device reports;
