@@ -18,15 +18,15 @@
 //! The folders in the order in which data goes through them; a module uses those above it only:
 //!
 //! - [`words`]: words of messages. Knows nothing of anything.
-//! - [`random`]: random numbers.
+//! - `random`: random numbers.
 //! - [`memory`]: memory and threads that cannot be had are an error. Knows nothing of anything.
 //! - [`volume`]: voxel grids, affines, orientation, resampling. Knows nothing of networks.
-//! - [`draw`]: pictures and their letters.
+//! - `draw`: pictures and their letters.
 //! - [`io`]: NIfTI, DICOM, transforms. Knows nothing of networks.
 //! - [`network`]: a V-Net's description and plan, weights, the plain loops that define what is right, and the engines
 //!   for CPU and NVIDIA GPU. Knows nothing of CT.
 //! - [`scan`]: one scan: clamp, brain extraction, registration, network, inverse transform.
-//! - [`error`]: the error of all above; [`io`], [`network`] and [`scan`] have their own, which come into it.
+//! - `error`: the error of all above; [`io`], [`network`] and [`scan`] have their own, which come into it.
 //! - [`phantom`]: generated heads with bleeds of known place and volume.
 //! - [`batch`]: many scans: finding them, going on, reports, tables, pages.
 //! - [`training`]: the trainer, whose samples come through [`scan`].
@@ -46,12 +46,14 @@
 //! | `train` | the trainer |
 
 #![warn(missing_docs)]
+// What only the absent features use is not counted as dead.
+#![cfg_attr(not(all(feature = "cli", feature = "cuda")), allow(dead_code))]
 
 pub mod batch;
 #[cfg(feature = "report")]
-pub mod draw;
+mod draw;
 mod engine;
-pub mod error;
+mod error;
 #[cfg(feature = "evaluate")]
 pub mod evaluation;
 pub mod io;
@@ -59,7 +61,7 @@ pub mod memory;
 pub mod network;
 #[cfg(feature = "phantom")]
 pub mod phantom;
-pub mod random;
+mod random;
 pub mod scan;
 mod segmenter;
 #[cfg(feature = "train")]

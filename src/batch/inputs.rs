@@ -251,7 +251,7 @@ pub(crate) struct Only {
 impl Only {
     /// # Errors
     /// As [`read_one`].
-    pub fn of(input: &Path, series: Option<&str>) -> Result<Only> {
+    pub(crate) fn of(input: &Path, series: Option<&str>) -> Result<Only> {
         let mut jobs = find(&[input.to_path_buf()])?;
         if let (Some(wanted), true) = (series, jobs.len() > 1) {
             let has = |job: &Job| job.study.as_deref().is_some_and(|study| study.series().iter().any(|series| series.is(wanted)));

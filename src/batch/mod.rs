@@ -8,12 +8,12 @@ mod outputs;
 #[cfg(feature = "report")]
 pub mod page;
 #[cfg(feature = "report")]
-pub mod picture;
+pub(crate) mod picture;
 pub mod report;
-pub mod resume;
+pub(crate) mod resume;
 pub(crate) mod run;
 mod settings;
-pub mod source;
+pub(crate) mod source;
 #[cfg(feature = "report")]
 pub mod table;
 

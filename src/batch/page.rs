@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Its name.
-pub const NAME: &str = "ichor.html";
+pub(crate) const NAME: &str = "ichor.html";
 /// The page; the scans go where [`PLACE`] is.
 const PAGE: &str = include_str!("page.html");
 const PLACE: &str = "/*SCANS*/";
@@ -81,7 +81,7 @@ pub(super) fn check(folder: &Path) -> Result<()> {
 /// scan gets none, unless it has one.
 ///
 /// # Errors
-/// As [`Table::read`]; [`Error::Scan`] where a file of the page's name is none; [`Error::Write`] for the page, also
+/// [`Error::Table`] where the table is none; [`Error::Scan`] where a file of the page's name is none; [`Error::Write`] for the page, also
 /// where another process has been writing it for longer than `patience`.
 pub fn refresh(folder: &Path, patience: Duration) -> Result<()> {
     let path = folder.join(NAME);

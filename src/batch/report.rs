@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 pub const RESEARCH_USE_ONLY: &str = "For research use only, not for diagnosis.";
 
 /// The name of a scan's report is that of the scan, and this.
-pub const ENDING: &str = "_ich.json";
+pub(crate) const ENDING: &str = "_ich.json";
 
 /// A report lists so many components: a mask of speckles does not make a report of megabytes.
-pub const MOST_COMPONENTS: usize = 100;
+pub(crate) const MOST_COMPONENTS: usize = 100;
 
 /// Which weights made a result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -158,7 +158,7 @@ pub struct Report {
     /// Number of connected components.
     #[serde(default)]
     pub component_count: usize,
-    /// The components, the largest first; at most [`MOST_COMPONENTS`].
+    /// The components, the largest first; at most 100.
     #[serde(default)]
     pub components: Vec<Component>,
     /// Volume of one voxel in mm3, from the affine.
@@ -280,7 +280,7 @@ pub struct Row {
 
 impl Row {
     /// The names of the columns, in their order.
-    pub const COLUMNS: [&str; 15] = [
+    pub(crate) const COLUMNS: [&str; 15] = [
         "name",
         "status",
         "volume_ml",
@@ -299,7 +299,7 @@ impl Row {
     ];
 
     /// The row of a scan that was done.
-    pub fn done(report: &Report) -> Self {
+    pub(crate) fn done(report: &Report) -> Self {
         let warnings: Vec<String> = report.warnings.iter().map(|w| format!("{}: {}", w.number, w.text)).collect();
         let seconds: f64 = report.seconds.values().sum();
         Row {
@@ -322,7 +322,7 @@ impl Row {
     }
 
     /// The row of a scan that failed.
-    pub fn failed(name: &str, input: &str, error: &str) -> Self {
+    pub(crate) fn failed(name: &str, input: &str, error: &str) -> Self {
         Row {
             name: name.into(),
             status: "failed".into(),

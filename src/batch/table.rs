@@ -23,7 +23,7 @@ const BETWEEN_SCANS: Duration = Duration::from_secs(5);
 
 /// Changes of a table that are not all written yet.
 #[derive(Debug)]
-pub struct Table {
+pub(crate) struct Table {
     path: PathBuf,
     /// The new row of each name; `None` where the row is to go.
     changes: BTreeMap<String, Option<Row>>,
@@ -33,17 +33,17 @@ pub struct Table {
 
 impl Table {
     /// The table at `path`, which need not be there.
-    pub fn of(path: &Path) -> Table {
+    pub(crate) fn of(path: &Path) -> Table {
         Table { path: path.to_path_buf(), changes: BTreeMap::new(), due: Instant::now() }
     }
 
     /// Puts a row in, in place of that of the same name.
-    pub fn put(&mut self, row: Row) {
+    pub(crate) fn put(&mut self, row: Row) {
         self.changes.insert(row.name.clone(), Some(row));
     }
 
     /// Takes the row of a name out.
-    pub fn remove(&mut self, name: &str) {
+    pub(crate) fn remove(&mut self, name: &str) {
         self.changes.insert(name.to_string(), None);
     }
 
@@ -51,7 +51,7 @@ impl Table {
     ///
     /// # Errors
     /// As [`Table::write`], but for the lock.
-    pub fn write_if_due(&mut self) -> Result<()> {
+    pub(crate) fn write_if_due(&mut self) -> Result<()> {
         let start = Instant::now();
         if self.changes.is_empty() || start < self.due {
             return Ok(());
@@ -147,7 +147,7 @@ pub struct Remade {
 /// is no report of their name.
 ///
 /// # Errors
-/// [`Error::Read`] for the folder; [`Error::Scan`] where it has neither a report nor a table; as [`Table::write`].
+/// [`Error::Read`] for the folder; [`Error::Scan`] where it has neither a report nor a table; [`Error::Write`] for the table.
 pub fn remake(folder: &Path, patience: Duration) -> Result<Remade> {
     let path = folder.join(NAME);
     let mut entries = fs::read_dir(folder)

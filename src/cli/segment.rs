@@ -16,6 +16,7 @@ use ichor::scan::segment::{self, BrainSource, Options};
 use ichor::words::counted;
 use ichor::{Error, Result};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 pub fn run(arguments: &Segment) -> Result<ExitCode> {
@@ -35,35 +36,7 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
     if let Some(shard) = arguments.shard {
         jobs = shard.jobs(jobs);
     }
-    let settings = Settings {
-        output: arguments.output.clone(),
-        options: Options {
-            brain: if arguments.brain.skull_stripped {
-                BrainSource::SkullStripped
-            } else {
-                BrainSource::Extract(extraction::Options { method: arguments.brain.extraction.brain_method.into() })
-            },
-            outside_brain: arguments.outside_brain,
-            interpolation: arguments.resampling.interpolation.into(),
-            threshold: arguments.threshold,
-            postprocessing: Postprocessing {
-                smooth_mm: arguments.postprocessing.smooth,
-                fill_holes: arguments.postprocessing.fill_holes,
-                min_component_ml: arguments.postprocessing.min_component,
-            },
-            // Asked for by what is saved.
-            probability: false,
-            keep_doubtful: arguments.doubtful.keep_doubtful,
-        },
-        brain_mask: arguments.brain.brain_mask.clone(),
-        template: Template::load(arguments.template.template.as_deref())?,
-        extras: arguments.save.iter().map(|&save| save.into()).collect(),
-        pictures: !arguments.no_picture,
-        dicom_report: arguments.dicom_report,
-        series: arguments.series.series.clone(),
-        inputs: read,
-        overwrite: arguments.overwrite,
-    };
+    let settings = settings(arguments, read)?;
     if let Some(path) = &settings.brain_mask {
         // What is no brain mask is none for any of the scans.
         mask::read_brain(path)?;
@@ -96,6 +69,39 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
         log::error!("{failed} of {} scans failed; each has its reason in {}", jobs.len(), settings.table().display());
     }
     Ok(if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What the arguments ask for; `read` are the files that may not be written.
+fn settings(arguments: &Segment, read: BTreeSet<PathBuf>) -> Result<Settings> {
+    Ok(Settings {
+        output: arguments.output.clone(),
+        options: Options {
+            brain: if arguments.brain.skull_stripped {
+                BrainSource::SkullStripped
+            } else {
+                BrainSource::Extract(extraction::Options { method: arguments.brain.extraction.brain_method.into() })
+            },
+            outside_brain: arguments.outside_brain,
+            interpolation: arguments.resampling.interpolation.into(),
+            threshold: arguments.threshold,
+            postprocessing: Postprocessing {
+                smooth_mm: arguments.postprocessing.smooth,
+                fill_holes: arguments.postprocessing.fill_holes,
+                min_component_ml: arguments.postprocessing.min_component,
+            },
+            // Asked for by what is saved.
+            probability: false,
+            keep_doubtful: arguments.doubtful.keep_doubtful,
+        },
+        brain_mask: arguments.brain.brain_mask.clone(),
+        template: Template::load(arguments.template.template.as_deref())?,
+        extras: arguments.save.iter().map(|&save| save.into()).collect(),
+        pictures: !arguments.no_picture,
+        dicom_report: arguments.dicom_report,
+        series: arguments.series.series.clone(),
+        inputs: read,
+        overwrite: arguments.overwrite,
+    })
 }
 
 /// Says which weights will work and what they may be used for.

@@ -13,7 +13,7 @@ pub const IOU: f64 = 0.1;
 
 /// Numbers of lesions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lesions {
+pub(crate) struct Lesions {
     /// In the automated mask.
     pub automated: usize,
     /// In the manual mask.
@@ -24,7 +24,7 @@ pub struct Lesions {
 
 impl Lesions {
     /// The lesions of two masks on one grid, matched where their intersection over union is above `iou`.
-    pub fn of(automated: &Volume<bool>, manual: &Volume<bool>, iou: f64) -> Lesions {
+    pub(crate) fn of(automated: &Volume<bool>, manual: &Volume<bool>, iou: f64) -> Lesions {
         let pieces = |mask: &Volume<bool>| Pieces::connected(mask.voxels(), mask.grid().shape, true, Connectivity::Corners);
         let (found, real) = (pieces(automated), pieces(manual));
         let mut overlaps: BTreeMap<(usize, usize), usize> = BTreeMap::new();
@@ -46,7 +46,7 @@ impl Lesions {
     }
 
     /// F1 score, 2 TP / (2 TP + FP + FN) over lesions; 1 where there is no lesion in either mask.
-    pub fn f1(&self) -> f64 {
+    pub(crate) fn f1(&self) -> f64 {
         match self.automated + self.manual {
             0 => 1.0,
             lesions => 2.0 * self.matched as f64 / lesions as f64,

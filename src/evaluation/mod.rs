@@ -7,14 +7,14 @@ mod csv_files;
 pub mod figures;
 pub mod files;
 pub mod lesions;
-pub mod metrics;
+pub(crate) mod metrics;
 mod misplaced;
 mod nearest;
 mod page;
 pub mod pairs;
 pub mod results;
-pub mod statistics;
-pub mod surface;
+pub(crate) mod statistics;
+pub(crate) mod surface;
 pub mod tables;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A case whose Dice is lower has failed.
-pub const FAILED_BELOW: f64 = 0.5;
+pub(crate) const FAILED_BELOW: f64 = 0.5;
 
 /// A measure over the cases with a bleed: a row of Table 1.
 #[derive(Debug, Serialize)]

@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// The right to write a file: an advisory lock of the operating system on the hidden sibling `.NAME.lock`, which is
 /// removed when it is given back. The end of a process, by a kill too, gives back what it held.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     path: PathBuf,
     /// Holds the lock; `None` on a file system that has no locks.
     file: Option<File>,
@@ -31,7 +31,7 @@ impl Lock {
     /// # Errors
     /// [`Error::Write`], naming `path`, where another process holds the lock for longer than `patience`, or where the
     /// folder cannot be written.
-    pub fn of(path: &Path, patience: Duration) -> Result<Lock> {
+    pub(crate) fn of(path: &Path, patience: Duration) -> Result<Lock> {
         let name = path.file_name().unwrap_or_default();
         let mut hidden = OsString::from(".");
         hidden.push(name);

@@ -72,7 +72,7 @@ impl Description {
     }
 
     /// Number of levels below the top: the number of `down` blocks.
-    pub fn levels(&self) -> usize {
+    pub(crate) fn levels(&self) -> usize {
         self.widths.len() - 1
     }
 
@@ -87,22 +87,22 @@ impl Description {
     }
 
     /// The grid at a level, for an input of `shape` (a multiple of [`Description::multiple`]).
-    pub fn level_shape(&self, shape: [usize; 3], level: usize) -> [usize; 3] {
+    pub(crate) fn level_shape(&self, shape: [usize; 3], level: usize) -> [usize; 3] {
         [0, 1, 2].map(|axis| shape[axis] / self.stride[axis].pow(level as u32))
     }
 
     /// Channels of the up-convolution in the `index`-th up block (`up_L` is 0): its width less the skip connection's.
-    pub fn upsampled_channels(&self, index: usize) -> usize {
+    pub(crate) fn upsampled_channels(&self, index: usize) -> usize {
         self.up_widths[index] - self.widths[self.levels() - 1 - index]
     }
 
     /// Name of the `index`-th convolution of a block, without `/kernel` or `/bias`.
-    pub fn convolution_name(&self, block: &str, index: usize) -> String {
+    pub(crate) fn convolution_name(&self, block: &str, index: usize) -> String {
         if self.shared { format!("{block}/convolution") } else { format!("{block}/convolution_{index}") }
     }
 
     /// Name of the `index`-th activation of a block, without `/alpha`.
-    pub fn activation_name(&self, block: &str, index: usize) -> String {
+    pub(crate) fn activation_name(&self, block: &str, index: usize) -> String {
         if self.shared { format!("{block}/activation") } else { format!("{block}/activation_{index}") }
     }
 
@@ -110,7 +110,7 @@ impl Description {
     ///
     /// # Errors
     /// [`Error::Description`] naming the entry that is wrong.
-    pub fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         let wrong = |what: String| Err(Error::Description(what));
         if !self.kernel.iter().all(|k| k % 2 == 1 && *k <= 7) {
             return wrong(format!("kernel {:?}: each side must be 1, 3, 5 or 7", self.kernel));

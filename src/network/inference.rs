@@ -36,7 +36,7 @@ impl Inference {
     }
 
     /// The weights.
-    pub fn weights(&self) -> &Weights {
+    pub(crate) fn weights(&self) -> &Weights {
         &self.weights
     }
 

@@ -1,8 +1,7 @@
 //! The V-Net, from its description to the engines that run it. Knows nothing of CT.
 //!
-//! [`Description`] says what a network is; [`Plan`] is its forward pass on one grid, written once, as steps over
-//! numbered buffers; a back end implements [`Operations`] for its own buffers; [`Engine`] is what a loaded
-//! back end looks like from outside.
+//! [`Description`] says what a network is; [`Plan`] is its forward pass on one grid, as steps over numbered buffers;
+//! [`Engine`] is what a back end that does these steps looks like from outside.
 
 pub mod cpu;
 #[cfg(feature = "cuda")]
@@ -10,7 +9,7 @@ pub mod cuda;
 #[cfg(not(feature = "cuda"))]
 #[path = "no_cuda.rs"]
 mod cuda;
-pub mod description;
+pub(crate) mod description;
 pub mod device;
 mod dice;
 mod dropout;
@@ -24,7 +23,7 @@ pub mod plan;
 pub mod problem;
 mod real;
 pub mod reference;
-pub mod region;
+pub(crate) mod region;
 mod sigmoid;
 pub mod weights;
 
@@ -33,7 +32,7 @@ pub use dice::{Dice, dice};
 pub use dropout::Dropout;
 pub use error::{Error, Result};
 pub use loss::Loss;
-pub use plan::{Buffer, BufferId, Operations, Plan, Step};
+pub use plan::{Buffer, BufferId, Plan, Step};
 pub use real::Real;
 pub use sigmoid::{sigmoid, sigmoid_backward};
 

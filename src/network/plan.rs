@@ -1,7 +1,8 @@
-//! The forward pass of a V-Net, written once: a list of steps over numbered buffers.
+//! The forward pass of a V-Net on one grid, as data: a list of steps over numbered buffers.
 //!
-//! A plan is made from a description and a grid; a back end only implements [`Operations`]. Because the steps are
-//! known beforehand, every buffer's lifetime is too, and [`Plan::arena`] places all of them in one block of memory.
+//! A plan is made from a description and a grid. Which layers there are, in which order and with which buffers stands here
+//! alone; a back end does each [`Step`] in its own way. Because the steps are known beforehand, every buffer's lifetime is
+//! too, and `Plan::arena` places all of them in one block of memory.
 
 use super::description::{Activation, Description};
 use crate::network::{Error, Result};
@@ -106,7 +107,7 @@ impl Step {
     }
 
     /// The buffer that the step reads, besides skip and residual; `None` for the input layer.
-    pub fn input(&self) -> Option<BufferId> {
+    pub(crate) fn input(&self) -> Option<BufferId> {
         match *self {
             Step::Input { .. } => None,
             Step::Down { input, .. } | Step::Up { input, .. } | Step::Conv { input, .. } | Step::Head { input, .. } => {
@@ -116,7 +117,7 @@ impl Step {
     }
 
     /// The buffer that the step writes; `None` for the head.
-    pub fn output(&self) -> Option<BufferId> {
+    pub(crate) fn output(&self) -> Option<BufferId> {
         match *self {
             Step::Input { output, .. } | Step::Down { output, .. } | Step::Up { output, .. } | Step::Conv { output, .. } => {
                 Some(output)
@@ -124,15 +125,6 @@ impl Step {
             Step::Head { .. } => None,
         }
     }
-}
-
-/// What a back end must be able to do: one method for each kind of [`Step`]. The network's input and output belong to the back end.
-pub trait Operations {
-    /// Does one step of the plan.
-    ///
-    /// # Errors
-    /// Whatever the device reports.
-    fn step(&mut self, plan: &Plan, step: &Step) -> Result<()>;
 }
 
 /// The forward pass of a network on one grid.
@@ -152,7 +144,7 @@ pub struct Plan {
 
 /// Places of all buffers in one block of memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arena {
+pub(crate) struct Arena {
     /// Where each buffer begins.
     pub offsets: Vec<usize>,
     /// Size of the whole block.
@@ -280,17 +272,9 @@ impl Plan {
         }
     }
 
-    /// Does every step in order.
-    ///
-    /// # Errors
-    /// The first error of a step.
-    pub fn run(&self, operations: &mut impl Operations) -> Result<()> {
-        self.steps.iter().try_for_each(|step| operations.step(self, step))
-    }
-
     /// Places buffers of the given `sizes` (in any unit; 0 for one that is not stored) so that no two that live at the same time overlap.
     /// The largest is placed first, each at the lowest place that is free during its whole life.
-    pub fn arena(&self, sizes: &[usize]) -> Arena {
+    pub(crate) fn arena(&self, sizes: &[usize]) -> Arena {
         let mut order: Vec<BufferId> = (0..self.buffers.len()).filter(|&id| sizes[id] > 0).collect();
         order.sort_by_key(|&id| std::cmp::Reverse(sizes[id]));
         let mut arena = Arena { offsets: vec![0; self.buffers.len()], size: 0 };
@@ -335,7 +319,7 @@ impl Plan {
     }
 
     /// Each block's name and the floating-point operations of its steps, `outblock` last.
-    pub fn block_flop(&self) -> Vec<(String, u64)> {
+    pub(crate) fn block_flop(&self) -> Vec<(String, u64)> {
         let mut table: Vec<(String, u64)> = self.blocks.iter().map(|(name, _)| (name.clone(), 0)).collect();
         table.push(("outblock".into(), 0));
         let mut block = 0;

@@ -31,11 +31,6 @@ impl Tiling {
         self.counts().iter().product()
     }
 
-    /// Whether there is no tile.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Number of the tile at `position` (in tiles).
     pub fn index(&self, [d, h, w]: [usize; 3]) -> usize {
         let [_, height, width] = self.counts();

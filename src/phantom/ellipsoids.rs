@@ -3,7 +3,7 @@
 //! For tests of the whole path with the hand-set weights, which know no anatomy: here nothing but the bleed has
 //! the HU of blood.
 
-use crate::volume::{Affine, Grid, Volume};
+use crate::volume::{Grid, Volume};
 
 /// A phantom's scan and the true mask of its bleed, on the same grid.
 #[derive(Clone, Debug)]
@@ -53,15 +53,6 @@ const VENTRICLES: [Ellipsoid; 2] = [
 const BLEED: Ellipsoid = Ellipsoid { centre: [-30.0, -2.0, 6.0], half_axes: [14.0, 22.0, 15.0] };
 /// Deviation of the noise in HU.
 const NOISE: f64 = 4.0;
-
-/// The phantom of `ichor demo` on a grid of 224 x 224 x 72 voxels of 0.95 x 0.95 x 2.5 mm (x to the left, as scanners store it).
-pub fn head() -> Phantom {
-    let (shape, spacing) = ([224, 224, 72], [0.95, 0.95, 2.5]);
-    let matrix = [[-spacing[0], 0.0, 0.0], [0.0, spacing[1], 0.0], [0.0, 0.0, spacing[2]]];
-    // The brain's centre lies a little off the grid's centre, as in a patient on the table.
-    let origin = [106.0 + 4.0, -106.0 + 6.0, -100.0];
-    head_on(Grid { shape, affine: Affine::new(matrix, origin) })
-}
 
 /// The phantom on a grid of one's own; world millimetres are the head's.
 pub fn head_on(grid: Grid) -> Phantom {
@@ -117,6 +108,16 @@ fn normal(number: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::volume::Affine;
+
+    /// The phantom on a grid of 224 x 224 x 72 voxels of 0.95 x 0.95 x 2.5 mm (x to the left, as scanners store it).
+    fn head() -> Phantom {
+        let (shape, spacing) = ([224, 224, 72], [0.95, 0.95, 2.5]);
+        let matrix = [[-spacing[0], 0.0, 0.0], [0.0, spacing[1], 0.0], [0.0, 0.0, spacing[2]]];
+        // The brain's centre lies a little off the grid's centre, as in a patient on the table.
+        let origin = [106.0 + 4.0, -106.0 + 6.0, -100.0];
+        head_on(Grid { shape, affine: Affine::new(matrix, origin) })
+    }
 
     #[test]
     fn the_bleed_has_the_volume_of_its_ellipsoid_and_lies_on_the_left() {

@@ -21,12 +21,12 @@ pub use bleeds::Kind;
 use crate::random::stream::Random;
 use crate::volume::{Affine, Grid, Volume};
 use crate::{Error, Result};
-use anatomy::Anatomy;
-use bleeds::{Bleed, MassEffect};
+use anatomy::{Anatomy, BrainFields, SkullFields};
+use bleeds::{Bleed, MassEffect, Order};
 use field::{Lattice, Vec3};
 
 /// Number of the generator: another one makes other phantoms of the same seed. To be raised with every change to what a seed gives.
-pub const REVISION: u32 = 5;
+pub(crate) const REVISION: u32 = 5;
 
 /// What is asked of a phantom.
 #[derive(Clone, Debug)]
@@ -210,15 +210,7 @@ pub fn generate(seed: u64, settings: &Settings) -> Result<Head> {
         .then(|| Lattice::new(low, high, 3.0, |p| anatomy.brain(p, &coarse_skull, &effect)));
     let mut bleeds = solid.clone();
     if let (Some(order), Some(fields)) = (ventricular, &coarse_brain) {
-        let near = solid.iter().find(|bleed| bleed.kind != Kind::Subdural).map(|bleed| bleed.centre);
-        let about = near.unwrap_or_else(|| anatomy.ventricle(&mut random));
-        let free = |p: Vec3| {
-            let (skull, brain) = (coarse_skull.at(p), fields.at(p));
-            let taken = solid.iter().map(|bleed| bleed.depth(p, &anatomy, &skull, &brain)).fold(f32::MIN, f32::max);
-            brain.ventricle.min(-taken)
-        };
-        let bounds = (anatomy.place([-50.0, -80.0, -50.0]), anatomy.place([50.0, 45.0, 45.0]));
-        bleeds.extend(Bleed::in_ventricles(&mut random, order, about, bounds, free));
+        bleeds.extend(in_ventricles(&mut random, order, &anatomy, &solid, (&coarse_skull, fields)));
     }
 
     // What a scan shows of a whole head is drawn finer: voxels of half a millimetre would show the facets of 3 mm.
@@ -274,6 +266,25 @@ pub fn generate(seed: u64, settings: &Settings) -> Result<Head> {
         person: anatomy.person,
         thickness: settings.thickness,
     })
+}
+
+/// Blood in the ventricles, near the first bleed that may have broken into them and where that has left room.
+fn in_ventricles(
+    random: &mut Random,
+    order: &Order,
+    anatomy: &Anatomy,
+    solid: &[Bleed],
+    (skull, brain): (&Lattice<SkullFields>, &Lattice<BrainFields>),
+) -> Option<Bleed> {
+    let near = solid.iter().find(|bleed| bleed.kind != Kind::Subdural).map(|bleed| bleed.centre);
+    let about = near.unwrap_or_else(|| anatomy.ventricle(random));
+    let free = |p: Vec3| {
+        let (skull, brain) = (skull.at(p), brain.at(p));
+        let taken = solid.iter().map(|bleed| bleed.depth(p, anatomy, &skull, &brain)).fold(f32::MIN, f32::max);
+        brain.ventricle.min(-taken)
+    };
+    let bounds = (anatomy.place([-50.0, -80.0, -50.0]), anatomy.place([50.0, 45.0, 45.0]));
+    Bleed::in_ventricles(random, order, about, bounds, free)
 }
 
 /// How the patient lies: takes the head's millimetres to the scan's. With `cut`, so far off that a part is out of the field of view.

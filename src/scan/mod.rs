@@ -3,14 +3,14 @@
 //! [`segment::segment`] goes the whole way; each stage is a public function of its own.
 
 pub mod brain;
-pub mod components;
+pub(crate) mod components;
 mod error;
-pub mod hu;
-pub mod inverse;
+pub(crate) mod hu;
+pub(crate) mod inverse;
 pub mod postprocess;
 pub mod registration;
 pub mod segment;
-pub mod skull_margin;
+pub(crate) mod skull_margin;
 pub mod space;
 pub mod template;
 pub(crate) mod template_file;

@@ -90,7 +90,7 @@ pub struct Options {
 
 impl Options {
     /// The probability above which a voxel is hemorrhage with these weights.
-    pub fn threshold_for(&self, weights: &Weights) -> f32 {
+    pub(crate) fn threshold_for(&self, weights: &Weights) -> f32 {
         self.threshold.or(weights.metadata().threshold).unwrap_or(0.5)
     }
 }
@@ -361,7 +361,7 @@ fn to_ras<T: Copy + Send + Sync>(volume: Volume<T>) -> Volume<T> {
 /// A scan that waits for the network, with the options that it was made ready with: [`make_ready`] makes it,
 /// [`find_blood`] takes it.
 #[derive(Clone, Debug)]
-pub struct Ready {
+pub(crate) struct Ready {
     /// The scan's file, for messages.
     path: PathBuf,
     options: Options,
@@ -402,7 +402,13 @@ pub fn segment(
 ///
 /// # Errors
 /// As [`prepare`] and [`registration::register`].
-pub fn make_ready(scan: Volume<f32>, template: &Volume<f32>, options: &Options, weights: &Weights, path: &Path) -> Result<Ready> {
+pub(crate) fn make_ready(
+    scan: Volume<f32>,
+    template: &Volume<f32>,
+    options: &Options,
+    weights: &Weights,
+    path: &Path,
+) -> Result<Ready> {
     // With blood sought outside of the brain the network's answer stands there.
     let margin_mm = if options.outside_brain { 0.0 } else { weights.metadata().skull_margin_mm };
     let Prepared { masked, brain, skull_margin, own_grid, given, mut warnings, mut seconds } =
@@ -454,7 +460,7 @@ pub fn make_ready(scan: Volume<f32>, template: &Volume<f32>, options: &Options, 
 ///
 /// # Errors
 /// Those of the device; [`Error::Scan`] where the result cannot be right and is not to be kept.
-pub fn find_blood(ready: Ready, inference: &mut Inference) -> Result<Segmentation> {
+pub(crate) fn find_blood(ready: Ready, inference: &mut Inference) -> Result<Segmentation> {
     let Ready { path, options, brain, skull_margin, own_grid, input, sought, to_scan, registration, midline, .. } = ready;
     let (mut warnings, mut seconds) = (ready.warnings, ready.seconds);
     let threshold = options.threshold_for(inference.weights());

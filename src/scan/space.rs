@@ -7,7 +7,7 @@ use crate::volume::{Grid, Volume};
 use ndarray::{Array3, ArrayView3, ShapeBuilder};
 
 /// A view (i, j, k) of a volume's voxels, without a copy.
-pub fn view<T>(volume: &Volume<T>) -> ArrayView3<'_, T> {
+pub(crate) fn view<T>(volume: &Volume<T>) -> ArrayView3<'_, T> {
     let [ni, nj, nk] = volume.grid().shape;
     ArrayView3::from_shape((ni, nj, nk).f(), volume.voxels()).expect("a volume has a value for each voxel")
 }

@@ -19,13 +19,13 @@ const GREY: f32 = 37.0;
 const WHITE: f32 = 30.0;
 
 /// The grid of the network's input: 128 x 128 x 128 voxels of 1.5 mm, RAS, first voxel at (-90, -125, -71) mm.
-pub fn grid() -> Grid {
+pub(crate) fn grid() -> Grid {
     let step = 1.5;
     let matrix = [[step, 0.0, 0.0], [0.0, step, 0.0], [0.0, 0.0, step]];
     Grid { shape: [128; 3], affine: Affine::new(matrix, [-90.0, -125.0, -71.0]) }
 }
 
-/// The built-in template: HU of the brain, 0 outside, on [`grid`].
+/// The built-in template: HU of the brain, 0 outside, on 128^3 voxels of 1.5 mm.
 ///
 /// The same in both hemispheres, with its centre of mass at the grid's centre. Drawn on the first call.
 pub fn built_in() -> Volume<f32> {

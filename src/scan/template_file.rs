@@ -42,12 +42,12 @@ impl Template {
     }
 
     /// A template that comes from no file.
-    pub fn of(name: &str, volume: Volume<f32>) -> Template {
+    pub(crate) fn of(name: &str, volume: Volume<f32>) -> Template {
         Template { name: name.into(), volume, header: None, sha256: OnceLock::new() }
     }
 
     /// SHA-256 of the grid and the voxels, in hex. Computed at the first call.
-    pub fn sha256(&self) -> String {
+    pub(crate) fn sha256(&self) -> String {
         self.sha256.get_or_init(|| sha256(&self.volume)).clone()
     }
 

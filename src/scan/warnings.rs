@@ -6,45 +6,45 @@ use serde::{Serialize, Serializer};
 use std::fmt;
 
 /// Brain volumes in mL outside of which brain extraction is doubted.
-pub const BRAIN_ML: [f64; 2] = [800.0, 2000.0];
+pub(crate) const BRAIN_ML: [f64; 2] = [800.0, 2000.0];
 /// Slices thicker than this in mm make volumes uncertain.
-pub const THICKEST_SLICE_MM: f64 = 7.0;
+pub(crate) const THICKEST_SLICE_MM: f64 = 7.0;
 /// Area in cm2 of brain in the grid's outermost layer above which the brain counts as cut; the spinal canal has up to 8.
-pub const CUT_CM2: f64 = 8.0;
+pub(crate) const CUT_CM2: f64 = 8.0;
 /// Share of the hemorrhage's surface on the brain's edge above which it is doubted.
-pub const EDGE_SHARE: f64 = 0.25;
+pub(crate) const EDGE_SHARE: f64 = 0.25;
 /// Noise in HU above which a bone kernel is suspected; brain kernels have 3 to 8.
-pub const BONE_KERNEL_HU: f64 = 25.0;
+pub(crate) const BONE_KERNEL_HU: f64 = 25.0;
 /// Volume in mL of bright voxels (110 to 400 HU) inside the brain above which contrast agent is suspected; calcifications are smaller.
-pub const CONTRAST_ML: f64 = 5.0;
+pub(crate) const CONTRAST_ML: f64 = 5.0;
 
 /// Share of the brain's surface that bone covers below which the scan is no head; heads without half of their vault have 0.8.
-pub const BONE_COVER: f64 = 0.5;
+pub(crate) const BONE_COVER: f64 = 0.5;
 
 /// Brain volumes in mL outside of which nothing that comes of the scan can be right. A newborn's brain has 350 mL; the upper limit leaves room for heads whose
 /// header gives voxels of up to twice their size, as copies made for tests have.
-pub const POSSIBLE_BRAIN_ML: [f64; 2] = [200.0, 5000.0];
+pub(crate) const POSSIBLE_BRAIN_ML: [f64; 2] = [200.0, 5000.0];
 /// A brain larger than this in mL cannot lie on the template by a rigid motion: that its overlap is small says nothing more.
-pub const LARGEST_REGISTERED_ML: f64 = 3000.0;
+pub(crate) const LARGEST_REGISTERED_ML: f64 = 3000.0;
 /// Volume of a brain by that of the ellipsoid with the same moments, at least; whole brains have 0.93, half ones 0.72 or more.
-pub const SOLIDITY: f64 = 0.55;
+pub(crate) const SOLIDITY: f64 = 0.55;
 /// Longest axis of that ellipsoid in mm, at most; brains have up to 200. The room is for voxels of twice their size, as above.
-pub const LONGEST_MM: f64 = 400.0;
+pub(crate) const LONGEST_MM: f64 = 400.0;
 /// Shortest axis by longest, at least, of a brain that the field of view does not cut; brains have 0.6 or more.
-pub const FLATTEST: f64 = 0.4;
+pub(crate) const FLATTEST: f64 = 0.4;
 /// Medians in HU inside the brain that are possible; brains have 20 to 45, one of which little but fluid is left less.
-pub const BRAIN_HU: [f32; 2] = [-5.0, 70.0];
+pub(crate) const BRAIN_HU: [f32; 2] = [-5.0, 70.0];
 /// Medians in HU inside the brain that are usual; beyond them an offset of the values is suspected.
-pub const USUAL_BRAIN_HU: [f32; 2] = [10.0, 46.0];
+pub(crate) const USUAL_BRAIN_HU: [f32; 2] = [10.0, 46.0];
 /// Share of the voxels above the scanner's range from which the values are no HU; metal fills less.
-pub const MOST_ABOVE_RANGE: f64 = 0.2;
+pub(crate) const MOST_ABOVE_RANGE: f64 = 0.2;
 /// Share of the brain that is hemorrhage from which it is to be looked at, and from which nothing but a scan that is none explains it: the largest
 /// hemorrhages that people live to be scanned with have a fifth to a quarter of the brain.
-pub const BLOOD_SHARE: [f64; 2] = [0.2, 0.4];
+pub(crate) const BLOOD_SHARE: [f64; 2] = [0.2, 0.4];
 /// Above this in HU there is bone, metal or calcification.
-pub const BRIGHT_HU: f32 = 250.0;
+pub(crate) const BRIGHT_HU: f32 = 250.0;
 /// Share of the brain above [`BRIGHT_HU`], at most; brains with metal or much calcification have 1%.
-pub const BRIGHT_SHARE: f64 = 0.05;
+pub(crate) const BRIGHT_SHARE: f64 = 0.05;
 
 /// A warning of a scan's report.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,7 +159,7 @@ impl Warning {
 impl Warning {
     /// Whether nothing that comes of the scan can be right, so that it fails unless doubtful results are kept. `docs/report.md` has the limits
     /// and what good scans measure.
-    pub fn is_doubt(&self) -> bool {
+    pub(crate) fn is_doubt(&self) -> bool {
         match self {
             Warning::BrainVolume { ml } => !(POSSIBLE_BRAIN_ML[0]..=POSSIBLE_BRAIN_ML[1]).contains(ml),
             Warning::PoorRegistration { overlap, mutual_information, brain_ml } => {
@@ -173,7 +173,7 @@ impl Warning {
     }
 
     /// What to do about a doubt. `given`: the brain was not sought but given, by a mask or by a scan that holds nothing else.
-    pub fn way_out(&self, given: bool) -> &'static str {
+    pub(crate) fn way_out(&self, given: bool) -> &'static str {
         match self {
             Warning::NotHu { inside: true, .. } if given => {
                 "look whether the mask is that of this scan's brain, and whether the values are HU; --keep-doubtful writes what there is"

@@ -306,33 +306,28 @@ impl Config {
     /// # Errors
     /// A sentence that names the entry.
     pub fn check(&self) -> std::result::Result<(), String> {
-        let need = |good: bool, what: &str| if good { Ok(()) } else { Err(what.to_string()) };
         self.network.validate().map_err(|error| error.to_string())?;
         need(
             conv::can(self.network.kernel),
             &format!("network.kernel is {:?}, but training takes kernels of 5 taps, or 1, along each axis", self.network.kernel),
         )?;
-        let (s, t, o) = (&self.samples, &self.schedule, &self.optimiser);
         need(self.data.training > 0 && self.data.held_out > 0, "data.training and data.held_out must be at least 1")?;
         need(self.threshold.is_none_or(|threshold| (0.0..1.0).contains(&threshold)), "threshold must lie between 0 and 1")?;
         need(SKULL_MARGIN_MM.contains(&self.skull_margin_mm), "skull_margin_mm must lie between 0 and 5")?;
-        let thickness = &self.data.thickness_mm;
+        self.data.check()?;
+        self.samples.check(&self.network)?;
+        self.check_shares()?;
+        self.check_sides()?;
+        self.schedule.check()?;
+        self.optimiser.check()?;
         need(
-            !thickness.is_empty() && thickness.iter().all(|mm| (0.05..=50.0).contains(mm)),
-            "data.thickness_mm must have a value, each from 0.05 to 50",
-        )?;
-        let [least, most] = self.data.volume_ml;
-        need(
-            0.1 <= least && least <= most && most <= 150.0,
-            "data.volume_ml must be two volumes from 0.1 to 150, the smaller first",
-        )?;
-        need(
-            s.hu_range[0] < s.hu_range[1]
-                && s.hu_range[0] <= 0.0
-                && s.hu_range[1] > 0.0
-                && s.hu_range.iter().all(|hu| hu.is_finite()),
-            "samples.hu_range must begin at or below 0 and end above it",
-        )?;
+            self.loss.dice >= 0.0 && self.loss.cross_entropy >= 0.0 && self.loss.dice + self.loss.cross_entropy > 0.0,
+            "loss.dice and .cross_entropy must not be below 0, nor both 0",
+        )
+    }
+
+    fn check_shares(&self) -> std::result::Result<(), String> {
+        let s = &self.samples;
         let shares = [
             s.flip,
             s.elastic,
@@ -352,7 +347,64 @@ impl Config {
             shares.iter().all(|share| (0.0..=1.0).contains(share)),
             "samples.flip, .elastic, .without_rim, .bone_rim, .glow, .base, .vertex, .painted, .calcified, .crop_bleed, dropout.rate, data.without_bleed and .hard must lie between 0 and 1",
         )?;
-        need(self.dropout.rate < 1.0, "dropout.rate must be below 1")?;
+        need(self.dropout.rate < 1.0, "dropout.rate must be below 1")
+    }
+
+    fn check_sides(&self) -> std::result::Result<(), String> {
+        let s = &self.samples;
+        need(
+            self.data.grid.iter().chain([&s.crop]).all(|&side| side <= LONGEST_SIDE),
+            &format!("samples.crop and the sides of data.grid must be at most {LONGEST_SIDE}"),
+        )?;
+        let multiple = self.network.multiple();
+        need(fits(self.data.grid, multiple), &format!("data.grid must be a multiple of {multiple:?}, as the network needs"))
+    }
+
+    /// What the trained network is run on.
+    pub fn input(&self) -> InputKind {
+        match self.samples.patch {
+            0 if self.network.is_planar() => InputKind::NativeSlices,
+            0 => InputKind::Template,
+            patch => InputKind::TemplatePatches { patch },
+        }
+    }
+}
+
+/// An error that says `what` must be, where it is not.
+fn need(good: bool, what: &str) -> std::result::Result<(), String> {
+    if good { Ok(()) } else { Err(what.to_string()) }
+}
+
+/// Whether a grid has sides that the network can halve as often as it does.
+fn fits(sides: [usize; 3], multiple: [usize; 3]) -> bool {
+    (0..3).all(|axis| sides[axis] > 0 && sides[axis].is_multiple_of(multiple[axis]))
+}
+
+impl Data {
+    fn check(&self) -> std::result::Result<(), String> {
+        let thickness = &self.thickness_mm;
+        need(
+            !thickness.is_empty() && thickness.iter().all(|mm| (0.05..=50.0).contains(mm)),
+            "data.thickness_mm must have a value, each from 0.05 to 50",
+        )?;
+        let [least, most] = self.volume_ml;
+        need(
+            0.1 <= least && least <= most && most <= 150.0,
+            "data.volume_ml must be two volumes from 0.1 to 150, the smaller first",
+        )
+    }
+}
+
+impl Samples {
+    fn check(&self, network: &Description) -> std::result::Result<(), String> {
+        let s = self;
+        need(
+            s.hu_range[0] < s.hu_range[1]
+                && s.hu_range[0] <= 0.0
+                && s.hu_range[1] > 0.0
+                && s.hu_range.iter().all(|hu| hu.is_finite()),
+            "samples.hu_range must begin at or below 0 and end above it",
+        )?;
         need(s.elastic_spacing > 0 && s.rim_voxels > 0, "samples.elastic_spacing and .rim_voxels must be at least 1")?;
         need(
             [s.glow_hu, s.base_hu, s.vertex_hu, s.noise_hu].iter().all(|hu| (0.0..=1000.0).contains(hu)),
@@ -363,19 +415,32 @@ impl Config {
             "samples.elastic_voxels, .hu_offset and .hu_scale must lie between 0 and 1000",
         )?;
         need((0.0..=10.0).contains(&s.contrast), "samples.contrast must lie between 0 and 10")?;
-        let multiple = self.network.multiple();
-        let fits = |sides: [usize; 3]| (0..3).all(|axis| sides[axis] > 0 && sides[axis].is_multiple_of(multiple[axis]));
-        need(fits([s.crop; 3]), &format!("samples.crop must be a multiple of {multiple:?}, as the network needs"))?;
+        let multiple = network.multiple();
+        need(fits([s.crop; 3], multiple), &format!("samples.crop must be a multiple of {multiple:?}, as the network needs"))?;
         need(
-            s.patch == 0 || ((s.patch == 32 || s.patch == 64) && fits([s.patch; 3])),
+            s.patch == 0 || ((s.patch == 32 || s.patch == 64) && fits([s.patch; 3], multiple)),
             "samples.patch must be 0, 32 or 64, a multiple of what the network needs",
         )?;
-        need(s.patch == 0 || !self.network.is_planar(), "samples.patch is for networks in 3D")?;
+        need(s.patch == 0 || !network.is_planar(), "samples.patch is for networks in 3D")
+    }
+}
+
+impl Optimiser {
+    fn check(&self) -> std::result::Result<(), String> {
+        let o = self;
+        let decays = [o.beta1, o.beta2, o.average, o.momentum];
         need(
-            self.data.grid.iter().chain([&s.crop]).all(|&side| side <= LONGEST_SIDE),
-            &format!("samples.crop and the sides of data.grid must be at most {LONGEST_SIDE}"),
+            decays.iter().all(|decay| (0.0..1.0).contains(decay)),
+            "optimiser.beta1, .beta2, .average and .momentum must lie between 0 and 1",
         )?;
-        need(fits(self.data.grid), &format!("data.grid must be a multiple of {multiple:?}, as the network needs"))?;
+        need(o.clip > 0.0 && o.epsilon > 0.0 && o.epsilon.is_finite(), "optimiser.clip and .epsilon must be above 0")?;
+        need(o.muon >= 0.0 && o.muon.is_finite(), "optimiser.muon must not be below 0")
+    }
+}
+
+impl Schedule {
+    fn check(&self) -> std::result::Result<(), String> {
+        let t = self;
         need(
             t.epochs > 0 && t.updates > 0 && t.batch > 0 && t.crop_batch > 0,
             "schedule.epochs, .updates, .batch and .crop_batch must be at least 1",
@@ -389,31 +454,9 @@ impl Config {
         need(
             t.rate > 0.0 && t.last_rate >= 0.0 && t.rate.is_finite() && t.last_rate.is_finite(),
             "schedule.rate must be above 0, .last_rate not below",
-        )?;
-        let decays = [o.beta1, o.beta2, o.average, o.momentum];
-        need(
-            decays.iter().all(|decay| (0.0..1.0).contains(decay)),
-            "optimiser.beta1, .beta2, .average and .momentum must lie between 0 and 1",
-        )?;
-        need(o.clip > 0.0 && o.epsilon > 0.0 && o.epsilon.is_finite(), "optimiser.clip and .epsilon must be above 0")?;
-        need(o.muon >= 0.0 && o.muon.is_finite(), "optimiser.muon must not be below 0")?;
-        need(
-            self.loss.dice >= 0.0 && self.loss.cross_entropy >= 0.0 && self.loss.dice + self.loss.cross_entropy > 0.0,
-            "loss.dice and .cross_entropy must not be below 0, nor both 0",
         )
     }
 
-    /// What the trained network is run on.
-    pub fn input(&self) -> InputKind {
-        match self.samples.patch {
-            0 if self.network.is_planar() => InputKind::NativeSlices,
-            0 => InputKind::Template,
-            patch => InputKind::TemplatePatches { patch },
-        }
-    }
-}
-
-impl Schedule {
     /// The learning rate of an update, counted from 0, of `total`.
     pub fn rate_at(&self, update: usize, total: usize) -> f64 {
         if update < self.warm_up {

@@ -7,7 +7,7 @@
 
 mod augment;
 mod checkpoint;
-pub mod config;
+pub(crate) mod config;
 mod curves;
 mod difference;
 mod epoch;

@@ -105,18 +105,7 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
     memory::check(PARAMETER_BYTES * parameters, || format!("the training of a network of {parameters} parameters"))?;
     std::fs::create_dir_all(folder).map_err(Error::write(folder))?;
     check_folder(config, folder, &[])?;
-    let checkpoint_path = folder.join(CHECKPOINT);
-    let (state, history) = match checkpoint::read(&checkpoint_path, config)? {
-        Some(found) => found,
-        None => {
-            let first = State::new(first_weights(config)?);
-            ownership::begin(&checkpoint_path, &FILES.map(String::from).into())?;
-            (first, vec![])
-        }
-    };
-    if !has_config(folder, config) {
-        atomic::write(folder.join(CONFIG), |file| file.write_all(config.to_toml().as_bytes()))?;
-    }
+    let (state, mut history) = begun(config, folder)?;
     let shape = source.sample(0)?.shape;
     let mut trainer = Trainer {
         config,
@@ -129,7 +118,6 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
         instructions: Instructions::best(),
         pack_seconds: 0.0,
     };
-    let mut history = history;
     let losses = |history: &[Epoch]| -> Vec<f64> { history.iter().map(|epoch| epoch.held_out_loss).collect() };
     match history.len() {
         done if done == 0 || config.schedule.stops(&losses(&history)) => {}
@@ -161,8 +149,8 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
         }
         history.push(row);
         curves::write(folder, &history)?;
-        checkpoint::write(&checkpoint_path, config, &trainer.state, &history)?;
-        ownership::end(&checkpoint_path)?;
+        checkpoint::write(&folder.join(CHECKPOINT), config, &trainer.state, &history)?;
+        ownership::end(&folder.join(CHECKPOINT))?;
         let recent = &history[history.len().saturating_sub(5)..];
         let each = recent.iter().map(|row| row.seconds).sum::<f64>() / recent.len() as f64;
         say(Progress::Epoch(history.last().expect("it was just pushed"), each * (config.schedule.epochs - history.len()) as f64));
@@ -172,6 +160,23 @@ pub fn train(config: &Config, source: &dyn Source, folder: &Path, mut say: impl 
         *seconds.entry(part).or_default() += value;
     }
     Ok(Outcome { history, early, seconds })
+}
+
+/// The training that was stopped in a folder, or a new one.
+fn begun(config: &Config, folder: &Path) -> Result<(State, Vec<Epoch>)> {
+    let checkpoint_path = folder.join(CHECKPOINT);
+    let begun = match checkpoint::read(&checkpoint_path, config)? {
+        Some(found) => found,
+        None => {
+            let first = State::new(first_weights(config)?);
+            ownership::begin(&checkpoint_path, &FILES.map(String::from).into())?;
+            (first, vec![])
+        }
+    };
+    if !has_config(folder, config) {
+        atomic::write(folder.join(CONFIG), |file| file.write_all(config.to_toml().as_bytes()))?;
+    }
+    Ok(begun)
 }
 
 /// What a training begins with.

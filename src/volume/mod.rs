@@ -3,8 +3,8 @@
 //! World coordinates are RAS millimetres (x grows to the patient's right, y to the front, z to the top),
 //! as NIfTI has them. Voxel indices are (i, j, k) and are stored with i fastest.
 
-pub mod affine;
-pub mod distance;
+pub(crate) mod affine;
+pub(crate) mod distance;
 pub mod morphology;
 pub mod orientation;
 pub mod resample;

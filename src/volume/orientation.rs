@@ -18,7 +18,7 @@ const PERMUTATIONS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0
 
 impl Orientation {
     /// Right, front, top: the order and the signs of the world's axes.
-    pub const RAS: Orientation = Orientation { axis: [0, 1, 2], flipped: [false; 3] };
+    pub(crate) const RAS: Orientation = Orientation { axis: [0, 1, 2], flipped: [false; 3] };
 
     /// The signed permutation nearest to a voxel-to-world affine: the one for which the cosines between voxel axes and their world axes add
     /// up to the most, so that an oblique or sheared grid has one world axis for each of its own, too.
@@ -42,7 +42,7 @@ impl Orientation {
 }
 
 /// The volume with its axes put in the order and direction nearest to RAS. No value changes, and every value stays where it is in the world.
-pub fn to_ras<T: Copy + Send + Sync>(volume: &Volume<T>) -> Volume<T> {
+pub(crate) fn to_ras<T: Copy + Send + Sync>(volume: &Volume<T>) -> Volume<T> {
     let grid = volume.grid();
     let Orientation { axis, flipped } = Orientation::of(&grid.affine);
     let mut shape = [0; 3];
@@ -66,7 +66,7 @@ pub fn to_ras<T: Copy + Send + Sync>(volume: &Volume<T>) -> Volume<T> {
     gather(Grid { shape, affine }, volume.voxels(), first, step)
 }
 
-/// A volume as [`to_ras`] gives it, put back on the grid it came from.
+/// A volume whose axes were put into the order nearest to RAS, back on the grid it came from.
 ///
 /// # Panics
 /// Where `volume` has not the shape of `grid` turned to RAS.
@@ -89,7 +89,7 @@ pub fn from_ras<T: Copy + Send + Sync>(volume: &Volume<T>, grid: &Grid) -> Volum
 /// The volume on `grid`, where both have the same points: each voxel of the one lies where one of the other does, in
 /// whatever order and direction of axes. Nothing is resampled: every value keeps its place in the world. `None` where a
 /// point lies further than `tolerance` of the smallest spacing from that of the other grid.
-pub fn onto_same_points<T: Copy + Send + Sync>(volume: &Volume<T>, grid: &Grid, tolerance: f64) -> Option<Volume<T>> {
+pub(crate) fn onto_same_points<T: Copy + Send + Sync>(volume: &Volume<T>, grid: &Grid, tolerance: f64) -> Option<Volume<T>> {
     let from = volume.grid();
     let (axis, flipped) = same_axes(from, grid)?;
     let smallest = grid.spacing().into_iter().fold(f64::INFINITY, f64::min);
@@ -110,7 +110,7 @@ pub fn onto_same_points<T: Copy + Send + Sync>(volume: &Volume<T>, grid: &Grid, 
 /// How far apart, in mm, the corners of two grids are at most when the axes of `from` are brought into the order and
 /// direction of those of `grid`; `None` where the numbers of voxels along them differ, or the affine of `grid` has no
 /// inverse.
-pub fn distance_of_points(from: &Grid, grid: &Grid) -> Option<f64> {
+pub(crate) fn distance_of_points(from: &Grid, grid: &Grid) -> Option<f64> {
     let (axis, flipped) = same_axes(from, grid)?;
     if [0, 1, 2].map(|voxel| grid.shape[axis[voxel]]) != from.shape {
         return None;

@@ -48,7 +48,7 @@ pub fn linear(volume: &Volume<f32>, grid: &Grid, transform: &Affine, outside: f3
 ///
 /// # Errors
 /// [`SingularAffine`] where the volume's affine is singular.
-pub fn nearest<T: Copy + Send + Sync>(
+pub(crate) fn nearest<T: Copy + Send + Sync>(
     volume: &Volume<T>,
     grid: &Grid,
     transform: &Affine,

@@ -4,8 +4,7 @@ mod charts;
 mod loess;
 mod overlay;
 
-pub use crate::draw::drawing::{Drawing, escaped};
-pub use loess::loess;
+pub(crate) use crate::draw::drawing::{Drawing, escaped};
 
 use super::results::Results;
 use super::{Case, pairs::Pair};

@@ -324,11 +324,8 @@ impl Reader<'_> {
             }
             let known = StandardDataDictionary.by_tag(tag).map(|entry| entry.vr().relaxed());
             if tag == tags::PIXEL_DATA && span.depth == 0 {
-                let place = if length == UNDEFINED {
-                    Place::Encapsulated { at: value }
-                } else {
-                    Place::Native { at: value, length: length.into() }
-                };
+                let native = Place::Native { at: value, length: length.into() };
+                let place = if length == UNDEFINED { Place::Encapsulated { at: value } } else { native };
                 return Ok((value, Some(place)));
             }
             if length == UNDEFINED {

@@ -1,7 +1,7 @@
 //! CT series in DICOM files: found by content, one chosen by rules, corrected for gantry tilt and unequal spacing. The rules and formulas: `docs/dicom.md`.
 //!
-//! The way of a series: [`study::find`] reads the attributes of all files and sorts them into studies; [`Study::choose`] splits a study into series and takes one; [`convert`]
-//! reads its pixels into a [`Stack`], shears it ([`tilt`]) and resamples it ([`spacing`]). [`onto_slices`] goes the way back, for masks on the slices as they were.
+//! The way of a series: [`study::find`] reads the attributes of all files and sorts them into studies; [`Study::choose`] splits a study into series and takes one; `convert`
+//! reads its pixels into a [`Stack`], shears it (`tilt`) and resamples it (`spacing`). [`onto_slices`] goes the way back, for masks on the slices as they were.
 
 mod attributes;
 mod character_set;
@@ -18,19 +18,19 @@ mod rle;
 pub mod segmentation;
 mod series;
 mod slice;
-pub mod spacing;
+pub(crate) mod spacing;
 mod stack;
 mod stacks;
 pub mod structured_report;
 pub mod study;
 mod summary;
-pub mod tilt;
+pub(crate) mod tilt;
 mod words;
 
 pub use derived::Algorithm;
 pub use error::DicomError;
 pub use file::is_dicom;
-pub use series::{Kernel, LEAST_SLICES, Series};
+pub use series::{LEAST_SLICES, Series};
 pub use slice::{Identity, Image, Slice, Unreadable, read as read_image};
 pub use stack::Stack;
 pub use study::Study;
@@ -95,7 +95,7 @@ impl Summary {
 ///
 /// # Errors
 /// As [`Stack::read`], [`tilt::correct`] and [`spacing::regularise`].
-pub fn convert(mut series: Series) -> std::result::Result<(Volume<f32>, Converted), DicomError> {
+pub(crate) fn convert(mut series: Series) -> std::result::Result<(Volume<f32>, Converted), DicomError> {
     let mut stack = Stack::read(&series)?;
     series.doubts.append(&mut stack.notes);
     let Corrected { volume, tilt, spacing } = correct(stack)?;
@@ -117,7 +117,7 @@ pub struct Corrected {
 /// Both corrections.
 ///
 /// # Errors
-/// As [`tilt::correct`] and [`spacing::regularise`].
+/// Where the slices lie on no stack that can be made regular.
 pub fn correct(mut stack: Stack) -> std::result::Result<Corrected, DicomError> {
     let whole = stack.hu.par_iter().all(|hu| hu.fract() == 0.0);
     let round = |stack: &mut Stack| {
@@ -155,7 +155,7 @@ pub fn onto_slices(slices: &[Slice], mask: &Volume<bool>) -> Result<Vec<Vec<bool
     Ok(slices.par_iter().map(on_slice).collect())
 }
 
-/// Reads one DICOM file from memory, attributes and pixels: HU of each of its slices, rows from the last to the first. For tests and fuzzing; series are read by [`convert`].
+/// Reads one DICOM file from memory, attributes and pixels: HU of each of its slices, rows from the last to the first. For tests and fuzzing; series are read by `convert`.
 ///
 /// # Errors
 /// What is wrong with the bytes.

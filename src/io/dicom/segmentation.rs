@@ -34,7 +34,11 @@ pub fn write(path: &Path, converted: &Converted, mask: &Volume<bool>, algorithm:
 ///
 /// # Errors
 /// As [`write()`].
-pub fn segmentation(converted: &Converted, mask: &Volume<bool>, algorithm: &Algorithm) -> Result<(InMemDicomObject, Uids)> {
+pub(crate) fn segmentation(
+    converted: &Converted,
+    mask: &Volume<bool>,
+    algorithm: &Algorithm,
+) -> Result<(InMemDicomObject, Uids)> {
     let source = derived::source(converted)?;
     let pixels = pack(&onto_slices(&converted.series.slices, mask)?);
     let uids = Uids::of(converted, algorithm, &pixels);

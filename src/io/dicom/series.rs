@@ -39,7 +39,7 @@ pub struct Series {
 
 /// Which structures a convolution kernel shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kernel {
+pub(crate) enum Kernel {
     /// Brain and other soft tissue.
     Soft,
     /// No name that is known.
@@ -51,7 +51,7 @@ pub enum Kernel {
 impl Kernel {
     /// What a kernel's name says. Names: GE in words; Siemens a letter or two and a number that grows with sharpness (H31s, Hr40, J45, H60); Canon FC and a number
     /// (FC26 brain, FC30 bone, FC51 lung, FC81 inner ear); Philips UA, UB, UC, A, B, C soft, D, E, L, YB, YC, YD sharp.
-    pub fn of(name: &str) -> Kernel {
+    pub(crate) fn of(name: &str) -> Kernel {
         let name = name.trim().to_ascii_uppercase();
         let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
         if has(&["BONE", "EDGE", "LUNG", "SHARP", "ULTRA", "DETAIL", "INNER EAR"]) {
@@ -93,18 +93,18 @@ impl Series {
     }
 
     /// Whether the slices lie across the patient's axis.
-    pub fn is_axial(&self) -> bool {
+    pub(crate) fn is_axial(&self) -> bool {
         self.slices[0].normal()[2].abs() > AXIAL
     }
 
     /// Whether the scanner made the images from its measurements, not from other images.
-    pub fn is_original(&self) -> bool {
+    pub(crate) fn is_original(&self) -> bool {
         let says = |n: usize, word: &str| self.identity.image_type.get(n).is_some_and(|text| text == word);
         !says(0, "DERIVED") && !says(1, "SECONDARY")
     }
 
     /// The kernel; the sharpest of several names. Where no name is known, a description that names bone says that it is sharp.
-    pub fn kernel(&self) -> Kernel {
+    pub(crate) fn kernel(&self) -> Kernel {
         let kernels = self.identity.kernel.iter().map(|name| Kernel::of(name));
         // A list such as H31s, 3 has a name and a strength: the name is known, the strength is not.
         let known: Vec<Kernel> = kernels.filter(|&kernel| kernel != Kernel::Unknown).collect();
@@ -113,14 +113,14 @@ impl Series {
     }
 
     /// Length along the normal in mm, half a slice at both ends included.
-    pub fn length(&self) -> f64 {
+    pub(crate) fn length(&self) -> f64 {
         let [first, last] = [&self.slices[0], &self.slices[self.slices.len() - 1]];
         let length = (0..3).map(|n| (last.position[n] - first.position[n]) * first.normal()[n]).sum::<f64>().abs();
         length + length / (self.slices.len() - 1).max(1) as f64
     }
 
     /// Columns and rows times their distances, in mm.
-    pub fn field_of_view(&self) -> [f64; 2] {
+    pub(crate) fn field_of_view(&self) -> [f64; 2] {
         let slice = &self.slices[0];
         [slice.columns as f64 * slice.spacing[1], slice.rows as f64 * slice.spacing[0]]
     }
@@ -157,18 +157,18 @@ impl Series {
     }
 
     /// Whether contrast agent was given, as far as the header tells; with the attribute that says so.
-    pub fn contrast_agent(&self) -> Option<String> {
+    pub(crate) fn contrast_agent(&self) -> Option<String> {
         let (certain, why) = self.contrast();
         (certain == 2).then_some(why)
     }
 
     /// Whether the series is that of another part of the body, as far as the header tells; with the attribute that says so.
-    pub fn elsewhere(&self) -> Option<String> {
+    pub(crate) fn elsewhere(&self) -> Option<String> {
         self.region().filter(|(region, _)| *region == Region::Elsewhere).map(|(_, why)| why)
     }
 
     /// Whether its slices make a volume.
-    pub fn is_usable(&self) -> bool {
+    pub(crate) fn is_usable(&self) -> bool {
         self.slices.len() >= LEAST_SLICES && self.fault.is_none()
     }
 
@@ -233,14 +233,14 @@ impl Series {
     }
 
     /// The order in which series are preferred. Those that cannot be used come last.
-    pub fn compare(&self, other: &Series) -> Ordering {
+    pub(crate) fn compare(&self, other: &Series) -> Ordering {
         let keys = |series: &Series| series.rules().into_iter().map(|(key, _)| key).collect::<Vec<_>>();
         let rest = |series: &Series| (series.identity.series_uid.clone(), series.part.clone());
         keys(self).cmp(&keys(other)).then_with(|| rest(self).cmp(&rest(other)))
     }
 
     /// The first rule by which `better` is preferred to this series, in a few words.
-    pub fn loses_by(&self, better: &Series) -> String {
+    pub(crate) fn loses_by(&self, better: &Series) -> String {
         let mut rules = self.rules().into_iter().zip(better.rules());
         rules.find(|((own, _), (other, _))| own > other).map_or_else(
             || {
@@ -272,7 +272,7 @@ impl Series {
     }
 
     /// What to give to `--series` for this series: its number where it is the only one of `all` of that number, else its UID; with the part where there are several.
-    pub fn handle(&self, all: &[Series]) -> String {
+    pub(crate) fn handle(&self, all: &[Series]) -> String {
         let Identity { series_uid, series_number, .. } = &self.identity;
         let same = |other: &Series| other.identity.series_number == *series_number && other.identity.series_uid != *series_uid;
         let series = match series_number {
@@ -283,7 +283,7 @@ impl Series {
     }
 
     /// The series in a few words.
-    pub fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         let Identity { series_number, series_uid, description, kernel, .. } = &self.identity;
         let mut number = series_number.map_or_else(|| "without a number".into(), |number| number.to_string());
         if let Some(part) = &self.part {
@@ -321,7 +321,7 @@ impl Series {
 
 impl Kernel {
     /// The word for it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Kernel::Soft => "soft",
             Kernel::Unknown => "unknown",

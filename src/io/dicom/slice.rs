@@ -138,12 +138,12 @@ impl From<DicomError> for Unreadable {
 
 impl Slice {
     /// The direction perpendicular to the slice: `along_row` x `along_column`.
-    pub fn normal(&self) -> [f64; 3] {
+    pub(crate) fn normal(&self) -> [f64; 3] {
         cross(self.along_row, self.along_column)
     }
 
     /// From column and row of the slice's pixels (and 0) to RAS millimetres; the third direction is the normal, of 1 mm.
-    pub fn affine(&self) -> Affine {
+    pub(crate) fn affine(&self) -> Affine {
         let [row, column] = self.spacing;
         let normal = self.normal();
         // LPS to RAS: the first two coordinates change their signs.
@@ -278,7 +278,7 @@ impl Identity {
     }
 
     /// Whether the image is a localizer (scout, topogram), by the third value of ImageType or a later one.
-    pub fn is_localizer(&self) -> bool {
+    pub(crate) fn is_localizer(&self) -> bool {
         self.image_type.iter().skip(2).any(|text| ["LOCALIZER", "SCOUT", "TOPOGRAM"].contains(&text.as_str()))
     }
 }

@@ -105,12 +105,12 @@ impl Stack {
     }
 
     /// Number of voxels in a slice.
-    pub fn slice_len(&self) -> usize {
+    pub(crate) fn slice_len(&self) -> usize {
         self.side[0] * self.side[1]
     }
 
     /// The stack as a volume with this distance between slices; `moved` must be made up for already.
-    pub fn into_volume(self, spacing: f64) -> Volume<f32> {
+    pub(crate) fn into_volume(self, spacing: f64) -> Volume<f32> {
         let along = Affine::new([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, spacing]], [0.0; 3]);
         let shape = [self.side[0], self.side[1], self.distance.len()];
         Volume::new(Grid { shape, affine: self.affine.after(&along) }, self.hu)

@@ -55,7 +55,7 @@ pub fn write(
 ///
 /// # Errors
 /// [`Error::Dicom`](crate::io::Error::Dicom) as [`write()`].
-pub fn structured_report(
+pub(crate) fn structured_report(
     converted: &Converted,
     segmentation: &Uids,
     measurements: &Measurements,

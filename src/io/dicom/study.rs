@@ -185,7 +185,7 @@ fn common(folders: &BTreeSet<&Path>) -> PathBuf {
 
 /// The study of the image in the file at `path`, with no other series than the file's: all files of its folder, or the file alone where it has several frames, or
 /// where it is no CT image or cannot be read.
-pub fn of_file(path: &Path) -> Study {
+pub(crate) fn of_file(path: &Path) -> Study {
     let alone = Study { folder: path.to_path_buf(), ..Study::default() };
     let image = match slice::read(path) {
         Ok(image) if image.slices.len() > 1 => return Study { images: vec![image], ..alone },
@@ -216,20 +216,20 @@ impl Study {
     }
 
     /// Whether a scan should be here: images, a localizer, or files that cannot be read. Other DICOM objects, such as reports, are none.
-    pub fn is_ct(&self) -> bool {
+    pub(crate) fn is_ct(&self) -> bool {
         let localizer = |(_, other): &(PathBuf, Unreadable)| matches!(other.error, DicomError::Localizer { .. });
         !self.images.is_empty() || !self.broken.is_empty() || self.others.iter().any(localizer)
     }
 
     /// Whether nothing is here but a few images or pages of text that make no volume: a scan that lacks its files, or what lay beside one.
-    pub fn is_remnant(&self) -> bool {
+    pub(crate) fn is_remnant(&self) -> bool {
         let slices: usize = self.images.iter().map(|image| image.slices.len()).sum();
         let damaged = |(_, unreadable): &(PathBuf, Unreadable)| !matches!(unreadable.error, DicomError::Missing(_));
         slices < LEAST_SLICES && self.broken.len() < LEAST_SLICES && !self.broken.iter().any(damaged)
     }
 
     /// Says that the images of this study lie beside a series of another one and are not used, and whether they could be slices of it; `None` where there are none.
-    pub fn beside(&self, series: &Series) -> Option<(String, bool)> {
+    pub(crate) fn beside(&self, series: &Series) -> Option<(String, bool)> {
         let slices: Vec<&Slice> = self.images.iter().flat_map(|image| &image.slices).collect();
         let study = &self.images.first()?.identity.study_uid;
         let study = if study.is_empty() { "none" } else { study };
@@ -252,7 +252,7 @@ impl Study {
     }
 
     /// Whether nothing is here but a few pages of text.
-    pub fn is_page(&self) -> bool {
+    pub(crate) fn is_page(&self) -> bool {
         self.images.is_empty() && !self.broken.is_empty() && self.is_remnant()
     }
 
@@ -284,7 +284,7 @@ impl Study {
     ///
     /// # Errors
     /// As [`Study::choose`].
-    pub fn choose_from(&self, all: &[Series], wanted: Option<&str>) -> Result<Series, DicomError> {
+    pub(crate) fn choose_from(&self, all: &[Series], wanted: Option<&str>) -> Result<Series, DicomError> {
         let chosen = self.pick(all, wanted)?;
         let uid = chosen.identity.series_uid.as_str();
         let patients: BTreeSet<&str> = self.patients(|image| image.identity.series_uid == uid);

@@ -58,7 +58,7 @@ pub struct Summary {
 
 impl Summary {
     /// The series in a few words, as archives show it: number and description.
-    pub fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         let number = self.series_number.map_or_else(String::new, |number| format!(" {number}"));
         let description = self.series_description.trim();
         let colon = if description.is_empty() { "" } else { ": " };

@@ -126,7 +126,7 @@ impl Header {
     ///
     /// # Errors
     /// [`Error::Shape`] where a side of the grid does not fit NIfTI-1.
-    pub fn for_scanner(grid: &Grid) -> crate::io::Result<Header> {
+    pub(crate) fn for_scanner(grid: &Grid) -> crate::io::Result<Header> {
         let mut header = Header::for_grid(grid)?;
         let (quaternion, handedness) = geometry::quaternion(&grid.affine);
         header.put(76, (handedness as f32).to_le_bytes());

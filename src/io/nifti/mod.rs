@@ -30,7 +30,7 @@ pub use write::write;
 use crate::volume::Volume;
 
 /// The most voxels of a scan, honest or not: 4 GiB of values. A head CT of 0.25 mm voxels has fewer.
-pub const MAX_VOXELS: u64 = 1 << 30;
+pub(crate) const MAX_VOXELS: u64 = 1 << 30;
 
 /// A scan as it lies in a NIfTI file.
 #[derive(Clone, Debug)]

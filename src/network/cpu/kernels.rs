@@ -39,7 +39,7 @@ impl Instructions {
     }
 
     /// The fastest that this processor has.
-    pub fn best() -> Instructions {
+    pub(crate) fn best() -> Instructions {
         Instructions::ALL.into_iter().rev().find(|i| i.available()).expect("the portable kernels are always there")
     }
 }
@@ -109,7 +109,7 @@ impl Kernels {
     ///
     /// # Errors
     /// [`Error::Device`] where this processor does not have them.
-    pub fn of(instructions: Instructions) -> Result<&'static Kernels> {
+    pub(crate) fn of(instructions: Instructions) -> Result<&'static Kernels> {
         if !instructions.available() {
             return Err(Error::Device(format!("this processor has no {instructions} instructions")));
         }

@@ -26,6 +26,7 @@ use super::{Error, Result, sigmoid};
 use ndarray::{Array4, Array5, ArrayView4, ArrayView5};
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 /// What stands in a problem's output before it is computed.
 pub const UNTOUCHED: f32 = 77.0;
@@ -291,8 +292,12 @@ impl Problem {
         }
     }
 
-    /// The tiles of the output that can be left out; `None` where all is always computed.
-    pub fn tiling(&self, backend: &Backend, way: Way) -> Option<Tiling> {
+    /// The tiles of the output that can be left out, as voxels along (D, H, W); `None` where all is always computed.
+    pub fn tiles(&self, backend: &Backend, way: Way) -> Option<Vec<[Range<usize>; 3]>> {
+        self.tiling(backend, way).map(|tiling| (0..tiling.len()).map(|tile| tiling.voxels(tile)).collect())
+    }
+
+    fn tiling(&self, backend: &Backend, way: Way) -> Option<Tiling> {
         match backend {
             Backend::Cpu(_) => cpu::tiling(self, way),
             #[cfg(feature = "cuda")]
@@ -301,7 +306,7 @@ impl Problem {
     }
 
     /// The problem in the back end's memory, [`UNTOUCHED`] where its output will be. With `needed`, one for each tile
-    /// of [`Problem::tiling`], the other tiles are left out: their output is not touched (the logits of the CUDA
+    /// of [`Problem::tiles`], the other tiles are left out: their output is not touched (the logits of the CUDA
     /// kernels become negative infinity).
     ///
     /// # Errors

@@ -2,7 +2,7 @@ use super::{add, broadcast_channels, concatenate, conv, down, prelu, up};
 use crate::memory;
 use crate::network::plan::Layer;
 use crate::network::weights::Weights;
-use crate::network::{self, BufferId, Operations, Plan, Step};
+use crate::network::{self, BufferId, Plan, Step};
 use crate::network::{Error, Result};
 use ndarray::{Array3, Array4, Array5};
 use std::collections::BTreeMap;
@@ -57,7 +57,7 @@ impl network::Engine for Engine {
             blocks: BTreeMap::new(),
             logits: Array3::zeros((0, 0, 0)),
         };
-        self.plan.run(&mut pass)?;
+        self.plan.steps.iter().for_each(|step| pass.step(&self.plan, step));
         for (voxel, (to, from)) in logits.iter_mut().zip(&pass.logits).enumerate() {
             *to = if needed.is_none_or(|n| n[voxel]) { *from } else { f32::NEG_INFINITY };
         }
@@ -94,10 +94,8 @@ impl Pass<'_> {
             None => prelu(y, &vec![0.0; layer.outputs]),
         }
     }
-}
 
-impl Operations for Pass<'_> {
-    fn step(&mut self, plan: &Plan, step: &Step) -> Result<()> {
+    fn step(&mut self, plan: &Plan, step: &Step) {
         let result = match step {
             Step::Input { layer, .. } => {
                 add(self.activated(conv, layer, &self.input, false), broadcast_channels(self.input.view(), layer.outputs).view())
@@ -121,7 +119,7 @@ impl Operations for Pass<'_> {
         };
         let Some(output) = step.output() else {
             self.logits = result.remove_axis(ndarray::Axis(0)).into_owned();
-            return Ok(());
+            return;
         };
         if let Some((name, _)) = plan.blocks.iter().find(|(_, id)| *id == output) {
             self.blocks.insert(name.clone(), result.clone());
@@ -129,6 +127,5 @@ impl Operations for Pass<'_> {
         self.buffers.insert(output, result);
         let now = plan.steps.iter().position(|s| s.output() == Some(output)).unwrap_or(0);
         self.buffers.retain(|&id, _| plan.buffers[id].last_read > now);
-        Ok(())
     }
 }

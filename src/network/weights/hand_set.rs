@@ -22,7 +22,7 @@ use crate::network::{Activation, Description};
 use std::collections::BTreeMap;
 
 /// The band of the mean, limits included, in HU: blood has 55 to 75, brain about 35.
-pub const BAND: [f32; 2] = [50.0, 90.0];
+pub(crate) const BAND: [f32; 2] = [50.0, 90.0];
 /// Side of the cube whose mean is taken, in voxels.
 const SIDE: usize = 5;
 /// Voxels of the cube.
@@ -79,7 +79,7 @@ impl Weights {
 }
 
 /// What the network with the hand-set weights answers, by a simple loop: true where the mean of the 5x5x5 voxels
-/// around a voxel, with 0 HU outside the grid, lies in [`BAND`].
+/// around a voxel, with 0 HU outside the grid, lies in the band of blood.
 ///
 /// `input` has the D*H*W values of `shape` (D, H, W) in HU, W fastest. For whole HU the network's mask is exactly this;
 /// for others it may differ where the sum is within rounding of a limit.

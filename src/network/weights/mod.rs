@@ -1,10 +1,10 @@
 //! The weights of a network: the weights file, generated and hand-set weights, and the import of TensorFlow checkpoints.
 //!
 //! - [`mod@format`]: the weights file: safetensors, checked before a byte of it is used.
-//! - [`metadata`]: what the file says about itself besides the network: origin, license, threshold, kind of input.
+//! - `metadata`: what the file says about itself besides the network: origin, license, threshold, kind of input.
 //! - [`hand_set`]: weights set by hand, with which the whole path can be tested exactly.
 //! - [`generate`]: pseudo-random weights and inputs that any language can repeat.
-//! - [`info`]: a summary for people.
+//! - `info`: a summary for people.
 //! - [`onnx`]: export for other runtimes, and import of such files.
 //! - [`tensorflow`]: import of TensorFlow 2 checkpoints.
 
@@ -12,11 +12,13 @@ mod bytes;
 mod float16;
 mod foreign;
 pub mod format;
+#[doc(hidden)]
 pub mod generate;
+#[doc(hidden)]
 pub mod hand_set;
-pub mod info;
+pub(crate) mod info;
 mod layer;
-pub mod metadata;
+pub(crate) mod metadata;
 pub mod onnx;
 pub mod tensorflow;
 
@@ -151,7 +153,7 @@ impl Weights {
 
     /// Tells the operating system that the file's pages in memory are not needed for now, such as after packing;
     /// reading a tensor again fetches them again.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.0.bytes.release();
     }
 

@@ -145,7 +145,7 @@ pub fn extract(scan: &Volume<f32>, options: &Options) -> Result<Extraction, Brai
 }
 
 /// Area in cm² of a mask on the first and the last plane along each axis.
-pub fn cut_areas(mask: &Volume<bool>) -> [[f64; 2]; 3] {
+pub(crate) fn cut_areas(mask: &Volume<bool>) -> [[f64; 2]; 3] {
     let Grid { shape, affine } = mask.grid();
     let matrix = affine.matrix();
     let step = |axis: usize| [matrix[0][axis], matrix[1][axis], matrix[2][axis]];

@@ -57,17 +57,17 @@ pub struct Registration {
 impl Registration {
     /// The mutual information below which a registration is to be looked at. `docs/registration.md` has what good and
     /// bad registrations reach.
-    pub const POOR_MUTUAL_INFORMATION: f64 = 0.10;
+    pub(crate) const POOR_MUTUAL_INFORMATION: f64 = 0.10;
     /// The overlap below which a registration is to be looked at.
-    pub const POOR_OVERLAP: f64 = 0.55;
+    pub(crate) const POOR_OVERLAP: f64 = 0.55;
 
     /// The mutual information below which a registration has failed.
-    pub const FAILED_MUTUAL_INFORMATION: f64 = 0.01;
+    pub(crate) const FAILED_MUTUAL_INFORMATION: f64 = 0.01;
     /// The overlap below which a registration has failed.
-    pub const FAILED_OVERLAP: f64 = 0.25;
+    pub(crate) const FAILED_OVERLAP: f64 = 0.25;
 
     /// Whether a registration with these figures has failed, so that nothing that comes of it can be right.
-    pub fn has_failed(overlap: f64, mutual_information: f64) -> bool {
+    pub(crate) fn has_failed(overlap: f64, mutual_information: f64) -> bool {
         // Not a number is a failure too.
         !(overlap >= Self::FAILED_OVERLAP && mutual_information >= Self::FAILED_MUTUAL_INFORMATION)
     }

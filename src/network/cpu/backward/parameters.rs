@@ -95,7 +95,7 @@ impl Parameters {
     ///
     /// # Errors
     /// [`crate::network::Error::Description`] for an unusable description.
-    pub fn initial(description: &Description, seed: u64) -> Result<Parameters> {
+    pub(crate) fn initial(description: &Description, seed: u64) -> Result<Parameters> {
         description.validate()?;
         let mut parameters = Parameters::zeros(description);
         for (number, spec) in description.tensors().into_iter().enumerate() {
@@ -121,7 +121,7 @@ impl Parameters {
     /// Adam moves all weights of a kernel by about the same amount. Where they are moved the same way, the sum over `n` inputs moves by `n` times as much, and
     /// a block that applies one kernel several times grows by a power of that; where they are moved without regard to each other, by the root of `n`. A kernel's
     /// rate falls with the root of its fan-in, from 500 on: falling with the fan-in itself (Yang et al. 2021, "Tensor Programs V", table 3) it learned slower.
-    pub fn learning(description: &Description) -> Vec<Learning> {
+    pub(crate) fn learning(description: &Description) -> Vec<Learning> {
         let mut end = 0;
         let learning = |spec: TensorSpec| {
             let begin = end;
@@ -154,7 +154,7 @@ impl Parameters {
     }
 
     /// All values, to be changed.
-    pub fn values_mut(&mut self) -> &mut [f32] {
+    pub(crate) fn values_mut(&mut self) -> &mut [f32] {
         &mut self.values
     }
 
@@ -162,7 +162,7 @@ impl Parameters {
     ///
     /// # Panics
     /// Where the description has no such tensor.
-    pub fn tensor(&self, name: &str) -> &[f32] {
+    pub(crate) fn tensor(&self, name: &str) -> &[f32] {
         &self.values[self.places[name].clone()]
     }
 
@@ -170,12 +170,12 @@ impl Parameters {
     ///
     /// # Panics
     /// Where the description has no such tensor.
-    pub fn tensor_mut(&mut self, name: &str) -> &mut [f32] {
+    pub(crate) fn tensor_mut(&mut self, name: &str) -> &mut [f32] {
         &mut self.values[self.places[name].clone()]
     }
 
     /// Each tensor by its name.
-    pub fn tensors(&self) -> Tensors<f32> {
+    pub(crate) fn tensors(&self) -> Tensors<f32> {
         self.places.iter().map(|(name, place)| (name.clone(), self.values[place.clone()].to_vec())).collect()
     }
 
