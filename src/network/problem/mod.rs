@@ -5,6 +5,7 @@
 //! Tensors are (C, D, H, W) here. What a back end wants instead (packed weights, blocked activations, launches) is made
 //! inside, so that none of it has to be known outside of the crate.
 
+mod check;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -23,7 +24,7 @@ use super::reference::{add, broadcast_channels, concatenate, conv, down, prelu, 
 use super::region::Tiling;
 use super::weights::LayerTensors;
 use super::{Error, Result, sigmoid};
-use ndarray::{Array4, Array5, ArrayView4, ArrayView5};
+use ndarray::{Array4, Array5, ArrayView4, ArrayView5, Axis};
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
@@ -245,8 +246,7 @@ impl Problem {
 
     /// The grid (D, H, W) of the input.
     fn shape(&self) -> [usize; 3] {
-        let (_, depth, height, width) = self.input[0].dim();
-        [depth, height, width]
+        self.input.first().map_or([0; 3], |part| [1, 2, 3].map(|axis| part.len_of(Axis(axis))))
     }
 
     /// The grid (D, H, W) of the output.
@@ -311,8 +311,13 @@ impl Problem {
     ///
     /// # Errors
     /// [`Error::Device`] where the back end does not compute the problem in this way, and whatever a device reports;
-    /// [`Error::Shape`] where `needed` does not fit; [`Error::Memory`] where memory runs out.
+    /// [`Error::Shape`] where the problem's parts do not fit one another, or `needed` does not fit; [`Error::Memory`]
+    /// where memory runs out.
     pub fn prepare<'b>(&self, backend: &'b mut Backend, way: Way, needed: Option<&[bool]>) -> Result<Box<dyn Prepared + 'b>> {
+        self.check()?;
+        if !self.ways(backend).contains(&way) && way != self.best_way(backend) {
+            return Err(self.impossible(way));
+        }
         let tiles = self.tiling(backend, way).map(|tiling| tiling.len());
         if needed.is_some() && needed.map(<[bool]>::len) != tiles {
             return Err(Error::Shape(format!("a mask has a value for each tile ({tiles:?}) of {self:?}")));

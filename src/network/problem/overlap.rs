@@ -5,7 +5,7 @@ use super::cuda::take;
 use crate::network::cuda::dice::{DiceSums, PARTIAL_BYTES, TOTAL_BYTES, from_sums};
 use crate::network::cuda::launches::store;
 use crate::network::cuda::{Device, Launch, Region};
-use crate::network::{Dice, Result, dice};
+use crate::network::{Dice, Error, Result, dice};
 
 /// Probabilities, a label, and the threshold above which a voxel is predicted.
 #[derive(Clone, Debug)]
@@ -37,9 +37,13 @@ impl Overlap {
     /// The overlap in a device's memory, with or without its gradient. What is allocated lives as long as the device.
     ///
     /// # Errors
-    /// [`crate::network::Error::Device`] with what the device reports.
+    /// [`Error::Shape`] where prediction and label have no voxels or not as many, [`Error::Device`] with what the device
+    /// reports.
     pub fn prepare<'d>(&self, device: &'d mut dyn Device, gradient: bool) -> Result<PreparedOverlap<'d>> {
         let voxels = self.prediction.len();
+        if voxels == 0 || self.label.len() != voxels {
+            return Err(Error::Shape("prediction and label have as many voxels, and at least one".into()));
+        }
         let label: Vec<u8> = self.label.iter().copied().map(u8::from).collect();
         let gradient = if gradient { Some(store(device, &vec![UNTOUCHED; voxels])?) } else { None };
         let sums = DiceSums {
@@ -59,7 +63,7 @@ impl PreparedOverlap<'_> {
     /// Computes it.
     ///
     /// # Errors
-    /// [`crate::network::Error::Device`] with what the device reports.
+    /// [`Error::Device`] with what the device reports.
     pub fn launch(&mut self) -> Result<()> {
         // SAFETY: every region was allocated on this device for these sums, with the size that their launcher asks for.
         self.launches.iter().try_for_each(|launch| unsafe { self.device.launch(launch) })
@@ -68,7 +72,7 @@ impl PreparedOverlap<'_> {
     /// Dice, and the gradient where there is one, after all launches have ended.
     ///
     /// # Errors
-    /// [`crate::network::Error::Device`] with what the device reports.
+    /// [`Error::Device`] with what the device reports.
     pub fn output(&mut self) -> Result<(Dice, Option<Vec<f32>>)> {
         let sums: Vec<f64> = take(self.device, self.total)?;
         let gradient = self.gradient.map(|region| take(self.device, region)).transpose()?;
