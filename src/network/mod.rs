@@ -20,6 +20,7 @@ mod grade;
 pub mod inference;
 mod loss;
 pub mod plan;
+#[doc(hidden)]
 pub mod problem;
 mod real;
 pub mod reference;

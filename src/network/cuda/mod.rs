@@ -3,7 +3,7 @@
 //! A kernel has one file in `kernels/` and one launcher here: `conv`, `conv_f16`, `input`, `stride` (down and up), `head`,
 //! `pointwise`, `dice`. A launcher packs the weights and makes a [`Launch`] from typed values. [`Engine`] makes the
 //! launches of a whole network and runs them on a [`Device`]: a GPU ([`driver`]) or the emulated one. A single operation
-//! is run by [`super::problem`].
+//! is run by `network::problem`.
 
 pub(super) mod conv;
 pub(super) mod conv_f16;

@@ -1,7 +1,8 @@
 //! An operation of the network as a value: its inputs and weights, what is right ([`Problem::reference`], by the plain
 //! loops of [`super::reference`]) and what a back end makes of it ([`Problem::run`]).
 //!
-//! It is public for `tests/operations.rs` and the benchmarks alone, which try every operation on every back end.
+//! It is public, though hidden from the documentation, for `tests/operations.rs` and the benchmarks alone, which try every
+//! operation on every back end.
 //! Tensors are (C, D, H, W) here. What a back end wants instead (packed weights, blocked activations, launches) is made
 //! inside, so that none of it has to be known outside of the crate.
 
