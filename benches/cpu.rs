@@ -1,16 +1,20 @@
-//! The CPU engine on the released network at 128x128x128: a table of all layers, then the whole pass and each layer under criterion.
+//! The CPU engine on the released network at 128x128x128: a table of each layer by itself in every way that it can be
+//! computed, one of all layers within a pass, then the whole pass and each layer under criterion.
 //!
 //! `cargo bench --bench cpu`; ICHOR_INSTRUCTIONS=avx2 (or portable) forces a set of instructions, ICHOR_THREADS a number of threads.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ichor::network::cpu::{Engine, Instructions, Options};
-use ichor::network::plan::{Plan, Step};
+use ichor::network::plan::Plan;
+use ichor::network::problem::{Backend, Prepared, Problem, Way};
 use ichor::network::weights::{Weights, generate};
 use ichor::network::{Description, Engine as _};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 const SHAPE: [usize; 3] = [128; 3];
+/// The grid of a network whose layers are measured by themselves.
+const SMALL: [usize; 3] = [64; 3];
 /// Passes for the table.
 const PASSES: usize = 15;
 
@@ -87,15 +91,6 @@ mod x86 {
     }
 }
 
-fn name(step: &Step) -> &str {
-    match step {
-        Step::Input { layer, .. } | Step::Down { layer, .. } | Step::Up { layer, .. } | Step::Conv { layer, .. } => {
-            &layer.convolution
-        }
-        Step::Head { hidden, .. } => &hidden.convolution,
-    }
-}
-
 /// Prints each step's best time of several passes, with the operations a second that it stands for and that it really does, both counted for a
 /// dense pass.
 fn table(engine: &mut Engine, input: &[f32], needed: Option<&[bool]>, logits: &mut [f32]) {
@@ -130,19 +125,55 @@ fn table(engine: &mut Engine, input: &[f32], needed: Option<&[bool]>, logits: &m
     for ((step, &seconds), products) in engine.plan().steps.iter().zip(&best).zip(products) {
         // What is done along with another step leaves next to nothing of its own.
         if seconds < 3e-4 && products.is_none() {
-            println!("| {} | {:.1} | within another layer | | | |", name(step), engine.plan().flop(step) as f64 / 1e9);
+            println!("| {} | {:.1} | within another layer | | | |", step.name(), engine.plan().flop(step) as f64 / 1e9);
             continue;
         }
         let flop = engine.plan().flop(step) as f64;
         let real = products.map_or(flop, |products| products as f64);
         let share = peak.map_or("".into(), |peak| format!("{:.0}%", 100.0 * real / seconds / peak));
         let rate = |flop: f64| format!("{:.0}", flop / seconds / 1e9);
-        println!("| {} | {:.1} | {:.2} | {} | {} | {share} |", name(step), flop / 1e9, 1e3 * seconds, rate(flop), rate(real));
+        println!("| {} | {:.1} | {:.2} | {} | {} | {share} |", step.name(), flop / 1e9, 1e3 * seconds, rate(flop), rate(real));
     }
+}
+
+/// Launches of a layer by itself.
+const LAUNCHES: usize = 3;
+
+/// Prints the best time of each layer by itself, on one thread and a grid of [`SMALL`], in every way that there is.
+fn alone(description: &Description, instructions: Instructions) {
+    let plan = Plan::new(description, SMALL).expect("the released network takes the grid");
+    println!("\neach layer by itself, {instructions}, 1 thread, {SMALL:?}");
+    println!("| layer | way | ms | GFLOP/s dense-equivalent | the engine's |\n|---|---|---|---|---|");
+    let mut backend = Backend::Cpu(instructions);
+    for (number, step) in plan.steps.iter().enumerate() {
+        if plan.steps[..number].iter().any(|before| before.name() == step.name()) {
+            continue;
+        }
+        let problem = Problem::of_step(&plan, step, 1);
+        let best = problem.best_way(&backend);
+        // Small batches are for tests.
+        let ways = problem.ways(&backend).into_iter().filter(|way| !matches!(way, Way::Transforms { batch: Some(_), .. }));
+        for way in ways {
+            let mut prepared = problem.prepare(&mut backend, way, None).expect("there is memory for a layer");
+            let seconds = fastest(prepared.as_mut());
+            let (ms, rate, mark) = (1e3 * seconds, problem.flop() as f64 / seconds / 1e9, if way == best { "yes" } else { "" });
+            println!("| {} | {way:?} | {ms:.2} | {rate:.0} | {mark} |", step.name());
+        }
+    }
+}
+
+fn fastest(prepared: &mut dyn Prepared) -> f64 {
+    let launch = |_| {
+        let begin = Instant::now();
+        prepared.launch().expect("a prepared layer can be launched");
+        begin.elapsed().as_secs_f64()
+    };
+    (0..=LAUNCHES).map(launch).fold(f64::INFINITY, f64::min)
 }
 
 fn benches(c: &mut Criterion) {
     let mut engine = engine();
+    alone(&engine.plan().description, engine.instructions());
     let input = generate::ct_input("bench", SHAPE);
     let mask: Vec<bool> = input.iter().map(|&hu| hu != 0.0).collect();
     let mut logits = vec![0.0; input.len()];
@@ -150,7 +181,7 @@ fn benches(c: &mut Criterion) {
     table(&mut engine, &input, Some(&mask), &mut logits);
     let steps: Vec<(String, u64)> = {
         let plan: &Plan = engine.plan();
-        plan.steps.iter().enumerate().map(|(n, step)| (format!("{n:02} {}", name(step)), plan.flop(step))).collect()
+        plan.steps.iter().enumerate().map(|(n, step)| (format!("{n:02} {}", step.name()), plan.flop(step))).collect()
     };
 
     let mut group = c.benchmark_group("pass");

@@ -1,5 +1,6 @@
 //! The CUDA engine on the released network: a table of every kernel in its place in a pass, with the bound that it has and the share that it
-//! reaches; whole passes; and the same under criterion. All times are the GPU's own, by CUDA events.
+//! reaches; whole passes; each layer by itself in every way that it can be computed; and passes and kernels under
+//! criterion. All times are the GPU's own, by CUDA events.
 //!
 //! `cargo bench --bench cuda`; ICHOR_GPU=N takes another GPU than the first, ICHOR_SIZE=D,H,W another grid than 128,128,128. On a machine where no
 //! GPU can be used it says why and does nothing. In builds with the feature `emulator`, ICHOR_GPU=emulated runs it on the emulated device, to
@@ -12,6 +13,7 @@ use ichor::network::cuda::{Engine, Grade};
 #[cfg(feature = "emulator")]
 use ichor::network::emulator::Emulator;
 use ichor::network::plan::{Layer, Plan, Step};
+use ichor::network::problem::{Backend, Problem};
 use ichor::network::weights::{Weights, generate};
 use ichor::network::{BufferId, Description, Engine as _};
 use ichor::network::{Error, Result};
@@ -347,7 +349,7 @@ impl Bench {
             });
             println!(
                 "| {} | {} | {:.1} | {:.1} | {:.1} | {:.0} | {:.0} | {bound} |",
-                name_of(step),
+                step.name(),
                 kernels[number].join(", "),
                 flop / 1e9,
                 bytes / 1e6,
@@ -380,20 +382,43 @@ impl Bench {
         let mut group = criterion.benchmark_group(format!("{grade}/kernel"));
         group.sample_size(10);
         for (launch, step) in self.steps().into_iter().enumerate() {
-            let name = format!("{launch:02} {} {}", name_of(&self.plan.steps[step]), self.pass.launches[launch].kernel);
+            let name = format!("{launch:02} {} {}", self.plan.steps[step].name(), self.pass.launches[launch].kernel);
             group.bench_function(name, |b| b.iter_custom(|passes| timed(passes, &mut || Ok(self.launches()?[launch]))));
         }
         group.finish();
     }
 }
 
-fn name_of(step: &Step) -> &str {
-    match step {
-        Step::Input { layer, .. } | Step::Down { layer, .. } | Step::Up { layer, .. } | Step::Conv { layer, .. } => {
-            &layer.convolution
+/// Prints the best time of each layer by itself, in every way that the grade has. Each has a device of its own, which
+/// gives its memory back.
+fn alone(name: &str, plan: &Plan, grade: Grade, passes: usize) -> Result<()> {
+    println!("\n| layer by itself | way | best us | GFLOP/s | the engine's |\n|---|---|---|---|---|");
+    for (number, step) in plan.steps.iter().enumerate() {
+        if plan.steps[..number].iter().any(|before| before.name() == step.name()) {
+            continue;
         }
-        Step::Head { hidden, .. } => &hidden.convolution,
+        let problem = Problem::of_step(plan, step, 1).rounded();
+        let probe = Probe { unit: Arc::new(Mutex::new(Unit::open(name)?)), seen: Arc::default() };
+        let mut backend = Backend::Cuda(Box::new(probe.clone()), grade);
+        let best = problem.best_way(&backend);
+        let mut ways = problem.ways(&backend);
+        if !ways.contains(&best) {
+            ways.push(best);
+        }
+        for way in ways {
+            let mut prepared = problem.prepare(&mut backend, way, None)?;
+            let mut seconds = f64::INFINITY;
+            for _ in 0..=passes {
+                let before = lock(&probe.unit).mark()?;
+                prepared.launch()?;
+                let after = lock(&probe.unit).mark()?;
+                seconds = seconds.min(before.seconds_until(&after)?);
+            }
+            let (us, rate, mark) = (1e6 * seconds, problem.flop() as f64 / seconds / 1e9, if way == best { "yes" } else { "" });
+            println!("| {} | {way:?} | {us:.1} | {rate:.0} | {mark} |", step.name());
+        }
     }
+    Ok(())
 }
 
 fn shape() -> Result<[usize; 3]> {
@@ -403,7 +428,8 @@ fn shape() -> Result<[usize; 3]> {
 }
 
 fn main() -> Result<()> {
-    let unit = match Unit::open(&std::env::var("ICHOR_GPU").unwrap_or_else(|_| "0".into())) {
+    let name = std::env::var("ICHOR_GPU").unwrap_or_else(|_| "0".into());
+    let unit = match Unit::open(&name) {
         Ok(unit) => unit,
         Err(reason) => {
             println!("nothing is measured: {reason}");
@@ -419,6 +445,7 @@ fn main() -> Result<()> {
     for grade in [Grade::Fast, Grade::Exact] {
         let mut bench = Bench::new(&probe, &weights, shape()?, grade, passes)?;
         bench.table()?;
+        alone(&name, &bench.plan, grade, passes)?;
         bench.criterion(&mut criterion);
     }
     criterion.final_summary();

@@ -7,7 +7,7 @@
 //            With several splits each stores its sums, and sum_f32 (sum.cu) finishes them.
 // shared     two stages of one input plane set and its taps: (4 x (8+kh-1) rows of 16+kw-1, rounded up to 4, and kh kw 32 weights) f32
 // bound      FMA pipe: 64 kw FMA for 2 kw + (8+kw-1)/4 16-byte loads from shared memory
-// tested by  tests/kernels.rs on the emulated device and on CUDA
+// tested by  tests/operations.rs on the emulated device and on CUDA
 #pragma once
 #include "common.cuh"
 

@@ -8,7 +8,7 @@
 //            address.
 // shared     two stages of 2 chunks x (8+kh-1) x 4 x (16+kw-1) words of 16 bytes (H, D, W): 61 KB at 5x5x5
 // bound      a tap at 32 (64) channels: 16 (32) mma for 4 ldmatrix.x4 and 2 (4) 16-byte loads of weights (L1)
-// tested by  tests/kernels.rs
+// tested by  tests/operations.rs
 #pragma once
 #include "conv_f16_tile.cuh"
 

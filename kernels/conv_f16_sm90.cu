@@ -9,7 +9,7 @@
 //            kernel row of weights (kw kd 32 n bytes: 26 or 51 KB). A stage has an mbarrier that says "full" and one that says "free".
 // bound      tensor cores: a tap (j, k) at 5x5x5, 32 channels and a warpgroup: 20 wgmma of 16 clocks = 320; shared memory: 8 fragments of 2 KB
 //            and 20 matrices of 1 KB at 128 bytes a clock = 288
-// tested by  tests/kernels.rs
+// tested by  tests/operations.rs
 #pragma once
 #include "conv_f16_tile.cuh"
 

@@ -6,7 +6,7 @@
 // mapping    a fixed number of blocks; each thread strides over the voxels. Sums are added in a fixed order, so the result is the same
 //            bits each time; no atomics.
 // bound      memory: 5 bytes a voxel
-// tested by  tests/kernels.rs
+// tested by  tests/operations.rs
 #pragma once
 #include "common.cuh"
 

@@ -3,7 +3,7 @@
 // layout     planar f32; weights f32 [N/8][sd sh sw][C/8][8 in][8 out], zeros in the padding (src/network/cuda/stride.rs)
 // mapping    thread = 2 output voxels x 8 channels; a block's threads share their weights, which L1 broadcasts
 // bound      L1: 16 loads of weights (16 bytes, one address a warp) for 128 FMA; 1% of the network's operations
-// tested by  tests/kernels.rs
+// tested by  tests/operations.rs
 #pragma once
 #include "common.cuh"
 

@@ -4,7 +4,7 @@
 // layout     x planar f32 or blocked f16; weights f32 [2][C/8][8], then the hidden bias [2], slopes [2], u [2], b
 // mapping    thread = 1 voxel
 // bound      memory: one pass over x
-// tested by  tests/kernels.rs
+// tested by  tests/operations.rs
 #pragma once
 #include "common.cuh"
 

@@ -8,7 +8,7 @@
 // shared     (4+kd-1) x (8+kh-1) rows of 2 x 12 words of two halves: 9 KB at 5x5x5
 // bound      issue: 13 steps of 16 loads and 8 mma a warp at 5x5x5, and more than that to fill the tile; memory (32 bytes a voxel on the way out) is
 //            a ninth of it
-// tested by  tests/kernels.rs
+// tested by  tests/operations.rs
 #pragma once
 #include "conv_f16_tile.cuh"
 

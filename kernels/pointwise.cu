@@ -5,7 +5,7 @@
 //   unpack_f16   blocked f16 to planar f32
 // mapping    thread = one value (prelu, sigmoid) or 8 channels of a voxel (pack, unpack)
 // bound      memory
-// tested by  tests/kernels.rs
+// tested by  tests/operations.rs
 #pragma once
 #include "head.cu"
 

@@ -6,7 +6,7 @@
 // mapping    warp = 32 rows x 8 groups of columns (block_index_y counts them); a fragment's register is read from memory as it is: 8 voxels
 //            in a row are 128 bytes
 // bound      memory: the larger activation once; 16 mma of m16n8k16 for 8 loads of 4 bytes and 4 of 16 (L1) a lane
-// tested by  tests/kernels.rs
+// tested by  tests/operations.rs
 #pragma once
 #include "down.cu"
 

@@ -4,7 +4,7 @@
 // mapping    f32: thread = a voxel of a channel; f16: block = a fragment (block_index_y: row d, group) of a tile and a block of
 //            output channels, in the same threads that stored it
 // bound      memory (L2): 4 bytes a sum and split
-// tested by  tests/kernels.rs
+// tested by  tests/operations.rs
 #pragma once
 #include "conv.cu"
 #include "conv_f16_tile.cuh"

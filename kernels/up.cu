@@ -3,7 +3,7 @@
 // layout     as down.cu, the same packed weights
 // mapping    thread = 2 input voxels x 8 channels of one tap; block_index_y = output chunk * taps + tap
 // bound      as down.cu
-// tested by  tests/kernels.rs
+// tested by  tests/operations.rs
 #pragma once
 #include "down.cu"
 

@@ -20,6 +20,8 @@ mod grade;
 pub mod inference;
 mod loss;
 pub mod plan;
+#[doc(hidden)]
+pub mod problem;
 mod real;
 pub mod reference;
 pub(crate) mod region;

@@ -96,6 +96,16 @@ pub enum Step {
 }
 
 impl Step {
+    /// The name of its convolution; of a head's first.
+    pub fn name(&self) -> &str {
+        match self {
+            Step::Input { layer, .. } | Step::Down { layer, .. } | Step::Up { layer, .. } | Step::Conv { layer, .. } => {
+                &layer.convolution
+            }
+            Step::Head { hidden, .. } => &hidden.convolution,
+        }
+    }
+
     /// The buffer that the step reads, besides skip and residual; `None` for the input layer.
     pub(crate) fn input(&self) -> Option<BufferId> {
         match *self {

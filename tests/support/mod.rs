@@ -1,6 +1,7 @@
 //! What several tests share.
 #![allow(dead_code)] // each test file uses a part
 
+#[cfg(feature = "cuda")]
 pub mod devices;
 pub mod odd_nifti;
 pub mod oracle;

@@ -8,7 +8,7 @@ use super::head::Head;
 use super::input::Input;
 use super::kernels::Kernels;
 use super::last_block::{self, LastBlock, Layers};
-use super::layout::{Blocks, Slots};
+use super::layout::{Blocks, KernelValues, Slots};
 use super::memory::Block;
 use super::up::Up;
 use super::winograd::Winograd;
@@ -16,7 +16,6 @@ use crate::network::Result;
 use crate::network::plan::{BufferId, Layer, Plan, Step};
 use crate::network::region::Tiling;
 use crate::network::weights::Weights;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// An engine under construction.
@@ -98,21 +97,21 @@ impl<'a> Builder<'a> {
 
     fn down(&self, layer: &Layer, input: BufferId, output: BufferId) -> Result<Down> {
         let (from, to) = (&self.slots[input].all, &self.slots[output].all);
-        let (channels, epilogue) = ([layer.inputs, layer.outputs], Epilogue::new(self.weights, layer, to));
-        Down::new(self.kernels, layer.kernel, &kernel_values(self.weights, layer), from, to, channels, epilogue)
+        let tensors = self.weights.layer(layer);
+        Down::new(self.kernels, &KernelValues::new(layer, &tensors, [from, to]), Epilogue::new(&tensors, to))
     }
 
     fn up(&self, layer: &Layer, input: BufferId) -> Result<Up> {
         let (from, to) = (&self.slots[input].all, Slots::new(&[layer.outputs]));
-        let (channels, epilogue) = ([layer.inputs, layer.outputs], Epilogue::new(self.weights, layer, &to));
-        Up::new(self.kernels, layer.kernel, &kernel_values(self.weights, layer), from, &to, channels, epilogue)
+        let tensors = self.weights.layer(layer);
+        Up::new(self.kernels, &KernelValues::new(layer, &tensors, [from, &to]), Epilogue::new(&tensors, &to))
     }
 
     fn head(&self) -> Head {
         let Some(Step::Head { hidden, binary, input }) = self.plan.steps.last() else {
             unreachable!("a plan ends with the head")
         };
-        Head::new(self.weights, hidden, binary, &self.slots[*input].all)
+        Head::new(&self.weights.layer(hidden), &self.weights.layer(binary), &self.slots[*input].all)
     }
 
     /// The last block, whose convolution is step `number` and reads `concatenation`.
@@ -211,15 +210,10 @@ impl<'a> Builder<'a> {
     }
 }
 
-fn kernel_values<'a>(weights: &'a Weights, layer: &Layer) -> Cow<'a, [f32]> {
-    weights.tensor(&format!("{}/kernel", layer.convolution))
-}
-
 fn input_layer(weights: &Weights, plan: &Plan, slots: &[BufferSlots]) -> Input {
     let Some(Step::Input { layer, output }) = plan.steps.first() else { unreachable!("a plan begins with the input layer") };
-    let slots = &slots[*output].all;
-    let epilogue = Epilogue::new(weights, layer, slots);
-    Input::new(layer.kernel, &kernel_values(weights, layer), slots, layer.outputs, epilogue)
+    let (slots, tensors) = (&slots[*output].all, weights.layer(layer));
+    Input::new(&KernelValues::new(layer, &tensors, [&Slots::new(&[1]), slots]), Epilogue::new(&tensors, slots))
 }
 
 /// The packed convolutions of stride 1, and for each step that is one its number.

@@ -3,8 +3,8 @@
 use super::direct::Direct;
 use super::epilogue::Epilogue;
 use super::kernels::Kernels;
-use super::layout::Slots;
-use super::winograd::{Winograd, pack};
+use super::layout::{KernelValues, Slots};
+use super::winograd::Winograd;
 use crate::network::Result;
 use crate::network::plan::Layer;
 use crate::network::region::Tiling;
@@ -38,17 +38,13 @@ impl Convolution {
         weights: &Weights,
         layer: &Layer,
         shape: [usize; 3],
-        [input, output]: [&Slots; 2],
+        slots: [&Slots; 2],
     ) -> Result<Convolution> {
-        let epilogue = Epilogue::new(weights, layer, output);
-        let values = weights.tensor(&format!("{}/kernel", layer.convolution));
-        let channels = [layer.inputs, layer.outputs];
+        let tensors = weights.layer(layer);
+        let (kernel, epilogue) = (KernelValues::new(layer, &tensors, slots), Epilogue::new(&tensors, slots[1]));
         Ok(match points(layer.kernel, shape) {
-            Some(points) => {
-                let layer = pack::Layer { kernel: layer.kernel, points, values: &values, channels, input, output };
-                Convolution::Winograd(Winograd::new(kernels, threads, &layer, epilogue)?)
-            }
-            None => Convolution::Direct(Direct::new(kernels, layer.kernel, &values, input, output, channels, epilogue)?),
+            Some(points) => Convolution::Winograd(Winograd::new(kernels, threads, points, &kernel, epilogue)?),
+            None => Convolution::Direct(Direct::new(kernels, &kernel, epilogue)?),
         })
     }
 
@@ -74,7 +70,7 @@ impl Convolution {
 /// Of n voxels along an axis F(4, 5) takes 8 products for each 4 voxels begun, F(2, 5) takes 6 for each 2 begun: F(4, 5) is faster but for 1 or 2
 /// voxels. On grids of at most [`SMALL_GRID`] voxels a side both wait for their weights more than for the processor; F(2, 5) has less than half
 /// of them, which is worth more than the few milliseconds that it takes longer.
-fn points(kernel: [usize; 3], shape: [usize; 3]) -> Option<[usize; 3]> {
+pub fn points(kernel: [usize; 3], shape: [usize; 3]) -> Option<[usize; 3]> {
     let small = (0..3).all(|axis| kernel[axis] == 1 || shape[axis] <= SMALL_GRID);
     let mut points = [1; 3];
     for axis in 0..3 {

@@ -6,7 +6,7 @@
 use super::epilogue::Epilogue;
 use super::gemm::{self, Gemm};
 use super::kernels::Kernels;
-use super::layout::{Blocks, Slots};
+use super::layout::{Blocks, KernelValues};
 use super::memory::Block;
 use super::rows::Finish;
 use super::simd::LANES;
@@ -24,32 +24,19 @@ pub struct Direct {
 }
 
 impl Direct {
-    /// Packs `kernel_values`, (kd, kh, kw, in, out), for inputs in `input` and outputs in `output`.
+    /// Packs the values of a kernel.
     ///
     /// # Errors
     /// [`crate::network::Error::Memory`] where memory runs out.
-    pub fn new(
-        kernels: &Kernels,
-        kernel: [usize; 3],
-        kernel_values: &[f32],
-        input: &Slots,
-        output: &Slots,
-        channels: [usize; 2],
-        epilogue: Epilogue,
-    ) -> Result<Direct> {
-        let taps = kernel.iter().product();
-        let (input_blocks, output_blocks) = (input.blocks(), output.blocks());
+    pub fn new(kernels: &Kernels, kernel: &KernelValues, epilogue: Epilogue) -> Result<Direct> {
+        let taps = kernel.size.iter().product();
+        let (input_blocks, output_blocks) = (kernel.input.blocks(), kernel.output.blocks());
         let len = gemm::packed_len(taps, output_blocks);
         let mut weights = Block::new(input_blocks * len)?;
         for (block, packed) in weights.values_mut().chunks_exact_mut(len).enumerate() {
-            gemm::pack(taps, output_blocks, kernels.panel, packed, |tap, k, n| {
-                match (input.channel(block * LANES + k), output.channel(n)) {
-                    (Some(c), Some(n)) => kernel_values[(tap * channels[0] + c) * channels[1] + n],
-                    _ => 0.0,
-                }
-            });
+            gemm::pack(taps, output_blocks, kernels.panel, packed, |tap, k, n| kernel.at(tap, block * LANES + k, n));
         }
-        Ok(Direct { kernel, weights, input_blocks, output_blocks, epilogue })
+        Ok(Direct { kernel: kernel.size, weights, input_blocks, output_blocks, epilogue })
     }
 
     /// What a pass over a grid is shared out in: rows.

@@ -3,12 +3,11 @@
 //! A tile's blocks are gathered tap by tap; one matrix product does the rest.
 
 use super::epilogue::Epilogue;
-use super::gemm::{self, Gemm};
 use super::kernels::Kernels;
-use super::layout::{Blocks, Slots};
-use super::memory::Block;
-use super::rows::{Finish, Row};
+use super::layout::{Blocks, KernelValues};
+use super::rows::Row;
 use super::simd::LANES;
+use super::strided::Strided;
 use crate::network::Result;
 use crate::network::region::{Tiling, Voxels};
 
@@ -19,39 +18,20 @@ const TILE: [usize; 3] = [2, 2, 4];
 pub const LONGEST: usize = 4;
 
 /// A packed layer.
-pub struct Down {
-    stride: [usize; 3],
-    weights: Block,
-    input_blocks: usize,
-    output_blocks: usize,
-    epilogue: Epilogue,
-}
+pub struct Down(Strided);
 
 impl Down {
-    /// Packs `kernel_values`, (kd, kh, kw, in, out), for inputs in `input` and outputs in `output`.
+    /// Packs the values of a kernel.
     ///
     /// # Errors
     /// [`crate::network::Error::Memory`] where memory runs out.
-    pub fn new(
-        kernels: &Kernels,
-        stride: [usize; 3],
-        kernel_values: &[f32],
-        input: &Slots,
-        output: &Slots,
-        channels: [usize; 2],
-        epilogue: Epilogue,
-    ) -> Result<Down> {
-        let (input_blocks, output_blocks) = (input.blocks(), output.blocks());
-        let segments = stride.iter().product::<usize>() * input_blocks;
-        let mut weights = Block::new(gemm::packed_len(segments, output_blocks))?;
-        gemm::pack(segments, output_blocks, kernels.panel, weights.values_mut(), |segment, k, n| {
-            let (tap, block) = (segment / input_blocks, segment % input_blocks);
-            match (input.channel(block * LANES + k), output.channel(n)) {
-                (Some(c), Some(n)) => kernel_values[(tap * channels[0] + c) * channels[1] + n],
-                _ => 0.0,
-            }
-        });
-        Ok(Down { stride, weights, input_blocks, output_blocks, epilogue })
+    pub fn new(kernels: &Kernels, kernel: &KernelValues, epilogue: Epilogue) -> Result<Down> {
+        let blocks = kernel.input.blocks();
+        let segments = kernel.size.iter().product::<usize>() * blocks;
+        Strided::new(kernels, kernel, epilogue, [segments, kernel.output.blocks()], |segment, k, n| {
+            kernel.at(segment / blocks, segment % blocks * LANES + k, n)
+        })
+        .map(Down)
     }
 
     /// What a pass is shared out in, on the output's grid.
@@ -60,12 +40,12 @@ impl Down {
     }
 
     fn segments(&self) -> usize {
-        self.stride.iter().product::<usize>() * self.input_blocks
+        self.0.taps() * self.0.input_blocks
     }
 
     /// f32 that a thread needs besides.
     pub fn scratch_len(&self) -> usize {
-        (self.segments() + self.output_blocks) * TILE.iter().product::<usize>() * LONGEST * LANES
+        (self.segments() + self.0.output_blocks) * TILE.iter().product::<usize>() * LONGEST * LANES
     }
 
     /// Computes tiles side by side, `voxels` of the output.
@@ -75,7 +55,7 @@ impl Down {
     /// same time but for other voxels.
     pub unsafe fn tiles(&self, kernels: &Kernels, input: &Blocks, output: &Blocks, voxels: &Voxels, scratch: &mut [f32]) {
         let [ds, hs, ws] = self.inputs(voxels);
-        for block in 0..self.input_blocks {
+        for block in 0..self.0.input_blocks {
             for d in ds.clone() {
                 for h in hs.clone() {
                     let from = input.at(block, [d, h, ws.start]);
@@ -93,17 +73,17 @@ impl Down {
 
     /// The voxels of the input that `voxels` of the output are computed from.
     pub fn inputs(&self, voxels: &Voxels) -> Voxels {
-        [0, 1, 2].map(|axis| voxels[axis].start * self.stride[axis]..voxels[axis].end * self.stride[axis])
+        [0, 1, 2].map(|axis| voxels[axis].start * self.0.stride[axis]..voxels[axis].end * self.0.stride[axis])
     }
 
     /// Where row (d, h) of [`Down::inputs`] is gathered in `scratch`: `[tap][block][voxel of the output][16]`.
     pub fn place(&self, [ds, hs, ws]: &Voxels, scratch: *mut f32, block: usize, [d, h]: [usize; 2]) -> Row {
-        let [sd, sh, sw] = self.stride;
+        let [sd, sh, sw] = self.0.stride;
         let rows = ds.len() * hs.len() * ws.len();
         let row = ((d / sd - ds.start) * hs.len() + h / sh - hs.start) * ws.len();
         let part = |k: usize| {
             let tap = (d % sd * sh + h % sh) * sw + k;
-            scratch.wrapping_add(((tap * self.input_blocks + block) * rows + row) * LANES)
+            scratch.wrapping_add(((tap * self.0.input_blocks + block) * rows + row) * LANES)
         };
         Row { parts: [part(0), part(sw - 1)], stride: sw }
     }
@@ -114,40 +94,17 @@ impl Down {
     /// The output is of the blocks that the layer was made for, and nobody writes it at the same time but for other voxels.
     pub unsafe fn gathered(&self, kernels: &Kernels, output: &Blocks, [ds, hs, ws]: &Voxels, scratch: &mut [f32]) {
         let rows = ds.len() * hs.len() * ws.len();
-        let segments: Vec<usize> = (0..self.segments()).map(|s| s * rows * LANES).collect();
-        let (gathered, sums) = scratch.split_at_mut(segments.len() * rows * LANES);
-        // SAFETY: every segment has `rows` gathered vectors, the packed weights were made for these segments and blocks, the sums have room for them.
-        unsafe {
-            gemm::gemm(
-                kernels,
-                &Gemm {
-                    a: gathered.as_ptr(),
-                    segments: &segments,
-                    rows,
-                    weights: self.weights.values().as_ptr(),
-                    blocks: self.output_blocks,
-                    c: sums.as_mut_ptr(),
-                    block_stride: rows * LANES,
-                    accumulate: false,
-                    next_weights: self.weights.values().as_ptr(),
-                },
-            );
-        }
+        let segments = self.segments();
+        let (gathered, sums) = scratch.split_at_mut(segments * rows * LANES);
+        // SAFETY: every segment has `rows` gathered vectors, and the sums have room for them.
+        unsafe { self.0.product(kernels, [segments, self.0.output_blocks], rows, gathered, sums) };
         let mut row = sums.as_ptr();
-        for block in 0..self.output_blocks {
+        for block in 0..self.0.output_blocks {
             for d in ds.clone() {
                 for h in hs.clone() {
                     // SAFETY: the sums hold a row for each block, d and h; the row is inside the output's grid.
                     unsafe {
-                        (kernels.finish)(&Finish {
-                            sums: row,
-                            voxels: ws.len(),
-                            bias: self.epilogue.bias[block * LANES..].as_ptr(),
-                            slopes: self.epilogue.slopes[block * LANES..].as_ptr(),
-                            residual: std::ptr::null(),
-                            output: output.at(block, [d, h, ws.start]),
-                            output_step: LANES,
-                        });
+                        self.0.finish(kernels, block, [ws.len(), 1], row, output.at(block, [d, h, ws.start]));
                         row = row.add(ws.len() * LANES);
                     }
                 }

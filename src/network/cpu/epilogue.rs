@@ -1,8 +1,7 @@
 //! Bias and activation of a layer in the places of its output's blocks.
 
 use super::layout::Slots;
-use crate::network::plan::Layer;
-use crate::network::weights::Weights;
+use crate::network::weights::LayerTensors;
 
 /// Bias and slopes of a layer, one for each place of its output's blocks; 0 in places without a channel.
 #[derive(Clone, Debug)]
@@ -15,12 +14,9 @@ pub struct Epilogue {
 
 impl Epilogue {
     /// The epilogue of a layer whose outputs are in `slots`.
-    pub fn new(weights: &Weights, layer: &Layer, slots: &Slots) -> Epilogue {
-        let bias = slots.scatter(&weights.tensor(&format!("{}/bias", layer.convolution)));
-        let slopes = match &layer.slopes {
-            Some(name) => slots.scatter(&weights.tensor(name)),
-            None => vec![0.0; bias.len()],
-        };
+    pub fn new(layer: &LayerTensors, slots: &Slots) -> Epilogue {
+        let bias = slots.scatter(&layer.bias);
+        let slopes = layer.slopes.as_ref().map_or_else(|| vec![0.0; bias.len()], |slopes| slots.scatter(slopes));
         Epilogue { bias, slopes }
     }
 }

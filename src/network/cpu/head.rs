@@ -4,9 +4,8 @@ use super::kernels::Kernels;
 use super::layout::{Blocks, Slots};
 use super::rows::{HeadRow, HeadWeights};
 use crate::network::description::HEAD_CHANNELS;
-use crate::network::plan::Layer;
 use crate::network::region::{Tiling, Voxels};
-use crate::network::weights::Weights;
+use crate::network::weights::LayerTensors;
 
 /// A packed head.
 pub struct Head {
@@ -14,19 +13,17 @@ pub struct Head {
 }
 
 impl Head {
-    /// The head with its weights in the places of `input`.
-    pub fn new(weights: &Weights, hidden: &Layer, binary: &Layer, input: &Slots) -> Head {
-        let tensor = |layer: &Layer, part: &str| weights.tensor(&format!("{}/{part}", layer.convolution)).into_owned();
-        let pair = |values: Vec<f32>| [values[0], values[1]];
-        let kernel = tensor(hidden, "kernel");
-        let column = |n: usize| input.scatter(&kernel.iter().skip(n).step_by(HEAD_CHANNELS).copied().collect::<Vec<_>>());
+    /// The head with the weights of its first convolution in the places of `input`.
+    pub fn new(hidden: &LayerTensors, binary: &LayerTensors, input: &Slots) -> Head {
+        let pair = |values: &[f32]| [values[0], values[1]];
+        let column = |n: usize| input.scatter(&hidden.kernel.iter().skip(n).step_by(HEAD_CHANNELS).copied().collect::<Vec<_>>());
         Head {
             weights: HeadWeights {
                 hidden: [column(0), column(1)],
-                hidden_bias: pair(tensor(hidden, "bias")),
-                slopes: hidden.slopes.as_ref().map_or([0.0; 2], |name| pair(weights.tensor(name).into_owned())),
-                binary: pair(tensor(binary, "kernel")),
-                bias: tensor(binary, "bias")[0],
+                hidden_bias: pair(&hidden.bias),
+                slopes: hidden.slopes.as_deref().map_or([0.0; 2], pair),
+                binary: pair(&binary.kernel),
+                bias: binary.bias[0],
             },
         }
     }

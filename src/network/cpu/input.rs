@@ -6,7 +6,7 @@
 
 use super::epilogue::Epilogue;
 use super::kernels::{Kernels, by_points};
-use super::layout::{Blocks, Slots};
+use super::layout::{Blocks, KernelValues};
 use super::rows::{INPUT_POINTS, InputFinish, InputPoints, InputRow, Row};
 use super::simd::LANES;
 use super::winograd::points::{self, TAPS};
@@ -34,10 +34,11 @@ pub struct Input {
 }
 
 impl Input {
-    /// Packs `kernel_values`, (kd, kh, kw, 1, out), for outputs in `output`.
-    pub fn new(kernel: [usize; 3], kernel_values: &[f32], output: &Slots, channels: usize, epilogue: Epilogue) -> Input {
+    /// Packs the values of a kernel with one input channel.
+    pub fn new(values: &KernelValues, epilogue: Epilogue) -> Input {
+        let KernelValues { size: kernel, output, .. } = *values;
         let winograd = kernel[1] == TAPS && kernel[2] == TAPS;
-        let value = |tap: usize, place: usize| output.channel(place).map_or(0.0, |n| kernel_values[tap * channels + n]);
+        let value = |tap: usize, place: usize| values.at(tap, 0, place);
         let taps: usize = kernel.iter().product();
         let mut weights = Vec::new();
         if winograd {
@@ -60,7 +61,7 @@ impl Input {
                 (0..output.blocks()).flat_map(|block| (0..taps * LANES).map(move |i| (i / LANES, block * LANES + i % LANES)));
             weights.extend(places.map(|(tap, place)| value(tap, place)));
         }
-        Input { kernel, weights, winograd, present: output.scatter(&vec![1.0; channels]), epilogue }
+        Input { kernel, weights, winograd, present: output.scatter(&vec![1.0; values.channels[1]]), epilogue }
     }
 
     /// What a pass is shared out in.
@@ -222,70 +223,35 @@ impl Input {
     ) {
         let [ds, hs, ws] = voxels;
         let [kd, _, kw] = self.kernel;
-        let step = outputs(INPUT_POINTS);
         let lengths = self.lengths();
         let (patch, rest) = scratch.split_at_mut(lengths.patch);
         let (height, rest) = rest.split_at_mut(lengths.height);
         let (columns, rest) = rest.split_at_mut(lengths.columns);
         let (values, rows) = rest.split_at_mut(lengths.values);
 
-        let tiles = ws.len().div_ceil(step);
-        let width = (tiles * step + kw - 1).next_multiple_of(LANES);
+        let tiles = ws.len().div_ceil(outputs(INPUT_POINTS));
+        let seen = tiles * outputs(INPUT_POINTS) + kw - 1;
+        let width = seen.next_multiple_of(LANES);
         let planes = BOX[0] + kd - 1;
-        self.patch(x, shape, voxels, [planes, INPUT_POINTS, tiles * step + kw - 1, width], patch);
-        // Along H, a line of voxels at a time: line `plane * 8 + point` of `height`.
-        for plane in 0..planes {
-            let from = patch[plane * INPUT_POINTS * width..].as_ptr();
-            let lines = Lines {
-                inputs: std::array::from_fn(|p| from.wrapping_add(p * width)),
-                input_step: LANES,
-                output: height[plane * INPUT_POINTS * width..].as_mut_ptr(),
-                output_stride: width,
-                output_step: LANES,
-                n: width / LANES,
-            };
-            // SAFETY: patch and height have 8 lines of `width` values for each plane.
-            unsafe { (kernels.forward[by_points(INPUT_POINTS)])(&lines) };
-        }
+        self.patch(x, shape, voxels, [planes, INPUT_POINTS, seen, width], patch);
+        // SAFETY: the patch has been filled; `height` is as long.
+        unsafe { along_height(kernels, planes, width, patch, height) };
         // Columns instead of lines, so that all lines are transformed along W at a time.
         let count = planes * INPUT_POINTS;
-        for (w, column) in columns.chunks_exact_mut(count).take(tiles * step + kw - 1).enumerate() {
+        for (w, column) in columns.chunks_exact_mut(count).take(seen).enumerate() {
             for (value, line) in column.iter_mut().zip(height.chunks_exact(width)) {
                 *value = line[w];
             }
         }
-        let point_stride = tiles * count;
-        for group in 0..count / LANES {
-            let from = columns[group * LANES..].as_ptr();
-            let lines = Lines {
-                inputs: std::array::from_fn(|p| from.wrapping_add(p * count)),
-                input_step: step * count,
-                output: values[group * LANES..].as_mut_ptr(),
-                output_stride: point_stride,
-                output_step: count,
-                n: tiles,
-            };
-            // SAFETY: every tile has its 8 columns; the values have room for 8 points of every tile.
-            unsafe { (kernels.forward[by_points(INPUT_POINTS)])(&lines) };
-        }
-        let row_stride = tiles * step * LANES;
+        // SAFETY: the columns that the tiles see have been filled; the values have room for a box's tiles.
+        unsafe { along_width(kernels, tiles, count, columns, values) };
+        let row_stride = tiles * outputs(INPUT_POINTS) * LANES;
         for block in 0..self.present.len() / LANES {
             for d in ds.clone() {
-                for point in 0..INPUT_POINTS {
-                    // SAFETY: the values of all points, tiles and planes have been made; the rows have 4 vectors for each tile and point.
-                    unsafe {
-                        (kernels.input_points)(&InputPoints {
-                            values: values[(d - ds.start) * INPUT_POINTS + point..].as_ptr(),
-                            point_stride,
-                            tile_stride: count,
-                            tap_stride: INPUT_POINTS,
-                            weights: self.weights[(block * INPUT_POINTS + point) * kd * INPUT_POINTS * LANES..].as_ptr(),
-                            taps: kd,
-                            tiles,
-                            output: rows[point * row_stride..].as_mut_ptr(),
-                        });
-                    }
-                }
+                let first = (d - ds.start) * INPUT_POINTS;
+                // SAFETY: the values of all points, tiles and planes have been made; the rows have room for a box's
+                // tiles.
+                unsafe { self.products(kernels, block, [tiles, count], &values[first..], rows) };
                 let line = |row: usize| hs.start + row.min(hs.len() - 1);
                 // SAFETY: the rows of all points have been made; the rows of voxels are inside the grid of x and output.
                 unsafe {
@@ -304,6 +270,71 @@ impl Input {
             }
         }
     }
+
+    /// Products with the weights of a block, summed over the taps along D and transformed back along W: a row for each
+    /// point along H. The `values` begin with those of the first tap, and have `count` lines for each of the `tiles`.
+    ///
+    /// # Safety
+    /// There are values of all points, tiles and taps; the rows have 4 vectors for each tile and point.
+    unsafe fn products(&self, kernels: &Kernels, block: usize, [tiles, count]: [usize; 2], values: &[f32], rows: &mut [f32]) {
+        let kd = self.kernel[0];
+        for point in 0..INPUT_POINTS {
+            // SAFETY: the caller's promise.
+            unsafe {
+                (kernels.input_points)(&InputPoints {
+                    values: values[point..].as_ptr(),
+                    point_stride: tiles * count,
+                    tile_stride: count,
+                    tap_stride: INPUT_POINTS,
+                    weights: self.weights[(block * INPUT_POINTS + point) * kd * INPUT_POINTS * LANES..].as_ptr(),
+                    taps: kd,
+                    tiles,
+                    output: rows[point * tiles * outputs(INPUT_POINTS) * LANES..].as_mut_ptr(),
+                });
+            }
+        }
+    }
+}
+
+/// Transforms the 8 lines of each plane of a patch along H, a line of `width` voxels at a time: line `plane * 8 +
+/// point` of `height`.
+///
+/// # Safety
+/// Patch and height have 8 lines of `width` values, a multiple of 16, for each plane.
+unsafe fn along_height(kernels: &Kernels, planes: usize, width: usize, patch: &[f32], height: &mut [f32]) {
+    for plane in 0..planes {
+        let from = patch[plane * INPUT_POINTS * width..].as_ptr();
+        let lines = Lines {
+            inputs: std::array::from_fn(|p| from.wrapping_add(p * width)),
+            input_step: LANES,
+            output: height[plane * INPUT_POINTS * width..].as_mut_ptr(),
+            output_stride: width,
+            output_step: LANES,
+            n: width / LANES,
+        };
+        // SAFETY: the caller's promise.
+        unsafe { (kernels.forward[by_points(INPUT_POINTS)])(&lines) };
+    }
+}
+
+/// Transforms `columns` of `count` values along W: `[point][tile][count]`.
+///
+/// # Safety
+/// Every tile has its 8 columns; the values have room for 8 points of every tile.
+unsafe fn along_width(kernels: &Kernels, tiles: usize, count: usize, columns: &[f32], values: &mut [f32]) {
+    for group in 0..count / LANES {
+        let from = columns[group * LANES..].as_ptr();
+        let lines = Lines {
+            inputs: std::array::from_fn(|p| from.wrapping_add(p * count)),
+            input_step: outputs(INPUT_POINTS) * count,
+            output: values[group * LANES..].as_mut_ptr(),
+            output_stride: tiles * count,
+            output_step: count,
+            n: tiles,
+        };
+        // SAFETY: the caller's promise.
+        unsafe { (kernels.forward[by_points(INPUT_POINTS)])(&lines) };
+    }
 }
 
 /// Lengths of the parts of a thread's memory, in f32.
@@ -314,58 +345,4 @@ struct Lengths {
     columns: usize,
     values: usize,
     rows: usize,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::network::cpu::kernels::Instructions;
-    use crate::network::reference;
-    use ndarray::{Array1, Array4, Array5};
-    use proptest::prelude::*;
-
-    /// Of the transforms along two axes; direct sums are more exact.
-    const TOLERANCE: f32 = 2e-5;
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
-
-        #[test]
-        fn the_input_layer_is_that_of_plain_loops(
-            (d, h, w) in (1usize..10, 1usize..10, 1usize..40),
-            channels in 1usize..20,
-            kernel in prop::sample::select(vec![[5, 5, 5], [1, 5, 5], [3, 5, 5], [7, 5, 5], [5, 5, 3], [3, 3, 3], [1, 1, 1]]),
-            seed in 0.1f32..9.0,
-            instructions in 0usize..3,
-        ) {
-            let Ok(kernels) = Kernels::of(Instructions::ALL[instructions]) else { return Ok(()) };
-            let value = |i: usize| ((i as f32 * seed).sin() * 43758.547).fract();
-            let [kd, kh, kw] = kernel;
-            let x = Array4::from_shape_fn((1, d, h, w), |(_, z, y, u)| value((z * h + y) * w + u));
-            let taps = kd * kh * kw;
-            let values = Array5::from_shape_vec((kd, kh, kw, 1, channels), (0..taps * channels).map(|i| value(i + 7)).collect()).unwrap();
-            let (bias, slopes): (Vec<f32>, Vec<f32>) = (0..channels).map(|c| (value(c + 3), value(c + 5))).unzip();
-            let active = reference::prelu(reference::conv(x.view(), values.view(), &bias), &slopes);
-            let expected = reference::add(active, reference::broadcast_channels(x.view(), channels).view());
-
-            let slots = Slots::new(&[channels]);
-            let epilogue = Epilogue { bias: slots.scatter(&bias), slopes: slots.scatter(&slopes) };
-            let layer = Input::new(kernel, values.as_slice().unwrap(), &slots, channels, epilogue);
-            let shape = [d, h, w];
-            let mut y = Array1::from_elem(slots.blocks() * Blocks::block_len(shape), f32::NAN);
-            let places = (0..slots.blocks()).map(|b| y.as_mut_ptr().wrapping_add(b * Blocks::block_len(shape))).collect();
-            let output = Blocks { shape, planes: d, places };
-            let mut scratch = vec![f32::NAN; layer.scratch_len()];
-            let tiling = Input::tiling(shape);
-            for voxels in tiling.boxes(0..tiling.len(), |_| true, LONGEST) {
-                // SAFETY: the output and the scratch memory were made for the layer.
-                unsafe { layer.tiles(kernels, x.as_slice().unwrap(), &output, &voxels, &mut scratch) };
-            }
-            let largest = expected.iter().fold(1e-3f32, |a, b| a.max(b.abs()));
-            for ((c, z, v, u), expected) in expected.indexed_iter() {
-                let value = y[(((c / LANES * d + z) * h + v) * w + u) * LANES + c % LANES];
-                prop_assert!((value - expected).abs() <= TOLERANCE * largest, "{value} for {expected} at {c} {z} {v} {u}");
-            }
-        }
-    }
 }

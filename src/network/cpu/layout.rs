@@ -4,7 +4,9 @@
 //! at a block of their own, so that a skip connection is read where it lies; places without a channel hold 0 and meet weights of 0.
 
 use super::simd::LANES;
+use crate::network::plan::Layer;
 use crate::network::region::Voxels;
+use crate::network::weights::LayerTensors;
 
 /// Which channel each place of a buffer's blocks holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,48 @@ impl Slots {
     /// `values` (one for each channel) in the buffer's places, 0 where there is none.
     pub fn scatter(&self, values: &[f32]) -> Vec<f32> {
         self.0.iter().map(|channel| channel.map_or(0.0, |c| values[c])).collect()
+    }
+}
+
+/// The values of a convolution's kernel, and the places of its channels.
+#[derive(Clone, Copy)]
+pub struct KernelValues<'a> {
+    /// Taps along (D, H, W).
+    pub size: [usize; 3],
+    /// The values, (kd, kh, kw, in, out); of a transposed convolution (kd, kh, kw, out, in).
+    pub values: &'a [f32],
+    /// Numbers of input and output channels.
+    pub channels: [usize; 2],
+    /// Places of the input's channels.
+    pub input: &'a Slots,
+    /// Places of the output's channels.
+    pub output: &'a Slots,
+}
+
+impl<'a> KernelValues<'a> {
+    /// Those of a layer, for the places of its input and its output.
+    pub fn new(layer: &Layer, tensors: &'a LayerTensors, [input, output]: [&'a Slots; 2]) -> KernelValues<'a> {
+        let channels = [layer.inputs, layer.outputs];
+        KernelValues { size: layer.kernel, values: &tensors.kernel, channels, input, output }
+    }
+
+    /// The value at a tap from the channel at a place of the input to that at a place of the output; 0 where one of
+    /// them has none.
+    #[inline]
+    pub fn at(&self, tap: usize, from: usize, to: usize) -> f32 {
+        match (self.input.channel(from), self.output.channel(to)) {
+            (Some(c), Some(n)) => self.values[(tap * self.channels[0] + c) * self.channels[1] + n],
+            _ => 0.0,
+        }
+    }
+
+    /// [`KernelValues::at`] of a transposed convolution.
+    #[inline]
+    pub fn transposed_at(&self, tap: usize, from: usize, to: usize) -> f32 {
+        match (self.input.channel(from), self.output.channel(to)) {
+            (Some(c), Some(n)) => self.values[(tap * self.channels[1] + n) * self.channels[0] + c],
+            _ => 0.0,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::tiles::{Grid, TILE, address, splits, tile_count};
 use bytemuck::{Pod, Zeroable};
 
 /// Channels of a block.
-pub(super) const OUTPUTS: usize = 32;
+pub const OUTPUTS: usize = 32;
 const THREADS: u32 = 256;
 
 /// A convolution of stride 1 with its epilogue on planar f32 activations: what `conv_f32` computes.

@@ -8,14 +8,14 @@ const THREADS: usize = 256;
 const BLOCKS: usize = 64;
 const SUMS: usize = 5;
 
-/// Bytes of the partial sums that [`DiceProblem`] needs as scratch memory.
+/// Bytes of the partial sums that [`DiceSums`] needs as scratch memory.
 pub const PARTIAL_BYTES: usize = BLOCKS * SUMS * 8;
 /// Bytes of the sums.
 pub const TOTAL_BYTES: usize = SUMS * 8;
 
-/// Dice of `voxels` probabilities with a label.
+/// The sums that Dice of `voxels` probabilities with a label is made from.
 #[derive(Clone, Copy, Debug)]
-pub struct DiceProblem {
+pub struct DiceSums {
     /// f32 probabilities.
     pub prediction: Region,
     /// Bytes, 0 or 1.
@@ -46,7 +46,7 @@ struct Arguments {
 }
 const _: () = assert!(size_of::<Arguments>() == 56);
 
-impl DiceProblem {
+impl DiceSums {
     /// The launches, in their order.
     pub fn launches(&self) -> Vec<Launch> {
         let arguments = Arguments {

@@ -4,6 +4,7 @@ use super::device::{Launch, Region};
 use super::slots::Slots;
 use super::stride::Storage;
 use super::tiles::{Grid, address};
+use crate::network::weights::LayerTensors;
 use bytemuck::{Pod, Zeroable};
 
 const THREADS: usize = 128;
@@ -63,31 +64,16 @@ impl Head {
     }
 }
 
-/// The head's tensors: the hidden convolution's kernel (in, 2), its bias and slopes (2 each), the last one's kernel (2) and bias.
-#[derive(Clone, Copy, Debug)]
-pub struct HeadWeights<'a> {
-    /// (in, 2)
-    pub hidden: &'a [f32],
-    /// (2)
-    pub hidden_bias: &'a [f32],
-    /// (2), or `None` for ReLU.
-    pub slopes: Option<&'a [f32]>,
-    /// (2)
-    pub binary: &'a [f32],
-    /// (1)
-    pub binary_bias: &'a [f32],
-}
-
 /// Packs the head's tensors as `head` reads them: `[2][slots]`, bias, slopes and last kernel (2 each), the last bias.
-pub fn pack(weights: HeadWeights, inputs: &Slots) -> Vec<f32> {
+pub fn pack(hidden: &LayerTensors, binary: &LayerTensors, inputs: &Slots) -> Vec<f32> {
     let mut packed = Vec::with_capacity(16 * inputs.chunks() + 7);
     for m in 0..2 {
-        let column: Vec<f32> = weights.hidden.iter().skip(m).step_by(2).copied().collect();
+        let column: Vec<f32> = hidden.kernel.iter().skip(m).step_by(2).copied().collect();
         packed.extend(inputs.scatter(Some(&column), 8));
     }
-    packed.extend(weights.hidden_bias);
-    packed.extend(weights.slopes.unwrap_or(&[0.0; 2]));
-    packed.extend(weights.binary);
-    packed.extend(weights.binary_bias);
+    packed.extend(hidden.bias.iter());
+    packed.extend(hidden.slopes.as_deref().unwrap_or(&[0.0; 2]));
+    packed.extend(binary.kernel.iter());
+    packed.extend(binary.bias.iter());
     packed
 }

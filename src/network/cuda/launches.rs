@@ -4,13 +4,13 @@ use super::conv::{self, Conv, Residual};
 use super::conv_f16::{self, ConvF16, Division};
 use super::device::{Device, Launch, Region};
 use super::engine::Memory;
-use super::head::{self, Head, HeadWeights};
+use super::head::{self, Head};
 use super::input::{self, Input};
 use super::slots::Slots;
 use super::stride::{self, Order, Storage, Stride};
 use crate::network::Result;
 use crate::network::plan::Layer;
-use crate::network::weights::Weights;
+use crate::network::weights::{LayerTensors, Weights};
 use crate::network::{BufferId, Plan, Step};
 
 /// The form of all activations of a pass, which says what kernels it is made of.
@@ -151,7 +151,7 @@ impl Walk<'_> {
     /// The input layer in f32: a convolution of the scan, which is added to every channel.
     fn conv_of_scan(&mut self, layer: &Layer, output: BufferId) -> Result<Conv> {
         let made = self.layers.get(layer, || {
-            let tensors = tensors(self.weights, layer);
+            let tensors = self.weights.layer(layer);
             let packed = conv::pack(&tensors.kernel, layer.kernel, layer.inputs, layer.outputs);
             layer_regions(self.device, &tensors, layer.outputs, conv::OUTPUTS, &packed).map(Some)
         })?;
@@ -192,7 +192,7 @@ impl Walk<'_> {
     }
 
     fn input_f16(&mut self, layer: &Layer, output: BufferId) -> Result<Option<Vec<Launch>>> {
-        let tensors = tensors(self.weights, layer);
+        let tensors = self.weights.layer(layer);
         let Some(packed) = input::pack(&tensors.kernel, layer.kernel, layer.outputs) else { return Ok(None) };
         let [weights, bias, slopes] = layer_regions(self.device, &tensors, layer.outputs, input::PADDING, &packed)?;
         let problem = Input {
@@ -220,7 +220,7 @@ impl Walk<'_> {
         let (shape, [from, to]) = (self.plan.buffers[output].shape, [&slots[input], &slots[output]]);
         let division = division(self.device, shape, layer, [from, to]);
         let made = self.layers.get(layer, || {
-            let tensors = tensors(self.weights, layer);
+            let tensors = self.weights.layer(layer);
             let Some(packed) = conv_f16::pack(&tensors.kernel, layer.kernel, from, to, division) else { return Ok(None) };
             Ok(Some([
                 store(self.device, &packed)?,
@@ -252,7 +252,7 @@ impl Walk<'_> {
 
     /// A convolution whose stride is its kernel, down or `up`.
     fn stride(&mut self, layer: &Layer, input: BufferId, output: BufferId, up: bool) -> Result<Option<Stride>> {
-        let tensors = tensors(self.weights, layer);
+        let tensors = self.weights.layer(layer);
         let order = if up { Order::OutIn } else { Order::InOut };
         let regions = match self.activations {
             Activations::F32 => {
@@ -293,17 +293,10 @@ impl Walk<'_> {
     }
 
     fn head(&mut self, hidden: &Layer, binary: &Layer, input: BufferId) -> Result<Launch> {
-        let (first, last) = (tensors(self.weights, hidden), tensors(self.weights, binary));
-        let weights = HeadWeights {
-            hidden: &first.kernel,
-            hidden_bias: &first.bias,
-            slopes: first.slopes.as_deref(),
-            binary: &last.kernel,
-            binary_bias: &last.bias,
-        };
+        let (first, last) = (self.weights.layer(hidden), self.weights.layer(binary));
         let packed = match self.activations {
-            Activations::F32 => head::pack(weights, &Slots::plain(hidden.inputs)),
-            Activations::F16(slots) => head::pack(weights, &slots[input]),
+            Activations::F32 => head::pack(&first, &last, &Slots::plain(hidden.inputs)),
+            Activations::F16(slots) => head::pack(&first, &last, &slots[input]),
         };
         let (storage, channels) = self.storage(input);
         let head = Head {
@@ -317,21 +310,6 @@ impl Walk<'_> {
             needed: self.memory.flags.last().copied(),
         };
         Ok(head.launch())
-    }
-}
-
-/// The tensors of a layer.
-struct Tensors<'a> {
-    kernel: std::borrow::Cow<'a, [f32]>,
-    bias: std::borrow::Cow<'a, [f32]>,
-    slopes: Option<std::borrow::Cow<'a, [f32]>>,
-}
-
-fn tensors<'a>(weights: &'a Weights, layer: &Layer) -> Tensors<'a> {
-    Tensors {
-        kernel: weights.tensor(&format!("{}/kernel", layer.convolution)),
-        bias: weights.tensor(&format!("{}/bias", layer.convolution)),
-        slopes: layer.slopes.as_ref().map(|name| weights.tensor(name)),
     }
 }
 
@@ -355,9 +333,9 @@ impl Layers {
 }
 
 /// Uploads a layer's packed kernel, bias and slopes.
-fn layer_regions<T: bytemuck::NoUninit>(
+pub(crate) fn layer_regions<T: bytemuck::NoUninit>(
     device: &mut dyn Device,
-    tensors: &Tensors,
+    tensors: &LayerTensors,
     outputs: usize,
     padding: usize,
     packed: &[T],
@@ -370,7 +348,7 @@ fn layer_regions<T: bytemuck::NoUninit>(
 }
 
 /// Uploads `values` to memory of their own.
-fn store<T: bytemuck::NoUninit>(device: &mut dyn Device, values: &[T]) -> Result<Region> {
+pub(crate) fn store<T: bytemuck::NoUninit>(device: &mut dyn Device, values: &[T]) -> Result<Region> {
     let bytes = bytemuck::cast_slice(values);
     let region = device.allocate(bytes.len())?;
     device.upload(region, bytes)?;

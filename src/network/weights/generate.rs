@@ -38,8 +38,7 @@ fn stream(name: &str, count: usize, value: impl Fn(f64) -> f64 + Sync) -> Vec<f3
 }
 
 /// `count` values uniform in [0, 1).
-#[cfg(test)]
-pub(super) fn uniform(name: &str, count: usize) -> Vec<f32> {
+pub(in crate::network) fn uniform(name: &str, count: usize) -> Vec<f32> {
     stream(name, count, |u| u)
 }
 

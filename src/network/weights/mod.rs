@@ -17,6 +17,7 @@ pub mod generate;
 #[doc(hidden)]
 pub mod hand_set;
 pub(crate) mod info;
+mod layer;
 pub(crate) mod metadata;
 pub mod onnx;
 pub mod tensorflow;
@@ -24,6 +25,7 @@ pub mod tensorflow;
 pub use crate::network::error::{CheckpointError, WeightsError};
 pub use format::Dtype;
 pub use info::Summary;
+pub(crate) use layer::LayerTensors;
 pub use metadata::{InputKind, Metadata};
 
 use crate::io::atomic;

@@ -11,11 +11,11 @@ use super::values::{Values, padded};
 use crate::network::Result;
 use crate::network::cpu::epilogue::Epilogue;
 use crate::network::cpu::kernels::{Instructions, Kernels as EngineKernels, by_points};
-use crate::network::cpu::layout::Slots;
+use crate::network::cpu::layout::{KernelValues, Slots};
 use crate::network::cpu::simd::LANES;
 use crate::network::cpu::winograd::batch::Batch;
 use crate::network::cpu::winograd::transform::Lines;
-use crate::network::cpu::winograd::{Operands, Output, Winograd, pack, points};
+use crate::network::cpu::winograd::{Operands, Output, Winograd, points};
 use crate::network::region::Tiling;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -80,9 +80,15 @@ impl Conv {
         }
         let pack = |values: &[f32], channels: [usize; 2], bias: &[f32]| {
             let [input, output] = channels.map(|channels| Slots::new(&[channels]));
-            let layer = pack::Layer { kernel, points, values, channels, input: &input, output: &output };
+            let kernel = KernelValues { size: kernel, values, channels, input: &input, output: &output };
             // Slopes of 1: what is kept is the value before the activation.
-            Winograd::new(kernels, 1, &layer, Epilogue { bias: padded(bias), slopes: vec![1.0; output.blocks() * LANES] })
+            Winograd::new(
+                kernels,
+                1,
+                points,
+                &kernel,
+                Epilogue { bias: padded(bias), slopes: vec![1.0; output.blocks() * LANES] },
+            )
         };
         Ok(Conv {
             instructions,

@@ -20,7 +20,7 @@ use super::epilogue::Epilogue;
 use super::gemm::{self, Gemm};
 use super::head::Head;
 use super::kernels::{Kernels, by_points};
-use super::layout::Blocks;
+use super::layout::{Blocks, KernelValues};
 use super::memory::Block;
 use super::simd::LANES;
 use crate::network::Result;
@@ -104,12 +104,18 @@ impl Winograd {
     ///
     /// # Errors
     /// [`crate::network::Error::Memory`] where memory runs out.
-    pub fn new(kernels: &Kernels, threads: usize, layer: &pack::Layer, epilogue: Epilogue) -> Result<Winograd> {
+    pub fn new(
+        kernels: &Kernels,
+        threads: usize,
+        points: [usize; 3],
+        kernel: &KernelValues,
+        epilogue: Epilogue,
+    ) -> Result<Winograd> {
         Ok(Winograd {
-            points: layer.points,
-            weights: pack::pack(kernels, threads, layer)?,
-            input_blocks: layer.input.blocks(),
-            output_blocks: layer.output.blocks(),
+            points,
+            weights: pack::pack(kernels, threads, points, kernel)?,
+            input_blocks: kernel.input.blocks(),
+            output_blocks: kernel.output.blocks(),
             epilogue,
         })
     }
@@ -430,8 +436,8 @@ impl Winograd {
     /// Transforms a run's results back along D and ends the convolution.
     ///
     /// # Safety
-    /// `result` has been filled for all points; residual and output are of the blocks that the layer was made for and of the input's grid;
-    /// nobody else writes the run's voxels.
+    /// `result` has been filled for all points; residual and output are of the blocks that the layer was made for and of the
+    /// input's grid; nobody else writes the run's voxels.
     pub unsafe fn finish(
         &self,
         kernels: &Kernels,

@@ -1,10 +1,10 @@
 //! The transform of a layer's weights, once, from the weights file's own bytes to packed panels for each point.
 
-use super::points::{self, TAPS};
+use super::points::{TAPS, weight_matrix};
 use crate::network::Result;
 use crate::network::cpu::gemm;
 use crate::network::cpu::kernels::Kernels;
-use crate::network::cpu::layout::Slots;
+use crate::network::cpu::layout::KernelValues;
 use crate::network::cpu::memory::Block;
 use crate::network::cpu::simd::LANES;
 use crate::network::cpu::threads;
@@ -27,37 +27,21 @@ pub struct WeightLines<'a> {
     pub n: usize,
 }
 
-/// What is packed: a kernel (kd, kh, kw, in, out) and the places of its channels.
-pub struct Layer<'a> {
-    /// Kernel along (D, H, W): each 1 or 5.
-    pub kernel: [usize; 3],
-    /// Points along (D, H, W).
-    pub points: [usize; 3],
-    /// The values, (kd, kh, kw, in, out).
-    pub values: &'a [f32],
-    /// Numbers of channels in `values`.
-    pub channels: [usize; 2],
-    /// Places of the input's channels.
-    pub input: &'a Slots,
-    /// Places of the output's channels.
-    pub output: &'a Slots,
-}
-
-/// Packed panels for each point, those of (0, 0, 0) first, W fastest.
+/// Packed panels of a kernel of 1 or 5 taps along each axis for each of the `points` along (D, H, W), those of (0, 0,
+/// 0) first, W fastest.
 ///
 /// # Errors
 /// [`crate::network::Error::Memory`] where memory runs out.
-pub fn pack(kernels: &Kernels, threads: usize, layer: &Layer) -> Result<Block> {
-    let (input_blocks, output_blocks) = (layer.input.blocks(), layer.output.blocks());
+pub fn pack(kernels: &Kernels, threads: usize, points: [usize; 3], kernel: &KernelValues) -> Result<Block> {
+    let (input_blocks, output_blocks) = (kernel.input.blocks(), kernel.output.blocks());
     let point_len = gemm::packed_len(input_blocks, output_blocks);
-    let mut packed = Block::new(layer.points.iter().product::<usize>() * point_len)?;
+    let mut packed = Block::new(points.iter().product::<usize>() * point_len)?;
     let destination = Destination(packed.values_mut().as_mut_ptr());
     let panels = output_blocks.div_ceil(kernels.panel);
-    let matrices =
-        layer.points.map(|p| points::weight_matrix(p).into_iter().map(|row| row.map(|value| value as f32)).collect::<Vec<_>>());
+    let matrices = points.map(|p| weight_matrix(p).into_iter().map(|row| row.map(|value| value as f32)).collect::<Vec<_>>());
     threads::run(threads, |worker| {
-        let [kd, kh, kw] = layer.kernel;
-        let [_, ph, pw] = layer.points;
+        let [kd, kh, kw] = kernel.size;
+        let [_, ph, pw] = points;
         let most = LANES * kernels.panel * LANES;
         let mut gathered = vec![0.0; kd * kh * kw * most];
         let mut along_w = vec![0.0; kd * kh * pw * most];
@@ -69,7 +53,7 @@ pub fn pack(kernels: &Kernels, threads: usize, layer: &Layer) -> Result<Block> {
             // f32 of a point: 16 input channels by `width` blocks of output channels.
             let len = LANES * width * LANES;
             for (row, values) in gathered[..kd * kh * kw * len].chunks_exact_mut(width * LANES).enumerate() {
-                gather(layer, row / LANES, block * LANES + row % LANES, first * LANES, values);
+                gather(kernel, row / LANES, block * LANES + row % LANES, first * LANES, values);
             }
             // SAFETY: all lines lie within the three arrays; the last ones fill this panel's and input block's part of each point, which no other
             // item writes.
@@ -77,7 +61,7 @@ pub fn pack(kernels: &Kernels, threads: usize, layer: &Layer) -> Result<Block> {
                 let lines = |axis: usize, input: *const f32, input_stride, output, output_stride| {
                     (kernels.weights)(&WeightLines {
                         matrix: &matrices[axis],
-                        taps: layer.kernel[axis],
+                        taps: kernel.size[axis],
                         input,
                         input_stride,
                         output,
@@ -108,12 +92,12 @@ pub fn pack(kernels: &Kernels, threads: usize, layer: &Layer) -> Result<Block> {
 }
 
 /// The weights of one tap from the channel at place `from` to those at places `to` and following.
-fn gather(layer: &Layer, tap: usize, from: usize, to: usize, values: &mut [f32]) {
+fn gather(kernel: &KernelValues, tap: usize, from: usize, to: usize, values: &mut [f32]) {
     values.fill(0.0);
-    let Some(c) = layer.input.channel(from) else { return };
-    let row = &layer.values[(tap * layer.channels[0] + c) * layer.channels[1]..][..layer.channels[1]];
+    let Some(c) = kernel.input.channel(from) else { return };
+    let row = &kernel.values[(tap * kernel.channels[0] + c) * kernel.channels[1]..][..kernel.channels[1]];
     for (place, value) in values.iter_mut().enumerate() {
-        if let Some(n) = layer.output.channel(to + place) {
+        if let Some(n) = kernel.output.channel(to + place) {
             *value = row[n];
         }
     }
