@@ -136,6 +136,11 @@ fn halves_in_two_threads_give_what_the_whole_gives() {
     assert_eq!(other.segmentation().threshold, 0.7);
     assert_eq!(other.report().threshold, 0.7);
     assert_eq!(other.segmentation().probability.as_ref().unwrap().grid(), whole.mask().grid());
+    // Weights that are loaded already are shared.
+    let builder = Segmenter::builder().loaded_weights(segmenter.weights()).template(inputs.path("template.nii"));
+    let options = Options { threshold: Some(0.7), ..Options::default() };
+    let sharing = builder.device(Device::Cpu).threads(1).options(options).build().unwrap().segment(&scan).unwrap();
+    assert_eq!(whole.mask().voxels(), sharing.mask().voxels());
     // The report would name weights that did not make the result.
     let prepared = preparer.prepare(&scan).unwrap();
     let mut built_in = Segmenter::builder().device(Device::Cpu).build().unwrap();

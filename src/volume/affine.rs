@@ -47,7 +47,7 @@ impl Affine {
     }
 
     /// Largest distance between where two maps of voxel indices put the same corner voxel of a grid of `shape` voxels.
-    pub fn farthest_corner(&self, other: &Affine, shape: [usize; 3]) -> f64 {
+    pub(crate) fn farthest_corner(&self, other: &Affine, shape: [usize; 3]) -> f64 {
         let end = shape.map(|side| side.saturating_sub(1) as f64);
         let mut farthest = 0.0_f64;
         for i in [0.0, end[0]] {

@@ -30,7 +30,7 @@ pub struct Stack {
     /// Distance of each slice from the first, along the normal, in mm. Ascending.
     pub distance: Vec<f64>,
     /// How far each slice is moved against the first within its plane, in mm: along columns growing, and along rows as
-    /// stored here (from the last to the first). Empty once [`tilt::correct`](super::tilt::correct) has made up for it.
+    /// stored here (from the last to the first). Empty once that has been made up for.
     pub moved: Vec<[f64; 2]>,
     /// HU, columns fastest, then rows, then slices.
     pub hu: Vec<f32>,
