@@ -4,11 +4,11 @@
 //! `cargo bench --bench cpu`; ICHOR_INSTRUCTIONS=avx2 (or portable) forces a set of instructions, ICHOR_THREADS a number of threads.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ichor::network::cpu::{Engine, Instructions, Options};
+use ichor::network::cpu::{CpuEngine, CpuOptions, Instructions};
 use ichor::network::plan::Plan;
 use ichor::network::problem::{Backend, Prepared, Problem, Way};
 use ichor::network::weights::{Weights, generate};
-use ichor::network::{Description, Engine as _};
+use ichor::network::{Description, LoadedNetwork as _};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -18,15 +18,15 @@ const SMALL: [usize; 3] = [64; 3];
 /// Passes for the table.
 const PASSES: usize = 15;
 
-fn engine() -> Engine {
+fn engine() -> CpuEngine {
     let weights = Weights::generate(&Description::deepbleed(), "bench").expect("the released network's description is valid");
     let variable = |name| std::env::var(name).ok();
-    let options = Options {
+    let options = CpuOptions {
         threads: variable("ICHOR_THREADS").map(|n| n.parse().expect("ICHOR_THREADS is a number above 0")),
         instructions: variable("ICHOR_INSTRUCTIONS")
             .map(|name| name.parse::<Instructions>().expect("ICHOR_INSTRUCTIONS is known")),
     };
-    Engine::with_options(&weights, SHAPE, &options).expect("there is memory for the released network")
+    CpuEngine::with_options(&weights, SHAPE, &options).expect("there is memory for the released network")
 }
 
 /// Most floating-point operations a second of one thread: independent fused multiply-adds on registers alone.
@@ -93,7 +93,7 @@ mod x86 {
 
 /// Prints each step's best time of several passes, with the operations a second that it stands for and that it really does, both counted for a
 /// dense pass.
-fn table(engine: &mut Engine, input: &[f32], needed: Option<&[bool]>, logits: &mut [f32]) {
+fn table(engine: &mut CpuEngine, input: &[f32], needed: Option<&[bool]>, logits: &mut [f32]) {
     let mut best = vec![f64::INFINITY; engine.plan().steps.len()];
     let mut passes = Vec::new();
     for _ in 0..PASSES {

@@ -7,15 +7,15 @@
 //! see that it works, with a narrow network and few passes: its times are the host's, and say nothing about a GPU.
 
 use criterion::Criterion;
-use ichor::network::cuda::device::{Device, Launch, Pass, Prepared, Region, Tensor, TensorMap};
+use ichor::network::cuda::device::{CudaDevice, Launch, Pass, Prepared, Region, Tensor, TensorMap};
 use ichor::network::cuda::driver::{Gpu, Limits};
-use ichor::network::cuda::{Engine, Grade};
+use ichor::network::cuda::{CudaEngine, Grade};
 #[cfg(feature = "emulator")]
 use ichor::network::emulator::Emulator;
 use ichor::network::plan::{Layer, Plan, Step};
 use ichor::network::problem::{Backend, Problem};
 use ichor::network::weights::{Weights, generate};
-use ichor::network::{BufferId, Description, Engine as _};
+use ichor::network::{BufferId, Description, LoadedNetwork as _};
 use ichor::network::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -45,7 +45,7 @@ impl Unit {
         Ok(Unit::Gpu(Gpu::new(ordinal)?))
     }
 
-    fn device(&mut self) -> &mut dyn Device {
+    fn device(&mut self) -> &mut dyn CudaDevice {
         match self {
             Unit::Gpu(gpu) => gpu,
             #[cfg(feature = "emulator")]
@@ -114,7 +114,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no other thread uses the probe")
 }
 
-impl Device for Probe {
+impl CudaDevice for Probe {
     fn name(&self) -> String {
         lock(&self.unit).device().name()
     }
@@ -186,7 +186,7 @@ impl Prepared for TimedPass {
 /// An engine of one grade on a probe.
 struct Bench {
     probe: Probe,
-    engine: Engine,
+    engine: CudaEngine,
     plan: Plan,
     grade: Grade,
     /// Passes for the table.
@@ -201,7 +201,7 @@ struct Bench {
 
 impl Bench {
     fn new(probe: &Probe, weights: &Weights, shape: [usize; 3], grade: Grade, passes: usize) -> Result<Bench> {
-        let mut engine = Engine::on(Box::new(probe.clone()), weights, shape, grade)?;
+        let mut engine = CudaEngine::on(Box::new(probe.clone()), weights, shape, grade)?;
         let pass = lock(&probe.seen).pass.clone();
         let input = generate::ct_input("bench", shape);
         let mask = input.iter().map(|&hu| hu != 0.0).collect();

@@ -6,7 +6,7 @@
 
 use ichor::network::Description;
 use ichor::network::Result;
-use ichor::network::cuda::{Engine, Grade};
+use ichor::network::cuda::{CudaEngine, Grade};
 use ichor::network::weights::{Weights, generate};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ impl Request {
 }
 
 /// Answers requests in their order until no more can come. One thread does this for each GPU.
-fn serve(mut engines: [Engine; 2], requests: &mpsc::Receiver<Request>, answers: &mpsc::Sender<Answer>) {
+fn serve(mut engines: [CudaEngine; 2], requests: &mpsc::Receiver<Request>, answers: &mpsc::Sender<Answer>) {
     // The pass under way: the engine that does it, and for whom.
     let mut under_way: Option<(usize, Request)> = None;
     loop {
@@ -66,13 +66,13 @@ fn serve(mut engines: [Engine; 2], requests: &mpsc::Receiver<Request>, answers: 
     }
 }
 
-fn load(weights: &Weights) -> Result<Engine> {
-    // `Engine::on_gpu` takes another GPU than the first. Out of memory, no driver, a driver that is too old: the error says which.
-    let engine = Engine::new(weights, SHAPE, Grade::Fast);
+fn load(weights: &Weights) -> Result<CudaEngine> {
+    // `CudaEngine::on_gpu` takes another GPU than the first. Out of memory, no driver, a driver that is too old: the error says which.
+    let engine = CudaEngine::new(weights, SHAPE, Grade::Fast);
     #[cfg(feature = "emulator")]
     let engine = engine.or_else(|reason| {
         println!("on the emulated device: {reason}");
-        Engine::on(Box::new(ichor::network::emulator::Emulator::new(1)), weights, SHAPE, Grade::Fast)
+        CudaEngine::on(Box::new(ichor::network::emulator::Emulator::new(1)), weights, SHAPE, Grade::Fast)
     });
     engine
 }

@@ -34,7 +34,7 @@ pub struct Engine {
     state: State,
 }
 
-type Loaded = Box<dyn network::Engine + Send>;
+type Loaded = Box<dyn network::LoadedNetwork + Send>;
 
 /// Where the loaded network is.
 enum State {

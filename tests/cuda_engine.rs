@@ -2,11 +2,11 @@
 
 mod support;
 
-use ichor::network::cuda::device::{Device, Launch, Pass, Prepared, Region, Tensor, TensorMap};
-use ichor::network::cuda::{Engine, Grade};
+use ichor::network::cuda::device::{CudaDevice, Launch, Pass, Prepared, Region, Tensor, TensorMap};
+use ichor::network::cuda::{CudaEngine, Grade};
 use ichor::network::emulator::Emulator;
 use ichor::network::weights::{Weights, generate};
-use ichor::network::{Activation, Description, Engine as _};
+use ichor::network::{Activation, Description, LoadedNetwork as _};
 use ichor::network::{Error, Result};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -20,8 +20,8 @@ const FAST_TOLERANCE: f64 = 1e-2;
 const FAST_MOVED: f64 = 5e-4;
 
 /// The devices of this machine: the emulated one poses as a Hopper GPU and as an older one, so that both paths are taken.
-fn devices() -> Vec<Box<dyn Device>> {
-    let posing = |capability| Box::new(Emulator::posing_as(capability, 17)) as Box<dyn Device>;
+fn devices() -> Vec<Box<dyn CudaDevice>> {
+    let posing = |capability| Box::new(Emulator::posing_as(capability, 17)) as Box<dyn CudaDevice>;
     support::devices::all(|| [(9, 0), (8, 0)].map(posing).into())
 }
 
@@ -49,7 +49,7 @@ fn error(actual: &[f32], truth: &[f32]) -> f64 {
 
 fn truth(weights: &Weights, shape: [usize; 3], input: &[f32]) -> Vec<f32> {
     let mut logits = vec![0.0; input.len()];
-    ichor::network::reference::Engine::new(weights, shape).unwrap().run(input, None, &mut logits).unwrap();
+    ichor::network::reference::ReferenceEngine::new(weights, shape).unwrap().run(input, None, &mut logits).unwrap();
     logits
 }
 
@@ -65,7 +65,7 @@ fn both_grades_agree_with_the_reference() {
         let expected = truth(&weights, shape, &input);
         for (grade, tolerance) in [(Grade::Exact, EXACT_TOLERANCE), (Grade::Fast, FAST_TOLERANCE)] {
             for device in devices() {
-                let mut engine = Engine::on(device, &weights, shape, grade).unwrap();
+                let mut engine = CudaEngine::on(device, &weights, shape, grade).unwrap();
                 let mut logits = vec![0.0; input.len()];
                 // Twice: nothing of a pass may leak into the next.
                 for _ in 0..2 {
@@ -88,7 +88,7 @@ fn the_wanted_logits_have_the_same_bits_when_the_rest_is_skipped() {
         (0..voxels).map(|v| v % shape[2] < 9 && v / shape[2] % shape[1] > 10 && v / shape[2] / shape[1] < 3).collect();
     for grade in [Grade::Exact, Grade::Fast] {
         for device in devices() {
-            let mut engine = Engine::on(device, &weights, shape, grade).unwrap();
+            let mut engine = CudaEngine::on(device, &weights, shape, grade).unwrap();
             let (mut dense, mut sparse) = (vec![0.0; voxels], vec![0.0; voxels]);
             // Other input first: what is skipped must not be needed.
             let other: Vec<f32> = input.iter().map(|hu| 80.0 - hu).collect();
@@ -140,7 +140,7 @@ fn a_kernel_too_large_for_the_fast_grade_is_computed_in_f32() {
     logged();
     for (capability, exact) in [((7, 5), true), ((8, 6), false)] {
         let device = Box::new(Emulator::posing_as(capability, 5));
-        let mut engine = Engine::on(device, &weights, shape, Grade::Fast).unwrap();
+        let mut engine = CudaEngine::on(device, &weights, shape, Grade::Fast).unwrap();
         let mut logits = vec![0.0; input.len()];
         engine.run(&input, None, &mut logits).unwrap();
         assert_eq!(error(&logits, &expected) <= EXACT_TOLERANCE, exact, "{capability:?}");
@@ -157,7 +157,7 @@ fn what_does_not_fit_f16_is_computed_in_f32() {
     let expected = truth(&seed, shape, &input);
     logged();
     for device in devices() {
-        let mut engine = Engine::on(device, &seed, shape, Grade::Fast).unwrap();
+        let mut engine = CudaEngine::on(device, &seed, shape, Grade::Fast).unwrap();
         let mut logits = vec![0.0; input.len()];
         engine.run(&input, None, &mut logits).unwrap();
         assert!(largest(&expected) > 65504.0, "the case must overflow");
@@ -173,7 +173,7 @@ fn what_does_not_fit_f16_is_computed_in_f32() {
         let weights = Weights::from_tensors("large", &description, seed.metadata(), &tensors).unwrap();
         let expected = truth(&weights, shape, &input);
         for device in devices() {
-            let mut engine = Engine::on(device, &weights, shape, Grade::Fast).unwrap();
+            let mut engine = CudaEngine::on(device, &weights, shape, Grade::Fast).unwrap();
             assert_eq!(logged(), ["large: a weight does not fit f16; every pass is done in f32"], "{layer}");
             let mut logits = vec![0.0; input.len()];
             engine.run(&input, None, &mut logits).unwrap();
@@ -186,8 +186,8 @@ fn what_does_not_fit_f16_is_computed_in_f32() {
 fn wrong_use_is_an_error() {
     let weights = Weights::generate(&small([3; 3], [2; 3], Activation::Relu), "wrong").unwrap();
     for (device, second) in devices().into_iter().zip(devices()) {
-        assert!(Engine::on(second, &weights, [4, 8, 15], Grade::Exact).is_err(), "no multiple of the stride");
-        let mut engine = Engine::on(device, &weights, [4, 8, 16], Grade::Exact).unwrap();
+        assert!(CudaEngine::on(second, &weights, [4, 8, 15], Grade::Exact).is_err(), "no multiple of the stride");
+        let mut engine = CudaEngine::on(device, &weights, [4, 8, 16], Grade::Exact).unwrap();
         let mut logits = vec![0.0; 512];
         assert!(engine.finish(&mut logits).is_err(), "nothing was started");
         assert!(engine.start(&[0.0; 511], None).is_err());
@@ -214,7 +214,7 @@ enum Fault {
 
 /// A device that fails as it is told to, as a GPU may.
 struct Faulty {
-    inner: Box<dyn Device>,
+    inner: Box<dyn CudaDevice>,
     fault: Arc<Mutex<Option<Fault>>>,
 }
 
@@ -228,7 +228,7 @@ fn fails(fault: &Mutex<Option<Fault>>, at: Fault) -> Result<()> {
     if *fault.lock().unwrap() == Some(at) { Err(at.error()) } else { Ok(()) }
 }
 
-impl Device for Faulty {
+impl CudaDevice for Faulty {
     fn name(&self) -> String {
         self.inner.name()
     }
@@ -308,7 +308,7 @@ fn what_the_device_reports_reaches_the_caller() {
         let load = |fault: Option<Fault>| {
             let fault = Arc::new(Mutex::new(fault));
             let device = Faulty { inner: devices().swap_remove(number), fault: fault.clone() };
-            Engine::on(Box::new(device), &weights, shape, grade).map(|engine| (engine, fault))
+            CudaEngine::on(Box::new(device), &weights, shape, grade).map(|engine| (engine, fault))
         };
         // Memory that ends anywhere is an error, until there is enough.
         let enough = (0..1000).find(|&count| match load(Some(Fault::Memory(count))) {
@@ -345,8 +345,8 @@ fn engines_of_one_process_do_not_disturb_one_another() {
     let weights = Weights::generate(&small([3; 3], [2; 3], Activation::Relu), "several").unwrap();
     let inputs: Vec<Vec<f32>> = (0..4).map(|n| generate::ct_input(&format!("several {n}"), shape)).collect();
     for number in 0..devices().len() {
-        let load = || Engine::on(devices().swap_remove(number), &weights, shape, Grade::Fast).unwrap();
-        let run = |engine: &mut Engine, input: &[f32]| {
+        let load = || CudaEngine::on(devices().swap_remove(number), &weights, shape, Grade::Fast).unwrap();
+        let run = |engine: &mut CudaEngine, input: &[f32]| {
             let mut logits = vec![0.0; input.len()];
             engine.run(input, None, &mut logits).map(|()| logits).unwrap()
         };
@@ -384,7 +384,7 @@ fn reference_outputs() {
                 if emulated && case.file != support::oracle::SMALLEST && std::env::var_os("ICHOR_EMULATE_ALL").is_none() {
                     continue;
                 }
-                let mut engine = Engine::on(device, &weights, case.shape, grade).unwrap();
+                let mut engine = CudaEngine::on(device, &weights, case.shape, grade).unwrap();
                 let mut logits = vec![0.0; input.len()];
                 let begin = std::time::Instant::now();
                 engine.run(&input, None, &mut logits).unwrap();

@@ -1,7 +1,7 @@
 //! The emulated device finds the bugs that it is there to find, and its instructions do what the PTX manual says.
 
 use half::f16;
-use ichor::network::cuda::{Device, Launch, Region, Tensor};
+use ichor::network::cuda::{CudaDevice, Launch, Region, Tensor};
 use ichor::network::emulator::Emulator;
 
 struct Run {

@@ -307,10 +307,14 @@ fn a_planted_line_is_found() {
     let layers = Layers::of(&document());
     for (module, line, expected) in [
         ("volume", "use crate::scan::hu;", "volume uses crate::scan::hu"),
-        ("io/nifti", "use crate::{words, network::{Plan, cpu::Engine}};", "io::nifti uses crate::network::cpu::Engine"),
+        ("io/nifti", "use crate::{words, network::{Plan, cpu::CpuEngine}};", "io::nifti uses crate::network::cpu::CpuEngine"),
         ("phantom", "fn f() -> f64 { crate::training::Config::x() }", "phantom uses crate::training::Config"),
-        ("network/plan", "use super::cpu::{Engine as Fast};", "network::plan uses super::cpu::Engine"),
-        ("network/reference", "pub use crate::network::cpu::Engine;", "network::reference uses crate::network::cpu::Engine"),
+        ("network/plan", "use super::cpu::{Engine as Fast};", "network::plan uses super::cpu::CpuEngine"),
+        (
+            "network/reference",
+            "pub use crate::network::cpu::CpuEngine;",
+            "network::reference uses crate::network::cpu::CpuEngine",
+        ),
         ("network", "use inference::Inference;", "network/mod.rs uses inference::Inference"),
         ("batch/report", "    pub(super) use super::run;", "batch::report uses super::run"),
         ("scan/registration/pose", "use crate::Error;", "scan::registration::pose uses crate::Error"),

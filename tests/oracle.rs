@@ -4,7 +4,7 @@ mod support;
 
 use ichor::network::device::Device;
 use ichor::network::inference::Inference;
-use ichor::network::{Engine, reference};
+use ichor::network::{LoadedNetwork, reference};
 use ndarray::Array3;
 use support::oracle::cases;
 
@@ -26,7 +26,7 @@ fn cpu_logits() {
 fn reference_logits_and_blocks() {
     for case in cases() {
         let weights = case.weights();
-        let mut engine = reference::Engine::new(&weights, case.shape).unwrap();
+        let mut engine = reference::ReferenceEngine::new(&weights, case.shape).unwrap();
         let mut logits = vec![0.0; case.shape.iter().product()];
         engine.run(&case.input(), None, &mut logits).unwrap();
         case.check("reference", &logits, REFERENCE_TOLERANCE);

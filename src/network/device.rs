@@ -1,6 +1,6 @@
 //! Which device runs the network, and loading an engine there.
 
-use crate::network::Engine;
+use crate::network::LoadedNetwork;
 pub use crate::network::grade::Grade;
 use crate::network::weights::Weights;
 use crate::network::{Error, Result};
@@ -103,19 +103,25 @@ impl Device {
     /// # Errors
     /// [`crate::network::Error::Device`] where the device cannot run here or has no such grade, [`crate::network::Error::Shape`] for a grid that the network
     /// cannot have.
-    pub fn load(self, weights: &Weights, shape: [usize; 3], threads: usize, grade: Grade) -> Result<Box<dyn Engine + Send>> {
+    pub fn load(
+        self,
+        weights: &Weights,
+        shape: [usize; 3],
+        threads: usize,
+        grade: Grade,
+    ) -> Result<Box<dyn LoadedNetwork + Send>> {
         if grade != Grade::Exact && !self.has_grades() {
             return Err(Error::Device(format!("{self} computes in f32 alone: another grade needs a CUDA device")));
         }
-        let options = cpu::Options { threads: NonZeroUsize::new(threads), ..cpu::Options::default() };
+        let options = cpu::CpuOptions { threads: NonZeroUsize::new(threads), ..cpu::CpuOptions::default() };
         match self {
-            Device::Auto | Device::Cpu => Ok(Box::new(cpu::Engine::with_options(weights, shape, &options)?)),
-            Device::Reference => Ok(Box::new(reference::Engine::new(weights, shape)?)),
-            Device::Cuda(number) => Ok(Box::new(cuda::Engine::on_gpu(number, weights, shape, grade)?)),
+            Device::Auto | Device::Cpu => Ok(Box::new(cpu::CpuEngine::with_options(weights, shape, &options)?)),
+            Device::Reference => Ok(Box::new(reference::ReferenceEngine::new(weights, shape)?)),
+            Device::Cuda(number) => Ok(Box::new(cuda::CudaEngine::on_gpu(number, weights, shape, grade)?)),
             #[cfg(feature = "emulator")]
             Device::Emulated => {
                 let device = Box::new(crate::network::emulator::Emulator::new(EMULATED_SEED));
-                Ok(Box::new(cuda::Engine::on(device, weights, shape, grade)?))
+                Ok(Box::new(cuda::CudaEngine::on(device, weights, shape, grade)?))
             }
         }
     }

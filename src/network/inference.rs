@@ -1,7 +1,7 @@
 //! A loaded network on volumes of any size: padding to the network's multiple, patches, batches of slices.
 
 use crate::memory;
-use crate::network::Engine;
+use crate::network::LoadedNetwork;
 use crate::network::device::{Device, Grade};
 use crate::network::sigmoid;
 use crate::network::weights::{InputKind, Weights};
@@ -21,7 +21,7 @@ pub struct Inference {
     device: Device,
     threads: usize,
     grade: Grade,
-    engine: Option<Box<dyn Engine + Send>>,
+    engine: Option<Box<dyn LoadedNetwork + Send>>,
 }
 
 impl Inference {
@@ -66,7 +66,7 @@ impl Inference {
     }
 
     /// The engine for a grid, which is loaded first where it is not yet, or not for this grid.
-    fn engine(&mut self, shape: [usize; 3]) -> Result<&mut (dyn Engine + Send)> {
+    fn engine(&mut self, shape: [usize; 3]) -> Result<&mut (dyn LoadedNetwork + Send)> {
         if self.engine.as_ref().is_none_or(|engine| engine.shape() != shape) {
             self.engine = None; // its memory is free before the next one is loaded
             self.engine = Some(self.device.load(&self.weights, shape, self.threads, self.grade)?);

@@ -1,7 +1,7 @@
 //! The V-Net, from its description to the engines that run it. Knows nothing of CT.
 //!
 //! [`Description`] says what a network is; [`Plan`] is its forward pass on one grid, as steps over numbered buffers;
-//! [`Engine`] is what a back end that does these steps looks like from outside.
+//! [`LoadedNetwork`] is what a back end that does these steps looks like from outside.
 
 pub mod cpu;
 #[cfg(feature = "cuda")]
@@ -38,7 +38,7 @@ pub use real::Real;
 pub use sigmoid::{sigmoid, sigmoid_backward};
 
 /// A loaded network on one device for one grid: what the pipeline and the benchmarks drive.
-pub trait Engine {
+pub trait LoadedNetwork {
     /// The grid (D, H, W) of every pass.
     fn shape(&self) -> [usize; 3];
 
@@ -55,16 +55,16 @@ pub trait Engine {
     /// [`crate::network::Error::Shape`] where a slice has another length than the grid, and whatever the device reports.
     fn run(&mut self, input: &[f32], needed: Option<&[bool]>, logits: &mut [f32]) -> Result<()>;
 
-    /// Starts a pass that the device does by itself, with the arguments of [`Engine::run`]; `None` where the caller's
+    /// Starts a pass that the device does by itself, with the arguments of [`LoadedNetwork::run`]; `None` where the caller's
     /// thread would have to do it.
     fn start(&mut self, _input: &[f32], _needed: Option<&[bool]>) -> Option<Result<()>> {
         None
     }
 
-    /// Waits for the pass that [`Engine::start`] began. The logits that were not wanted may have any value.
+    /// Waits for the pass that [`LoadedNetwork::start`] began. The logits that were not wanted may have any value.
     ///
     /// # Errors
-    /// As [`Engine::run`]; [`Error::Device`] where no pass was started.
+    /// As [`LoadedNetwork::run`]; [`Error::Device`] where no pass was started.
     fn finish(&mut self, _logits: &mut [f32]) -> Result<()> {
         Err(Error::Device("no pass was started".into()))
     }

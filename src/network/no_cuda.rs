@@ -36,17 +36,17 @@ pub mod driver {
 }
 
 /// An engine, of which there is none.
-pub enum Engine {}
+pub enum CudaEngine {}
 
-impl Engine {
+impl CudaEngine {
     /// # Errors
     /// Always [`Error::Device`].
-    pub fn on_gpu(_: usize, _: &Weights, _: [usize; 3], _: Grade) -> Result<Engine> {
+    pub fn on_gpu(_: usize, _: &Weights, _: [usize; 3], _: Grade) -> Result<CudaEngine> {
         Err(missing())
     }
 }
 
-impl super::Engine for Engine {
+impl super::LoadedNetwork for CudaEngine {
     fn shape(&self) -> [usize; 3] {
         match *self {}
     }

@@ -6,10 +6,10 @@ mod choices;
 
 use choices::Choices;
 use ichor::network::cpu::backward::{Example, Layers, Network, Parameters};
-use ichor::network::cpu::{Engine, Instructions, Options};
+use ichor::network::cpu::{CpuEngine, CpuOptions, Instructions};
 use ichor::network::reference;
 use ichor::network::weights::{Weights, generate};
-use ichor::network::{Activation, Description, Engine as _, Loss, Plan};
+use ichor::network::{Activation, Description, LoadedNetwork as _, Loss, Plan};
 use std::num::NonZeroUsize;
 
 /// Most operations of a pass, and most parameters: what the plain loops do in a second or two under a sanitizer.
@@ -68,9 +68,9 @@ pub fn network(bytes: &[u8]) -> bool {
     let mut input = generate::ct_input("fuzz", shape);
     input.iter_mut().zip(&brain).filter(|(_, inside)| !**inside).for_each(|(value, _)| *value = 0.0);
     let mut expected = vec![f32::NAN; input.len()];
-    reference::Engine::new(&weights, shape).unwrap().run(&input, None, &mut expected).unwrap();
+    reference::ReferenceEngine::new(&weights, shape).unwrap().run(&input, None, &mut expected).unwrap();
 
-    let mut engine = Engine::with_options(&weights, shape, &Options { threads, instructions: Some(instructions) }).unwrap();
+    let mut engine = CpuEngine::with_options(&weights, shape, &CpuOptions { threads, instructions: Some(instructions) }).unwrap();
     let mut logits = vec![f32::NAN; input.len()];
     engine.run(&input, None, &mut logits).unwrap();
     assert_close(&logits, &expected);

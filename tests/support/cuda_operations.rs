@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::support;
-use ichor::network::cuda::{Device, Grade};
+use ichor::network::cuda::{CudaDevice, Grade};
 use ichor::network::emulator::Emulator;
 use ichor::network::problem::{Layer, Overlap};
 use ndarray::Array5;
 
 /// The devices of this machine; the seed is the emulated one's.
-fn devices(seed: u64) -> Vec<Box<dyn Device>> {
+fn devices(seed: u64) -> Vec<Box<dyn CudaDevice>> {
     support::devices::all(|| vec![Box::new(Emulator::new(seed))])
 }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 /// How an engine is to work.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct CpuOptions {
     /// Number of threads; `None` for as many as the process may use.
     pub threads: Option<NonZeroUsize>,
     /// The instructions; `None` for the best that the processor has.
@@ -30,7 +30,7 @@ pub struct Options {
 }
 
 /// The CPU engine.
-pub struct Engine {
+pub struct CpuEngine {
     pub(super) plan: Plan,
     pub(super) kernels: &'static Kernels,
     instructions: Instructions,
@@ -73,20 +73,20 @@ pub(super) enum Operation {
     Elsewhere,
 }
 
-impl Engine {
+impl CpuEngine {
     /// Packs the weights for passes over a grid of `shape` (D, H, W) on all processors that the process may use.
     ///
     /// # Errors
     /// [`Error::Shape`] where a side is no multiple of what the network needs, [`Error::Memory`] where memory runs out.
-    pub fn new(weights: &Weights, shape: [usize; 3]) -> Result<Engine> {
-        Engine::with_options(weights, shape, &Options::default())
+    pub fn new(weights: &Weights, shape: [usize; 3]) -> Result<CpuEngine> {
+        CpuEngine::with_options(weights, shape, &CpuOptions::default())
     }
 
-    /// [`Engine::new`] with [`Options`].
+    /// [`CpuEngine::new`] with [`CpuOptions`].
     ///
     /// # Errors
-    /// As [`Engine::new`], and [`Error::Device`] where the processor lacks the instructions.
-    pub fn with_options(weights: &Weights, shape: [usize; 3], options: &Options) -> Result<Engine> {
+    /// As [`CpuEngine::new`], and [`Error::Device`] where the processor lacks the instructions.
+    pub fn with_options(weights: &Weights, shape: [usize; 3], options: &CpuOptions) -> Result<CpuEngine> {
         let instructions = options.instructions.unwrap_or_else(Instructions::best);
         let kernels = Kernels::of(instructions)?;
         let threads = options.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
@@ -101,7 +101,7 @@ impl Engine {
         let scratch = Block::new(threads * scratch_len)?;
         let workspace = Block::new(workspace_len)?;
         let zeros = vec![0.0; (shape[2] + transform::outputs(8)) * LANES];
-        Ok(Engine {
+        Ok(CpuEngine {
             plan,
             kernels,
             instructions,
@@ -157,7 +157,7 @@ impl Engine {
     }
 }
 
-impl network::Engine for Engine {
+impl network::LoadedNetwork for CpuEngine {
     fn shape(&self) -> [usize; 3] {
         self.plan.shape
     }

@@ -1,6 +1,6 @@
 //! The fast engine for machines without a GPU.
 //!
-//! From outside: [`Engine`], [`Options`], [`Instructions`]. Inside, in the order in which data goes through it:
+//! From outside: [`CpuEngine`], [`CpuOptions`], [`Instructions`]. Inside, in the order in which data goes through it:
 //! [`layout`](self) (channels in blocks of 16), packed layers (`input`, `down` and `up`, which share `strided`, `direct`,
 //! `winograd`, `head`), the kernels that they call (`gemm`, `rows`, `winograd::transform`), written once over a vector
 //! type (`simd`) and compiled for each set of instructions (`dispatch`, `kernels`). A layer by itself is run by
@@ -33,7 +33,7 @@ mod threads;
 pub(super) mod up;
 pub(super) mod winograd;
 
-pub use engine::{Engine, Options};
+pub use engine::{CpuEngine, CpuOptions};
 pub use kernels::Instructions;
 
 #[cfg(test)]

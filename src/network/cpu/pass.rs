@@ -3,7 +3,7 @@
 use super::convolution::{self, Convolution};
 use super::direct::Direct;
 use super::down::{self, Down};
-use super::engine::{Engine, Operation};
+use super::engine::{CpuEngine, Operation};
 use super::input::{self, Input};
 use super::last_block::{LastBlock, Slab, Source};
 use super::layout::Blocks;
@@ -18,7 +18,7 @@ use std::time::Instant;
 
 /// What the threads of a pass share.
 pub struct Pass<'a> {
-    engine: &'a Engine,
+    engine: &'a CpuEngine,
     input: &'a [f32],
     wanted: Option<&'a [bool]>,
     logits: *mut f32,
@@ -44,7 +44,7 @@ impl<'a> Pass<'a> {
     /// Finds out what is to be done. `scratch` has a part of the engine's scratch length for each thread, `workspace` the engine's workspace length;
     /// `logits` has the grid's voxels.
     pub fn new(
-        engine: &'a Engine,
+        engine: &'a CpuEngine,
         input: &'a [f32],
         wanted: Option<&'a [bool]>,
         [logits, scratch, workspace]: [*mut f32; 3],

@@ -1,8 +1,8 @@
 //! The engine against the reference outputs and against plain loops.
 
-use super::{Engine, Instructions, Options};
+use super::{CpuEngine, CpuOptions, Instructions};
 use crate::network::weights::{Weights, generate};
-use crate::network::{Activation, Description, Engine as _};
+use crate::network::{Activation, Description, LoadedNetwork as _};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -55,8 +55,8 @@ fn planar() -> Description {
     Description { kernel: [1, 5, 5], stride: [1, 2, 2], ..Description::deepbleed() }
 }
 
-fn engine(weights: &Weights, shape: [usize; 3], threads: usize, instructions: Instructions) -> Engine {
-    Engine::with_options(weights, shape, &Options { threads: NonZeroUsize::new(threads), instructions: Some(instructions) })
+fn engine(weights: &Weights, shape: [usize; 3], threads: usize, instructions: Instructions) -> CpuEngine {
+    CpuEngine::with_options(weights, shape, &CpuOptions { threads: NonZeroUsize::new(threads), instructions: Some(instructions) })
         .unwrap()
 }
 
@@ -125,7 +125,7 @@ fn networks_of_every_form_are_the_plain_loops() {
         let weights = Weights::generate(&description, "forms").unwrap();
         let x = generate::ct_input("forms", shape);
         let mut expected = vec![0.0; x.len()];
-        crate::network::reference::Engine::new(&weights, shape).unwrap().run(&x, None, &mut expected).unwrap();
+        crate::network::reference::ReferenceEngine::new(&weights, shape).unwrap().run(&x, None, &mut expected).unwrap();
         let largest = expected.iter().fold(0.0f32, |a, b| a.max(b.abs()));
         for instructions in Instructions::ALL.into_iter().filter(|i| i.available()) {
             let mut logits = vec![f32::NAN; x.len()];
@@ -272,5 +272,5 @@ fn slices_of_another_length_are_refused() {
     assert!(engine.run(&x[1..], None, &mut logits).is_err());
     assert!(engine.run(&x, Some(&[true; 3]), &mut logits).is_err());
     assert!(engine.run(&x, None, &mut logits[..8]).is_err());
-    assert!(Engine::new(&weights, [8, 9, 8]).is_err());
+    assert!(CpuEngine::new(&weights, [8, 9, 8]).is_err());
 }

@@ -1,7 +1,7 @@
 //! Launcher of `kernels/conv_f16.cu`, `kernels/conv_f16_sm90.cu` and `kernels/sum.cu`: convolutions of stride 1 on tensor cores.
 
 use super::conv::width_variant;
-use super::device::{Device, Launch, Region, Tensor, TensorMap};
+use super::device::{CudaDevice, Launch, Region, Tensor, TensorMap};
 use super::slots::Slots;
 use super::tiles::{FULL_GRID, Grid, TILE, address, splits, tile_count};
 use crate::network::Result;
@@ -139,7 +139,7 @@ impl ConvF16 {
     ///
     /// # Errors
     /// [`crate::network::Error::Device`] where the device cannot make a tensor map of the input.
-    pub fn launches(&self, device: &dyn Device) -> Result<Vec<Launch>> {
+    pub fn launches(&self, device: &dyn CudaDevice) -> Result<Vec<Launch>> {
         let Division { path, outputs, splits } = self.division;
         let blocks = tile_count(self.shape) * (8 * self.output_chunks).div_ceil(outputs);
         let of_outputs = |names: [&'static str; 2]| names[usize::from(outputs == 64)];
@@ -206,7 +206,7 @@ impl ConvF16 {
     }
 
     /// The arguments, and the bytes of shared memory.
-    fn sm90_arguments(&self, device: &dyn Device) -> Result<(Sm90Arguments, usize)> {
+    fn sm90_arguments(&self, device: &dyn CudaDevice) -> Result<(Sm90Arguments, usize)> {
         let [depth, height, width] = self.shape;
         let map = |region: Region, chunks: usize| {
             device.tensor_map(&Tensor {

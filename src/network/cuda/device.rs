@@ -87,7 +87,7 @@ pub struct Pass {
 }
 
 /// A device with memory of its own. What it allocates lives as long as the device.
-pub trait Device: Send {
+pub trait CudaDevice: Send {
     /// The device in words.
     fn name(&self) -> String;
 
@@ -133,7 +133,7 @@ pub trait Device: Send {
     /// Prepares a pass (on a GPU: captures it in a CUDA graph, with pinned host memory for inputs and outputs).
     ///
     /// # Safety
-    /// As [`Device::launch`], for as long as the pass is started.
+    /// As [`CudaDevice::launch`], for as long as the pass is started.
     ///
     /// # Errors
     /// [`crate::network::Error::Device`] with what the device reports.

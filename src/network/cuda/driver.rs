@@ -1,6 +1,6 @@
 //! A GPU, by the CUDA driver. The driver is loaded at run time, so the same program starts where there is none.
 
-use super::device::{Device, Launch, Pass, Prepared, Region, Tensor, TensorMap};
+use super::device::{CudaDevice, Launch, Pass, Prepared, Region, Tensor, TensorMap};
 use crate::network::{Error, Result};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaGraph, CudaModule, CudaStream, DriverError, result};
@@ -332,7 +332,7 @@ fn fits(region: Region, bytes: usize) -> Result<()> {
     Err(Error::Device(format!("{bytes} bytes do not fit a region of {} bytes of device memory", region.bytes)))
 }
 
-impl Device for Gpu {
+impl CudaDevice for Gpu {
     fn name(&self) -> String {
         self.name.clone()
     }

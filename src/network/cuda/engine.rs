@@ -1,7 +1,7 @@
 //! The V-Net on a CUDA device: weights packed once, one arena, the whole pass prepared as one graph.
 
 use super::conv_f16;
-use super::device::{Device, Launch, Pass, Prepared, Region};
+use super::device::{CudaDevice, Launch, Pass, Prepared, Region};
 use super::launches::{Activations, launches};
 use super::tiles::{flag_sizes, needed_tiles};
 use crate::network::grade::Grade;
@@ -10,17 +10,17 @@ use crate::network::{self, Error, Plan, Result, Step};
 
 /// A loaded network on one CUDA device (a GPU or the emulated one) for one grid.
 ///
-/// Everything is allocated by [`Engine::new`]: device memory, pinned host memory, the CUDA graphs. [`Engine::start`] and
-/// [`Engine::finish`] allocate no device memory, and only `finish` waits; between the two the caller is free. Several engines may live in one
+/// Everything is allocated by [`CudaEngine::new`]: device memory, pinned host memory, the CUDA graphs. [`CudaEngine::start`] and
+/// [`CudaEngine::finish`] allocate no device memory, and only `finish` waits; between the two the caller is free. Several engines may live in one
 /// process; each has a stream of its own, so two engines on one GPU overlap the copies of one scan with the pass of another.
 ///
 /// ```no_run
 /// # fn main() -> ichor::Result<()> {
-/// use ichor::network::cuda::{Engine, Grade};
+/// use ichor::network::cuda::{CudaEngine, Grade};
 /// use ichor::network::weights::Weights;
 ///
 /// let weights = Weights::open("deepbleed.safetensors")?;
-/// let mut engine = Engine::new(&weights, [128, 128, 128], Grade::Fast)?;
+/// let mut engine = CudaEngine::new(&weights, [128, 128, 128], Grade::Fast)?;
 /// let (input, mut logits) = (vec![0.0; 128 * 128 * 128], vec![0.0; 128 * 128 * 128]);
 /// engine.start(&input, None)?;
 /// // ... the next scan is read here ...
@@ -28,11 +28,11 @@ use crate::network::{self, Error, Plan, Result, Step};
 /// # Ok(())
 /// # }
 /// ```
-pub struct Engine {
+pub struct CudaEngine {
     // Passes are dropped before the device whose memory they use.
     fast: Option<Box<dyn Prepared>>,
     exact: Box<dyn Prepared>,
-    device: Box<dyn Device>,
+    device: Box<dyn CudaDevice>,
     plan: Plan,
     grade: Grade,
     state: State,
@@ -45,29 +45,29 @@ enum State {
     Started,
 }
 
-impl Engine {
+impl CudaEngine {
     /// Loads the network on the first GPU for grids of `shape` (D, H, W).
     ///
     /// # Errors
     /// [`Error::Device`] where there is no GPU, no driver, no kernels in this build or too little memory; [`Error::Shape`] where
     /// a side is no multiple of [`network::Description::multiple`].
-    pub fn new(weights: &Weights, shape: [usize; 3], grade: Grade) -> Result<Engine> {
-        Engine::on_gpu(0, weights, shape, grade)
+    pub fn new(weights: &Weights, shape: [usize; 3], grade: Grade) -> Result<CudaEngine> {
+        CudaEngine::on_gpu(0, weights, shape, grade)
     }
 
-    /// As [`Engine::new`], on GPU number `ordinal`.
+    /// As [`CudaEngine::new`], on GPU number `ordinal`.
     ///
     /// # Errors
-    /// As [`Engine::new`].
-    pub fn on_gpu(ordinal: usize, weights: &Weights, shape: [usize; 3], grade: Grade) -> Result<Engine> {
-        Engine::on(Box::new(super::driver::Gpu::new(ordinal)?), weights, shape, grade)
+    /// As [`CudaEngine::new`].
+    pub fn on_gpu(ordinal: usize, weights: &Weights, shape: [usize; 3], grade: Grade) -> Result<CudaEngine> {
+        CudaEngine::on(Box::new(super::driver::Gpu::new(ordinal)?), weights, shape, grade)
     }
 
     /// Loads the network on `device` for grids of `shape` (D, H, W).
     ///
     /// # Errors
-    /// As [`Engine::new`].
-    pub fn on(mut device: Box<dyn Device>, weights: &Weights, shape: [usize; 3], grade: Grade) -> Result<Engine> {
+    /// As [`CudaEngine::new`].
+    pub fn on(mut device: Box<dyn CudaDevice>, weights: &Weights, shape: [usize; 3], grade: Grade) -> Result<CudaEngine> {
         let plan = Plan::new(weights.description(), shape)?;
         let kernel = weights.description().kernel;
         let (f32, f16) = (Activations::F32, (grade == Grade::Fast).then(|| Activations::f16(&plan)));
@@ -92,7 +92,7 @@ impl Engine {
                 }
             },
         };
-        Ok(Engine { fast, exact, device, plan, grade, state: State::Idle })
+        Ok(CudaEngine { fast, exact, device, plan, grade, state: State::Idle })
     }
 
     /// The grade that was asked for.
@@ -100,7 +100,7 @@ impl Engine {
         self.grade
     }
 
-    /// Starts a pass and returns before it has ended; the arguments are those of [`network::Engine::run`].
+    /// Starts a pass and returns before it has ended; the arguments are those of [`network::LoadedNetwork::run`].
     ///
     /// # Errors
     /// [`Error::Shape`] where a slice has another length than the grid, [`Error::Device`] where a pass is under way already, and
@@ -121,8 +121,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits for the pass and takes its logits. Those outside the `needed` of [`Engine::start`] may have any value where a tile
-    /// holds needed ones too, and are -infinity elsewhere; [`network::Engine::run`] makes all of them -infinity.
+    /// Waits for the pass and takes its logits. Those outside the `needed` of [`CudaEngine::start`] may have any value where a tile
+    /// holds needed ones too, and are -infinity elsewhere; [`network::LoadedNetwork::run`] makes all of them -infinity.
     ///
     /// Where a value of a fast pass did not fit f16, a warning says so and the pass is done again in f32.
     ///
@@ -154,7 +154,7 @@ impl Engine {
     }
 }
 
-impl network::Engine for Engine {
+impl network::LoadedNetwork for CudaEngine {
     fn shape(&self) -> [usize; 3] {
         self.plan.shape
     }
@@ -165,8 +165,8 @@ impl network::Engine for Engine {
 
     fn run(&mut self, input: &[f32], needed: Option<&[bool]>, logits: &mut [f32]) -> Result<()> {
         network_slice("output", logits.len(), self.plan.shape.iter().product())?;
-        Engine::start(self, input, needed)?;
-        Engine::finish(self, logits)?;
+        CudaEngine::start(self, input, needed)?;
+        CudaEngine::finish(self, logits)?;
         if let Some(mask) = needed {
             for (logit, _) in logits.iter_mut().zip(mask).filter(|(_, needed)| !**needed) {
                 *logit = f32::NEG_INFINITY;
@@ -176,11 +176,11 @@ impl network::Engine for Engine {
     }
 
     fn start(&mut self, input: &[f32], needed: Option<&[bool]>) -> Option<Result<()>> {
-        Some(Engine::start(self, input, needed))
+        Some(CudaEngine::start(self, input, needed))
     }
 
     fn finish(&mut self, logits: &mut [f32]) -> Result<()> {
-        Engine::finish(self, logits)
+        CudaEngine::finish(self, logits)
     }
 }
 
@@ -234,7 +234,7 @@ pub struct Memory {
 
 impl Memory {
     /// What passes over any of the given forms of `activations` need.
-    fn allocate(device: &mut dyn Device, plan: &Plan, activations: &[&Activations]) -> Result<Memory> {
+    fn allocate(device: &mut dyn CudaDevice, plan: &Plan, activations: &[&Activations]) -> Result<Memory> {
         let voxels = plan.shape.iter().product::<usize>();
         let sizes = flag_sizes(plan);
         let control = device.allocate(sizes.iter().sum::<usize>() + 4)?;
@@ -261,7 +261,7 @@ impl Memory {
     }
 }
 
-fn prepare(device: &mut dyn Device, memory: &Memory, launches: Vec<Launch>) -> Result<Box<dyn Prepared>> {
+fn prepare(device: &mut dyn CudaDevice, memory: &Memory, launches: Vec<Launch>) -> Result<Box<dyn Prepared>> {
     let pass = Pass { inputs: vec![memory.scan, memory.control], launches, outputs: vec![memory.logits, memory.overflow] };
     // SAFETY: the launches were made for buffers of this plan in this memory, which lives as long as the device.
     unsafe { device.prepare(&pass) }

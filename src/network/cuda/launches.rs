@@ -2,7 +2,7 @@
 
 use super::conv::{self, Conv, Residual};
 use super::conv_f16::{self, ConvF16, Division};
-use super::device::{Device, Launch, Region};
+use super::device::{CudaDevice, Launch, Region};
 use super::engine::Memory;
 use super::head::{self, Head};
 use super::input::{self, Input};
@@ -52,7 +52,7 @@ impl Activations {
     }
 
     /// Bytes that the partial sums of a convolution of stride 1 need on `device`.
-    pub fn partial_bytes(&self, device: &dyn Device, plan: &Plan, step: &Step) -> usize {
+    pub fn partial_bytes(&self, device: &dyn CudaDevice, plan: &Plan, step: &Step) -> usize {
         let Step::Conv { layer, input, output, .. } = step else { return 0 };
         let shape = plan.buffers[*output].shape;
         match self {
@@ -83,7 +83,7 @@ fn slots(plan: &Plan) -> Vec<Slots> {
 }
 
 /// How a convolution in f16 is divided on `device`.
-fn division(device: &dyn Device, shape: [usize; 3], layer: &Layer, [input, output]: [&Slots; 2]) -> Division {
+fn division(device: &dyn CudaDevice, shape: [usize; 3], layer: &Layer, [input, output]: [&Slots; 2]) -> Division {
     Division::new(device.capability(), shape, layer.kernel, input.chunks(), output.chunks())
 }
 
@@ -92,7 +92,7 @@ fn division(device: &dyn Device, shape: [usize; 3], layer: &Layer, [input, outpu
 /// # Errors
 /// Whatever the device reports.
 pub fn launches(
-    device: &mut dyn Device,
+    device: &mut dyn CudaDevice,
     memory: &Memory,
     plan: &Plan,
     weights: &Weights,
@@ -112,7 +112,7 @@ pub fn launches(
 
 /// A walk over the plan. What it makes of a step is `None` where a weight does not fit the form of the activations.
 struct Walk<'a> {
-    device: &'a mut dyn Device,
+    device: &'a mut dyn CudaDevice,
     memory: &'a Memory,
     plan: &'a Plan,
     weights: &'a Weights,
@@ -334,7 +334,7 @@ impl Layers {
 
 /// Uploads a layer's packed kernel, bias and slopes.
 pub(crate) fn layer_regions<T: bytemuck::NoUninit>(
-    device: &mut dyn Device,
+    device: &mut dyn CudaDevice,
     tensors: &LayerTensors,
     outputs: usize,
     padding: usize,
@@ -348,7 +348,7 @@ pub(crate) fn layer_regions<T: bytemuck::NoUninit>(
 }
 
 /// Uploads `values` to memory of their own.
-pub(crate) fn store<T: bytemuck::NoUninit>(device: &mut dyn Device, values: &[T]) -> Result<Region> {
+pub(crate) fn store<T: bytemuck::NoUninit>(device: &mut dyn CudaDevice, values: &[T]) -> Result<Region> {
     let bytes = bytemuck::cast_slice(values);
     let region = device.allocate(bytes.len())?;
     device.upload(region, bytes)?;

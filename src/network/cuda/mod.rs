@@ -1,8 +1,8 @@
 //! The CUDA engine: hand-written kernels (`kernels/`), their launchers, and the network on top of them.
 //!
 //! A kernel has one file in `kernels/` and one launcher here: `conv`, `conv_f16`, `input`, `stride` (down and up), `head`,
-//! `pointwise`, `dice`. A launcher packs the weights and makes a [`Launch`] from typed values. [`Engine`] makes the
-//! launches of a whole network and runs them on a [`Device`]: a GPU ([`driver`]) or the emulated one. A single operation
+//! `pointwise`, `dice`. A launcher packs the weights and makes a [`Launch`] from typed values. [`CudaEngine`] makes the
+//! launches of a whole network and runs them on a [`CudaDevice`]: a GPU ([`driver`]) or the emulated one. A single operation
 //! is run by `network::problem`.
 
 pub(super) mod conv;
@@ -20,5 +20,5 @@ pub(super) mod stride;
 pub(super) mod tiles;
 
 pub use crate::network::grade::Grade;
-pub use device::{Device, Launch, Region, Tensor, TensorMap};
-pub use engine::Engine;
+pub use device::{CudaDevice, Launch, Region, Tensor, TensorMap};
+pub use engine::CudaEngine;

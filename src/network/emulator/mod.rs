@@ -5,7 +5,7 @@
 //! launch with an error that names kernel, block and thread. The order of threads and blocks is drawn from a seed.
 //! `docs/kernels.md` says what it cannot see.
 
-use crate::network::cuda::device::{Device, Launch, Pass, Prepared, Region, Tensor, TensorMap};
+use crate::network::cuda::device::{CudaDevice, Launch, Pass, Prepared, Region, Tensor, TensorMap};
 use crate::network::{Error, Result};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -177,7 +177,7 @@ fn fits(region: Region, bytes: usize) -> Result<()> {
     Err(Error::Device(format!("{bytes} bytes do not fit a region of {} bytes of device memory", region.bytes)))
 }
 
-impl Device for Emulator {
+impl CudaDevice for Emulator {
     fn name(&self) -> String {
         "emulated CUDA device".into()
     }

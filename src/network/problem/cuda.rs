@@ -9,13 +9,13 @@ use crate::network::cuda::launches::{layer_regions, store};
 use crate::network::cuda::slots::Slots;
 use crate::network::cuda::stride::{self, Order, Storage, Stride};
 use crate::network::cuda::tiles::TILE;
-use crate::network::cuda::{Device, Grade, Launch, Region, pointwise};
+use crate::network::cuda::{CudaDevice, Grade, Launch, Region, pointwise};
 use crate::network::region::Tiling;
 use crate::network::{Error, Result};
 use half::f16;
 use ndarray::Array4;
 
-pub(super) fn ways(problem: &Problem, device: &dyn Device, grade: Grade) -> Vec<Way> {
+pub(super) fn ways(problem: &Problem, device: &dyn CudaDevice, grade: Grade) -> Vec<Way> {
     let inputs = channels(&problem.input);
     match (&problem.operation, grade) {
         (Operation::Convolution { .. }, Grade::Exact) => {
@@ -43,7 +43,7 @@ pub(super) fn ways(problem: &Problem, device: &dyn Device, grade: Grade) -> Vec<
     }
 }
 
-pub(super) fn best_way(problem: &Problem, device: &dyn Device, grade: Grade) -> Way {
+pub(super) fn best_way(problem: &Problem, device: &dyn CudaDevice, grade: Grade) -> Way {
     let (shape, inputs) = (problem.shape(), channels(&problem.input));
     match (&problem.operation, grade) {
         (Operation::Convolution { layer, .. }, Grade::Exact) => {
@@ -67,7 +67,7 @@ pub(super) fn tiling(problem: &Problem) -> Option<Tiling> {
 
 pub(super) fn prepare<'d>(
     problem: &Problem,
-    device: &'d mut dyn Device,
+    device: &'d mut dyn CudaDevice,
     grade: Grade,
     way: Way,
     needed: Option<&[bool]>,
@@ -142,7 +142,7 @@ type Made = Result<(Vec<Launch>, Target)>;
 
 /// The device while a problem's memory is made.
 struct Memory<'d> {
-    device: &'d mut dyn Device,
+    device: &'d mut dyn CudaDevice,
     storage: Storage,
     /// The output's grid.
     shape: [usize; 3],
@@ -376,7 +376,7 @@ fn too_large() -> Error {
 
 /// The launches of a problem, on memory that is there.
 struct Launches<'d> {
-    device: &'d mut dyn Device,
+    device: &'d mut dyn CudaDevice,
     launches: Vec<Launch>,
     target: Target,
     shape: [usize; 3],
@@ -384,7 +384,7 @@ struct Launches<'d> {
 }
 
 /// The values of a region.
-pub(super) fn take<T: bytemuck::Pod>(device: &mut dyn Device, region: Region) -> Result<Vec<T>> {
+pub(super) fn take<T: bytemuck::Pod>(device: &mut dyn CudaDevice, region: Region) -> Result<Vec<T>> {
     let mut values = vec![T::zeroed(); region.bytes / size_of::<T>()];
     device.download(region, bytemuck::cast_slice_mut(&mut values))?;
     Ok(values)

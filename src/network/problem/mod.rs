@@ -20,7 +20,7 @@ pub use sizes::Sizes;
 
 use super::cpu::Instructions;
 #[cfg(feature = "cuda")]
-use super::cuda::{Device, Grade};
+use super::cuda::{CudaDevice, Grade};
 use super::reference::{add, broadcast_channels, concatenate, conv, down, prelu, up};
 use super::region::Tiling;
 use super::weights::LayerTensors;
@@ -95,7 +95,7 @@ pub enum Backend {
     Cpu(Instructions),
     /// The CUDA kernels of one grade on a device. What it allocates for a problem lives as long as the device.
     #[cfg(feature = "cuda")]
-    Cuda(Box<dyn Device>, Grade),
+    Cuda(Box<dyn CudaDevice>, Grade),
 }
 
 /// How an operation is computed where a back end has several ways.

@@ -4,7 +4,7 @@ use super::UNTOUCHED;
 use super::cuda::take;
 use crate::network::cuda::dice::{DiceSums, PARTIAL_BYTES, TOTAL_BYTES, from_sums};
 use crate::network::cuda::launches::store;
-use crate::network::cuda::{Device, Launch, Region};
+use crate::network::cuda::{CudaDevice, Launch, Region};
 use crate::network::{Dice, Error, Result, dice};
 
 /// Probabilities, a label, and the threshold above which a voxel is predicted.
@@ -20,7 +20,7 @@ pub struct Overlap {
 
 /// An [`Overlap`] in a device's memory.
 pub struct PreparedOverlap<'d> {
-    device: &'d mut dyn Device,
+    device: &'d mut dyn CudaDevice,
     launches: Vec<Launch>,
     total: Region,
     gradient: Option<Region>,
@@ -39,7 +39,7 @@ impl Overlap {
     /// # Errors
     /// [`Error::Shape`] where prediction and label have no voxels or not as many, [`Error::Device`] with what the device
     /// reports.
-    pub fn prepare<'d>(&self, device: &'d mut dyn Device, gradient: bool) -> Result<PreparedOverlap<'d>> {
+    pub fn prepare<'d>(&self, device: &'d mut dyn CudaDevice, gradient: bool) -> Result<PreparedOverlap<'d>> {
         let voxels = self.prediction.len();
         if voxels == 0 || self.label.len() != voxels {
             return Err(Error::Shape("prediction and label have as many voxels, and at least one".into()));

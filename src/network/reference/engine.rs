@@ -8,13 +8,13 @@ use ndarray::{Array3, Array4, Array5};
 use std::collections::BTreeMap;
 
 /// The naive operations behind the trait that every engine has. Keeps the outputs of all blocks of the last pass.
-pub struct Engine {
+pub struct ReferenceEngine {
     weights: Weights,
     plan: Plan,
     blocks: BTreeMap<String, Array4<f32>>,
 }
 
-impl Engine {
+impl ReferenceEngine {
     /// An engine for a grid of `shape` (D, H, W).
     ///
     /// # Errors
@@ -25,7 +25,7 @@ impl Engine {
         let largest =
             plan.buffers.iter().map(|buffer| 4 * buffer.channels as u64 * buffer.shape.iter().product::<usize>() as u64).max();
         memory::check(2 * largest.unwrap_or(0), || format!("the reference engine on a grid of {shape:?}"))?;
-        Ok(Engine { weights: weights.clone(), plan, blocks: BTreeMap::new() })
+        Ok(ReferenceEngine { weights: weights.clone(), plan, blocks: BTreeMap::new() })
     }
 
     /// The output (C, D, H, W) of each block of the last pass but `outblock`, by its name.
@@ -34,7 +34,7 @@ impl Engine {
     }
 }
 
-impl network::Engine for Engine {
+impl network::LoadedNetwork for ReferenceEngine {
     fn shape(&self) -> [usize; 3] {
         self.plan.shape
     }

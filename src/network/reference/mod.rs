@@ -37,7 +37,7 @@ mod up;
 pub use conv::{conv, conv_backward};
 pub use down::{down, down_backward};
 pub use dropout::dropout;
-pub use engine::Engine;
+pub use engine::ReferenceEngine;
 pub use gradient::Gradient;
 pub use join::{add, broadcast_channels, concatenate, concatenate_backward};
 pub use prelu::{prelu, prelu_backward};

@@ -37,7 +37,7 @@ pub(crate) enum Domain {
 const SURROUNDINGS: f64 = 4.0;
 
 /// The template's side of the histogram: a bin and a share of brain for each of its voxels.
-pub(crate) struct Template {
+pub(crate) struct TemplateSamples {
     grid: Grid,
     bins: usize,
     bin: Vec<u8>,
@@ -47,7 +47,7 @@ pub(crate) struct Template {
     domain: Domain,
 }
 
-impl Template {
+impl TemplateSamples {
     /// The template as every `stride`-th voxel of `brain` along each axis, with `bins` (at most 256) bins over
     /// 0..100 HU.
     pub(crate) fn new(brain: &Brain, stride: [usize; 3], bins: usize, domain: Domain) -> Self {
@@ -67,13 +67,13 @@ impl Template {
                 }
             }
         }
-        Template { grid, bins, bin, share, total, domain }
+        TemplateSamples { grid, bins, bin, share, total, domain }
     }
 }
 
 /// The mutual information of a template and a scan's brain.
 pub(crate) struct Metric<'a> {
-    template: &'a Template,
+    template: &'a TemplateSamples,
     scan: &'a Brain,
     world_to_scan: Affine,
     lever: Lever,
@@ -103,7 +103,7 @@ impl Meeting {
 
 impl<'a> Metric<'a> {
     /// The metric of `scan` against `template`; `None` where the scan's affine is singular.
-    pub(crate) fn new(template: &'a Template, scan: &'a Brain, lever: Lever) -> Option<Self> {
+    pub(crate) fn new(template: &'a TemplateSamples, scan: &'a Brain, lever: Lever) -> Option<Self> {
         Some(Metric { template, scan, world_to_scan: scan.grid.affine.inverse()?, lever })
     }
 
@@ -376,7 +376,7 @@ mod tests {
         let scan = box_of_tissue([30, 28, 26], turned).smoothed(2.0);
         let pose = Pose::new([1.0, 2.0, -1.0], [3.0, 0.0, 2.0], [0.1, -0.15, 0.2]);
         for domain in [Domain::Brain, Domain::Surroundings] {
-            let template = Template::new(&box_of_tissue([31, 29, 30], straight).smoothed(2.0), [1, 2, 1], 24, domain);
+            let template = TemplateSamples::new(&box_of_tissue([31, 29, 30], straight).smoothed(2.0), [1, 2, 1], 24, domain);
             let metric = Metric::new(&template, &scan, LEVER).unwrap();
             let (value, gradient) = metric.value_and_gradient(&pose);
             assert_eq!(value, metric.value(&pose));
@@ -401,7 +401,7 @@ mod tests {
         let turned = Pose::new(centre, centre, [0.5, 0.5, 0.5]);
         let beside = Pose::new(centre, [centre[0] + 70.0, centre[1] - 90.0, centre[2]], [0.0; 3]);
         let better = |domain: Domain| {
-            let template = Template::new(&brain, [1; 3], 32, domain);
+            let template = TemplateSamples::new(&brain, [1; 3], 32, domain);
             let metric = Metric::new(&template, &brain, lever).unwrap();
             metric.value(&turned) - metric.value(&beside)
         };
@@ -415,7 +415,7 @@ mod tests {
         let straight = Affine::new([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]], [-30.0, -30.0, -30.0]);
         let scan = box_of_tissue([24, 24, 24], straight).smoothed(2.0);
         let high = scan.grid.shape.map(|side| side as f64 - 1.0);
-        let template = Template::new(&box_of_tissue([24, 24, 24], straight).smoothed(2.0), [1; 3], 24, Domain::Brain);
+        let template = TemplateSamples::new(&box_of_tissue([24, 24, 24], straight).smoothed(2.0), [1; 3], 24, Domain::Brain);
         let metric = Metric::new(&template, &scan, LEVER).unwrap();
         for axis in 1..3 {
             let mut rows = Affine::IDENTITY.rows;
@@ -429,7 +429,7 @@ mod tests {
     #[test]
     fn is_highest_where_a_brain_lies_on_itself_and_low_far_away() {
         let brain = Brain::new(&template::built_in(), 6.0).unwrap();
-        let template = Template::new(&brain, [1; 3], 32, Domain::Brain);
+        let template = TemplateSamples::new(&brain, [1; 3], 32, Domain::Brain);
         let centre = brain.centre();
         let metric = Metric::new(&template, &brain, brain.lever(centre)).unwrap();
         let here = Pose::new(centre, centre, [0.0; 3]);

@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 use crate::volume::{Affine, Volume};
 use brain::Brain;
-use metric::{Domain, Metric, Template};
+use metric::{Domain, Metric, TemplateSamples};
 use optimiser::{Limits, Summit, climb};
 use pose::{Lever, Pose};
 use serde::{Deserialize, Serialize};
@@ -111,7 +111,7 @@ pub enum RegistrationError {
 
 /// Both brains as one level of the search sees them, and how many of its summits go on to the next.
 struct Level {
-    template: Template,
+    template: TemplateSamples,
     scan: Brain,
     /// Longest step of the climb in millimetres.
     longest: f64,
@@ -170,7 +170,7 @@ pub fn register(scan: &Volume<f32>, template: &Volume<f32>, options: &Options) -
 fn levels(fine_template: &Brain, fine_scan: &Brain) -> [Level; 5] {
     let (template, scan) = (fine_template.reduced(3.0), fine_scan.reduced(3.0));
     let coarse = |sigma: f64, stride: usize, bins: usize, domain: Domain, longest: f64, survivors: usize| Level {
-        template: Template::new(&template.smoothed(sigma), [stride; 3], bins, domain),
+        template: TemplateSamples::new(&template.smoothed(sigma), [stride; 3], bins, domain),
         scan: scan.smoothed(sigma),
         longest,
         survivors,
@@ -180,7 +180,7 @@ fn levels(fine_template: &Brain, fine_scan: &Brain) -> [Level; 5] {
     const SIGMA: f64 = 1.2;
     let (smooth_template, smooth_scan) = (fine_template.smoothed(SIGMA), fine_scan.smoothed(SIGMA));
     let fine = |stride: [usize; 3], scan: Brain| Level {
-        template: Template::new(&smooth_template, stride, 64, Domain::Brain),
+        template: TemplateSamples::new(&smooth_template, stride, 64, Domain::Brain),
         scan,
         longest: 1.0,
         survivors: 1,
