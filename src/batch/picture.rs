@@ -337,10 +337,10 @@ mod tests {
 
     #[test]
     fn what_a_second_method_does_not_see_is_outlined_in_another_colour() {
-        let phantom = phantom::head_on(Grid { shape: [64, 70, 40], affine: Affine::new(
-            [[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 4.0]],
-            [-94.5, -103.5, -78.0],
-        ) });
+        let phantom = phantom::head_on(Grid {
+            shape: [64, 70, 40],
+            affine: Affine::new([[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 4.0]], [-94.5, -103.5, -78.0]),
+        });
         let count = |unseen: Option<&Volume<bool>>, colour: [u8; 3]| {
             let report = Report::example("scan");
             let (canvas, _) = draw(&window(&phantom.scan), &phantom.brain, &phantom.bleed, unseen, &report);

@@ -3,9 +3,9 @@
 use crate::io::dicom::Summary;
 use crate::network::weights::Weights;
 use crate::scan::components::Component;
+use crate::scan::pitchperfect;
 use crate::scan::postprocess::Postprocessing;
 use crate::scan::registration::RegistrationQuality;
-use crate::scan::pitchperfect;
 use crate::scan::second_opinion::{Method, SecondOpinion};
 use crate::scan::segment::{Interpolation, Options};
 use crate::scan::warnings::Warning;

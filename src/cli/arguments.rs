@@ -2,9 +2,9 @@
 
 use super::choices::Choice;
 use clap::{Args, Parser, Subcommand};
+use ichor::Grade;
 use ichor::batch::Extra;
 use ichor::batch::inputs::Shard;
-use ichor::Grade;
 use ichor::network::device::Device;
 use ichor::phantom::Kind;
 use ichor::scan::brain::Method;

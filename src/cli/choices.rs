@@ -2,8 +2,8 @@
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
-use ichor::batch::Extra;
 use ichor::Grade;
+use ichor::batch::Extra;
 use ichor::phantom::Kind;
 use ichor::scan::brain::Method;
 use ichor::scan::second_opinion::Method as Finder;

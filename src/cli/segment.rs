@@ -33,7 +33,9 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
         job.name.clone_from(name);
     }
     let mut read = inputs::files(&jobs);
-    let others = [&arguments.weights.weights, &arguments.template.template, &arguments.brain.brain_mask, &arguments.normals].into_iter().flatten();
+    let others = [&arguments.weights.weights, &arguments.template.template, &arguments.brain.brain_mask, &arguments.normals]
+        .into_iter()
+        .flatten();
     read.extend(others.filter_map(|path| path.canonicalize().ok()));
     if let Some(shard) = arguments.shard {
         jobs = shard.jobs(jobs);

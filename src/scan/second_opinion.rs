@@ -8,10 +8,11 @@ use crate::volume::morphology::{Connectivity, Pieces};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Dice of both masks below which a person is told; docs/pitchperfect.md has how many bad masks that finds.
-pub const AGREEMENT: f64 = 0.5;
+/// Dice of both masks below which a person is told, where either finds [`LEAST_ML`]; docs/pitchperfect.md has how many bad
+/// masks that finds.
+pub const AGREEMENT: f64 = 0.3;
 /// Less than this in mL by either method is no disagreement.
-pub const LEAST_ML: f64 = 0.5;
+pub const LEAST_ML: f64 = 2.0;
 
 /// What finds hemorrhage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -447,7 +447,8 @@ pub fn segment(
 /// As [`prepare`] and [`registration::register`].
 pub fn make_ready(scan: Volume<f32>, template: &Volume<f32>, options: &Options, weights: &Weights, path: &Path) -> Result<Ready> {
     // With blood sought outside of the brain the network's answer stands there.
-    let margin_mm = if options.outside_brain || options.method != Method::Network { 0.0 } else { weights.metadata().skull_margin_mm };
+    let margin_mm =
+        if options.outside_brain || options.method != Method::Network { 0.0 } else { weights.metadata().skull_margin_mm };
     let Prepared { masked, brain, skull_margin, own_grid, given, mut warnings, mut seconds } =
         prepare_with_margin(scan, &options.brain, margin_mm, path)?;
     if !options.keep_doubtful {

@@ -197,7 +197,11 @@ mod tests {
             let middle = [[0, 60, 50, 40], [1, 70, 60, 45], [2, 55, 50, 40]];
             let inside = |index: usize| {
                 let at = grid.ijk(index);
-                middle.iter().map(|&[axis, centre, half, _]| ((at[axis] as f64 - centre as f64) / half as f64).powi(2)).sum::<f64>() < 1.0
+                middle
+                    .iter()
+                    .map(|&[axis, centre, half, _]| ((at[axis] as f64 - centre as f64) / half as f64).powi(2))
+                    .sum::<f64>()
+                    < 1.0
             };
             let hu = |index: usize| {
                 let at = grid.ijk(index).map(|x| x as i64);

@@ -135,9 +135,8 @@ impl Normals {
 
     /// Mean and standard deviation at a point, RAS mm; beyond the outermost centres these go on.
     fn at(&self, p: [f64; 3]) -> [f32; 2] {
-        let place: [f32; 3] = std::array::from_fn(|axis| {
-            (((p[axis] - FIRST[axis]) / CELL_MM) as f32).clamp(0.0, (SHAPE[axis] - 1) as f32)
-        });
+        let place: [f32; 3] =
+            std::array::from_fn(|axis| (((p[axis] - FIRST[axis]) / CELL_MM) as f32).clamp(0.0, (SHAPE[axis] - 1) as f32));
         let base: [usize; 3] = std::array::from_fn(|axis| (place[axis] as usize).min(SHAPE[axis] - 2));
         let part: [f32; 3] = std::array::from_fn(|axis| place[axis] - base[axis] as f32);
         let first = base[0] + SHAPE[0] * (base[1] + SHAPE[1] * base[2]);
