@@ -59,7 +59,7 @@ struct File {
 impl Normals {
     /// Those of generated heads.
     pub fn built_in() -> &'static Normals {
-        static NORMALS: LazyLock<Normals> = LazyLock::new(|| Normals::parse(BUILT_IN).expect("the built-in file was tested"));
+        static NORMALS: LazyLock<Normals> = LazyLock::new(|| Normals::parse(BUILT_IN.as_bytes()).expect("the built-in file was tested"));
         &NORMALS
     }
 
@@ -73,13 +73,13 @@ impl Normals {
         if length > MOST_BYTES {
             return Err(problem("it is no file of normals: it is too long; ichor pitchperfect normals makes one".into()));
         }
-        let text = fs::read_to_string(path).map_err(|error| problem(error.to_string()))?;
+        let text = fs::read(path).map_err(|error| problem(error.to_string()))?;
         Normals::parse(&text)
             .map_err(|why| problem(format!("it is no file of normals: {why}; ichor pitchperfect normals makes one")))
     }
 
-    fn parse(text: &str) -> std::result::Result<Normals, String> {
-        let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    fn parse(text: &[u8]) -> std::result::Result<Normals, String> {
+        let file: File = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         let cells: usize = SHAPE.iter().product();
         if file.format != FORMAT {
             return Err(format!("its format is {:?}, not {FORMAT:?}", file.format));
