@@ -43,7 +43,7 @@ pub struct Component {
     pub centroid_mm: [f64; 3],
     /// The same in the template's world; absent for a network that works in the scan's own space.
     pub template_mm: Option<[f64; 3]>,
-    /// The share of it that a second method sees too; absent where none was asked.
+    /// The share of it that a second method sees too, if only faintly; absent where none was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<f64>,
 }
@@ -52,7 +52,7 @@ pub struct Component {
 ///
 /// Left and right are told by x in the template's world (`scan_to_template`), or in the scan's where there is none; `midline` is the x between them.
 ///
-/// `second` is the mask of a second method on the same grid, by which each component is [`Component::seen`].
+/// `second` is what a second method sees, on the same grid, by which each component is [`Component::seen`].
 pub fn find(
     mask: &Volume<bool>,
     scan_to_template: Option<&Affine>,

@@ -583,19 +583,23 @@ pub fn find_blood(ready: Ready, inference: &mut Inference) -> Result<Segmentatio
     let mut own = inverse::mask_on(&network.mask, brain.grid(), &to_found, within);
     options.postprocessing.apply(&mut own, within);
     skull_margin.add_to(&mut own, &brain);
-    let second = match (options.method, &ready.pitchperfect) {
+    // The second method's mask, and what it sees at all.
+    let (second, seen) = match (options.method, &ready.pitchperfect) {
         (Method::Network, Some(second)) => {
-            Some(inverse::mask_on(&second.found.mask, brain.grid(), &second.to_own()?, Some(&brain)))
+            let to_own = second.to_own()?;
+            let on_scan = |mask: &Volume<bool>| inverse::mask_on(mask, brain.grid(), &to_own, Some(&brain));
+            let seen = second.found.probability.map(|&probability| probability > second_opinion::SEEN);
+            (Some(on_scan(&second.found.mask)), Some(on_scan(&seen)))
         }
-        _ => None,
+        _ => (None, None),
     };
-    if let (Some(second), true) = (&second, options.drop_unseen) {
-        second_opinion::drop_unseen(&mut own, second);
+    if let (Some(seen), true) = (&seen, options.drop_unseen) {
+        second_opinion::drop_unseen(&mut own, seen);
     }
-    let components = components::find(&own, registration.is_some().then_some(&to_network), midline, second.as_ref());
+    let components = components::find(&own, registration.is_some().then_some(&to_network), midline, seen.as_ref());
     let opinion = second.as_ref().map(|second| SecondOpinion::of(Method::Pitchperfect, &own, second));
     warnings.extend(opinion.as_ref().and_then(|opinion| opinion.warning(own.volume_ml(), &components, ready.places)));
-    let unseen = second.as_ref().and_then(|second| second_opinion::unseen(&own, second));
+    let unseen = seen.as_ref().and_then(|seen| second_opinion::unseen(&own, seen));
     let probability = if options.probability {
         let mut values = resample::linear(&network.probability, brain.grid(), &to_found, 0.0)?;
         if let Some(within) = within {

@@ -59,7 +59,8 @@ struct File {
 impl Normals {
     /// Those of generated heads.
     pub fn built_in() -> &'static Normals {
-        static NORMALS: LazyLock<Normals> = LazyLock::new(|| Normals::parse(BUILT_IN.as_bytes()).expect("the built-in file was tested"));
+        static NORMALS: LazyLock<Normals> =
+            LazyLock::new(|| Normals::parse(BUILT_IN.as_bytes()).expect("the built-in file was tested"));
         &NORMALS
     }
 
