@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_is_not_seen_is_dropped_and_what_is_seen_at_one_voxel_stays_whole() {
-        let mut found = mask([9, 3, 3], |[i, ..]| i < 3 || i > 5);
+        let mut found = mask([9, 3, 3], |[i, ..]| !(3..=5).contains(&i));
         drop_unseen(&mut found, &mask([9, 3, 3], |at| at == [8, 1, 1]));
         assert!(found == mask([9, 3, 3], |[i, ..]| i > 5));
     }

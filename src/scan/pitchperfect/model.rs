@@ -42,6 +42,7 @@ pub(super) const COEFFICIENTS: [(&str, f64); 20] = [
 /// Where blood is sought: HU, `zscore2`, `zscore3` and `pct_thresh` of a voxel. Elsewhere the probability is 0.
 const CANDIDATE_HU: RangeInclusive<f32> = 30.0..=100.0;
 const CANDIDATE_ZSCORE2: RangeInclusive<f32> = -0.449691..=4.874273;
+#[allow(clippy::excessive_precision, reason = "as published")]
 const CANDIDATE_ZSCORE3: RangeInclusive<f32> = -0.4418578..=5.2460197;
 const CANDIDATE_BRIGHT: RangeInclusive<f32> = 0.03703704..=1.0;
 
