@@ -180,7 +180,7 @@ impl SegmenterBuilder {
         let mut inference = Inference::new(&weights, device, threads).with_grade(self.grade);
         let shape = segment::network_shape(&weights, &template);
         pool.install(|| inference.load(shape))?;
-        let identity = WeightsIdentity::of(&weights);
+        let identity = WeightsIdentity::for_options(&self.options, &weights);
         let shared = Shared { weights, identity, template, options: self.options, pool };
         Ok(Segmenter { preparer: Preparer(Arc::new(shared)), inference })
     }

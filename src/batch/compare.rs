@@ -46,6 +46,8 @@ pub struct Method {
     pub postprocessing: Postprocessing,
     /// How the brain was found: skull, bet, mask, ..; absent, as what follows, where an older report does not say.
     pub brain: Option<String>,
+    /// Whether components were left out of which a second method sees nothing.
+    pub drop_unseen: Option<bool>,
     /// Whether blood was sought outside the brain too.
     pub outside_brain: Option<bool>,
     /// How the scan was resampled.
@@ -158,6 +160,7 @@ impl Method {
             threshold: report.threshold,
             postprocessing: report.postprocessing,
             brain: choices.map(brain),
+            drop_unseen: choices.map(|choices| choices.drop_unseen),
             outside_brain: choices.map(|choices| choices.outside_brain),
             interpolation: choices.map(|choices| choices.interpolation),
             template_sha256: choices.map(|choices| choices.template_sha256.clone()),
@@ -272,6 +275,9 @@ mod tests {
             let choices = Choices {
                 input: "a.nii".into(),
                 brain: brain.into(),
+                method: Default::default(),
+                second_opinion_sha256: None,
+                drop_unseen: false,
                 outside_brain: false,
                 interpolation: Interpolation::Linear,
                 template_sha256: "1".into(),

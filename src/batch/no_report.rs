@@ -92,7 +92,7 @@ pub mod picture {
     }
 
     /// A picture that says at its writing that there is none.
-    pub fn draw(_: &Volume<u8>, _: &Volume<bool>, _: &Volume<bool>, _: &Report) -> (Canvas, Layout) {
+    pub fn draw(_: &Volume<u8>, _: &Volume<bool>, _: &Volume<bool>, _: Option<&Volume<bool>>, _: &Report) -> (Canvas, Layout) {
         let layout = Layout { size: [0; 2], panel: [0; 2], columns: 0, top: 0, slices: Vec::new(), key: 0, mm: 0.0 };
         (Canvas, layout)
     }

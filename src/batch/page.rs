@@ -51,6 +51,9 @@ struct Entry<'a> {
     warnings: Vec<&'a str>,
     count: usize,
     components: &'a [Component],
+    /// Dice with the second method's mask, and whether there is a warning about it.
+    agreement: Option<f64>,
+    disputed: bool,
     layout: Option<&'a Layout>,
     /// Endings of its files.
     files: Vec<&'static str>,
@@ -147,6 +150,8 @@ fn write_scan(out: &mut dyn Write, row: &Row, folder: &Path, room: &mut usize) -
         warnings,
         count: report.as_ref().map_or(0, |report| report.component_count),
         components: &components[..components.len().min(LISTED_COMPONENTS)],
+        agreement: row.second_opinion_dice,
+        disputed: report.as_ref().is_some_and(|report| report.warnings.iter().any(|warning| warning.number == 15)),
         layout,
         files: LINKED.into_iter().filter(|ending| done && file(ending).is_file()).collect(),
         picture,

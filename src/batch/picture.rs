@@ -11,11 +11,13 @@ use rayon::prelude::*;
 
 /// The brain window, centre 40 and width 80 HU: darkest and brightest. One grey level for each HU.
 const WINDOW: [f32; 2] = [0.0, 80.0];
-/// Colours after the 81 greys: the outline, text, its shadow, and text about warnings.
+/// Colours after the 81 greys: the outline, text, its shadow, text about warnings, and the outline of what is not seen.
 const OUTLINE: Colour = 81;
 const TEXT: Colour = 82;
 const BACKGROUND: Colour = 83;
 const ALERT: Colour = 84;
+/// The outline of components of which a second method sees nothing.
+const UNSEEN: Colour = 85;
 /// The grey between panels.
 const FRAME: Colour = 20;
 /// Most panels of a picture. Of thinner slices groups of neighbours share one.
@@ -54,6 +56,8 @@ pub fn window(scan: &Volume<f32>) -> Volume<u8> {
 struct Scene {
     window: Volume<u8>,
     mask: Volume<bool>,
+    /// What of the mask a second method does not see.
+    unseen: Option<Volume<bool>>,
     /// First voxel and number of voxels along i and j.
     crop: [[usize; 2]; 2],
     /// k of each panel.
@@ -63,13 +67,21 @@ struct Scene {
     layout: Layout,
 }
 
-/// The picture of a scan in the brain window with its hemorrhage, and where its slices are. All three volumes are on the scan's own grid.
+/// The picture of a scan in the brain window with its hemorrhage, and where its slices are. All volumes are on the scan's own grid;
+/// `unseen` are the components of `mask` of which a second method sees nothing, which are outlined in another colour.
 /// The text is that of `report`.
 ///
 /// # Panics
 /// Where brain and mask are both empty, or the grids differ in shape.
-pub fn draw(window: &Volume<u8>, brain: &Volume<bool>, mask: &Volume<bool>, report: &Report) -> (Canvas, Layout) {
+pub fn draw(
+    window: &Volume<u8>,
+    brain: &Volume<bool>,
+    mask: &Volume<bool>,
+    unseen: Option<&Volume<bool>>,
+    report: &Report,
+) -> (Canvas, Layout) {
     let mut scene = Scene::new(orientation::to_ras(window), &orientation::to_ras(brain), orientation::to_ras(mask));
+    scene.unseen = unseen.map(orientation::to_ras);
     let warnings = warnings(report, (scene.layout.size[0] - 2 * SIDE) / Small.width());
     // The first line has its place already.
     let more = LINE * warnings.len().saturating_sub(1);
@@ -89,7 +101,7 @@ pub fn draw(window: &Volume<u8>, brain: &Volume<bool>, mask: &Volume<bool>, repo
 fn palette() -> Vec<[u8; 3]> {
     let greys = 0..=WINDOW[1] as usize;
     let mut colours: Vec<[u8; 3]> = greys.map(|level| [(level as f32 * 255.0 / WINDOW[1]).round() as u8; 3]).collect();
-    colours.extend([[255, 48, 32], [232, 232, 232], [0; 3], [255, 200, 0]]);
+    colours.extend([[255, 48, 32], [232, 232, 232], [0; 3], [255, 200, 0], [64, 176, 255]]);
     colours
 }
 
@@ -126,7 +138,7 @@ impl Scene {
             key: key.unwrap_or(slices.len() / 2),
             mm: pixel,
         };
-        Scene { window, mask, crop, slices, image, layout }
+        Scene { window, mask, unseen: None, crop, slices, image, layout }
     }
 
     /// Draws slice `k` with its marks; `corner` is the panel's upper left pixel.
@@ -138,6 +150,7 @@ impl Scene {
         let columns: Vec<[usize; 2]> = (0..width).map(|x| voxels(self.crop[0], width, width - 1 - x)).collect();
         let rows: Vec<[usize; 2]> = (0..height).map(|y| voxels(self.crop[1], height, height - 1 - y)).collect();
         let mut blood = vec![false; width * height];
+        let mut unseen = vec![false; width * height];
         for (y, &[low_j, high_j]) in rows.iter().enumerate() {
             for (x, &[low_i, high_i]) in columns.iter().enumerate() {
                 let mut sum = 0;
@@ -145,13 +158,15 @@ impl Scene {
                     let line = self.window.grid().index([low_i, j, k]);
                     let line = line..line + (high_i - low_i);
                     sum += self.window.voxels()[line.clone()].iter().map(|&level| usize::from(level)).sum::<usize>();
-                    blood[y * width + x] |= self.mask.voxels()[line].contains(&true);
+                    blood[y * width + x] |= self.mask.voxels()[line.clone()].contains(&true);
+                    unseen[y * width + x] |= self.unseen.as_ref().is_some_and(|unseen| unseen.voxels()[line].contains(&true));
                 }
                 let count = (high_i - low_i) * (high_j - low_j);
                 canvas.set([first[0] + x, first[1] + y], ((sum + count / 2) / count) as Colour);
             }
         }
-        outline(canvas, first, width, &blood);
+        outline(canvas, first, width, &blood, OUTLINE);
+        outline(canvas, first, width, &unseen, UNSEEN);
         // L of one panel and R of the next do not stand side by side without a line between them.
         canvas.line(corner, [corner[0], corner[1] + panel_height - 1], FRAME);
         canvas.line(corner, [corner[0] + panel_width - 1, corner[1]], FRAME);
@@ -196,8 +211,8 @@ fn voxels([first, count]: [usize; 2], pixels: usize, pixel: usize) -> [usize; 2]
     [first + low, first + ((pixel + 1) * count).div_ceil(pixels).max(low + 1)]
 }
 
-/// Draws the pixels just outside of `blood`, an image of `width` pixels a row whose upper left is `first`: what is inside stays to be seen.
-fn outline(canvas: &mut Canvas, first: [usize; 2], width: usize, blood: &[bool]) {
+/// Draws the pixels just outside of `blood` in a colour; an image of `width` pixels a row whose upper left is `first`: what is inside stays to be seen.
+fn outline(canvas: &mut Canvas, first: [usize; 2], width: usize, blood: &[bool], colour: Colour) {
     let height = blood.len() / width;
     for (index, _) in blood.iter().enumerate().filter(|(_, inside)| !**inside) {
         let (x, y) = (index % width, index / width);
@@ -208,7 +223,7 @@ fn outline(canvas: &mut Canvas, first: [usize; 2], width: usize, blood: &[bool])
             (y + 1 < height).then(|| index + width),
         ];
         if beside.into_iter().flatten().any(|neighbour| blood[neighbour]) {
-            canvas.set([first[0] + x, first[1] + y], OUTLINE);
+            canvas.set([first[0] + x, first[1] + y], colour);
         }
     }
 }
@@ -312,12 +327,30 @@ mod tests {
         let affine = Affine::new([[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, z]], origin);
         let phantom = phantom::head_on(Grid { shape, affine });
         let report = Report { volume_ml: 12.3, warnings, ..Report::example("scan") };
-        let (canvas, layout) = draw(&window(&phantom.scan), &phantom.brain, &phantom.bleed, &report);
+        let (canvas, layout) = draw(&window(&phantom.scan), &phantom.brain, &phantom.bleed, None, &report);
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.png"), canvas.png().unwrap()).unwrap();
         let (width, height, pixels) = testing::read(&folder.path().join("a.png"));
         assert_eq!([width, height], layout.size);
         (width, pixels, layout)
+    }
+
+    #[test]
+    fn what_a_second_method_does_not_see_is_outlined_in_another_colour() {
+        let phantom = phantom::head_on(Grid {
+            shape: [64, 70, 40],
+            affine: Affine::new([[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 4.0]], [-94.5, -103.5, -78.0]),
+        });
+        let count = |unseen: Option<&Volume<bool>>, colour: [u8; 3]| {
+            let report = Report::example("scan");
+            let (canvas, _) = draw(&window(&phantom.scan), &phantom.brain, &phantom.bleed, unseen, &report);
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("a.png"), canvas.png().unwrap()).unwrap();
+            testing::read(&folder.path().join("a.png")).2.iter().filter(|&&pixel| pixel == colour).count()
+        };
+        let [red, blue] = [RED, [64, 176, 255]];
+        assert!(count(None, red) > 0 && count(None, blue) == 0);
+        assert_eq!([count(Some(&phantom.bleed), red), count(Some(&phantom.bleed), blue)], [0, count(None, red)]);
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use crate::io::dicom::Summary;
 use crate::network::weights::Weights;
 use crate::scan::components::Component;
+use crate::scan::pitchperfect;
 use crate::scan::postprocess::Postprocessing;
 use crate::scan::registration::RegistrationQuality;
-use crate::scan::segment::Interpolation;
+use crate::scan::second_opinion::{Method, SecondOpinion};
+use crate::scan::segment::{Interpolation, Options};
 use crate::scan::warnings::Warning;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,6 +35,19 @@ pub struct WeightsIdentity {
 }
 
 impl WeightsIdentity {
+    /// The identity of what segments with these options: the weights, or the model of the method that needs none.
+    pub fn for_options(options: &Options, weights: &Weights) -> Self {
+        match options.method {
+            Method::Network => WeightsIdentity::of(weights),
+            Method::Pitchperfect => WeightsIdentity {
+                name: pitchperfect::NAME.into(),
+                origin: pitchperfect::ORIGIN.into(),
+                license: pitchperfect::LICENSE.into(),
+                sha256: pitchperfect::sha256(options.normals.as_deref()),
+            },
+        }
+    }
+
     /// The identity of loaded weights.
     pub fn of(weights: &Weights) -> Self {
         let metadata = weights.metadata();
@@ -96,6 +111,15 @@ pub struct Choices {
     pub input: String,
     /// How the brain was found: `skull`, `bet`, `skull-stripped`, or `mask` with the file's name and SHA-256.
     pub brain: String,
+    /// What found the hemorrhage.
+    #[serde(default)]
+    pub method: Method,
+    /// Whether a second method was asked: SHA-256 of its model and of the healthy brains that it compares with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_opinion_sha256: Option<String>,
+    /// Whether components were left out of which the second method sees nothing.
+    #[serde(default)]
+    pub drop_unseen: bool,
     /// Whether blood was sought outside the brain mask too.
     pub outside_brain: bool,
     /// How the scan was resampled into template space.
@@ -161,6 +185,9 @@ pub struct Report {
     /// The components, the largest first; at most 100.
     #[serde(default)]
     pub components: Vec<Component>,
+    /// What a second method says; absent where none was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_opinion: Option<SecondOpinion>,
     /// Volume of one voxel in mm3, from the affine.
     pub voxel_mm3: f64,
     /// Volume of the brain mask in mL.
@@ -219,6 +246,7 @@ impl Report {
             voxels: 1250,
             component_count: 0,
             components: Vec::new(),
+            second_opinion: None,
             voxel_mm3: 10.0,
             brain_ml: 1400.0,
             threshold: 0.5,
@@ -254,6 +282,8 @@ pub struct Row {
     pub volume_ml: Option<f64>,
     /// Voxels of the hemorrhage.
     pub voxels: Option<usize>,
+    /// Dice with the mask of the second method.
+    pub second_opinion_dice: Option<f64>,
     /// Volume of the brain mask in mL.
     pub brain_ml: Option<f64>,
     /// Probability above which a voxel was called hemorrhage.
@@ -280,11 +310,12 @@ pub struct Row {
 
 impl Row {
     /// The names of the columns, in their order.
-    pub(crate) const COLUMNS: [&str; 15] = [
+    pub(crate) const COLUMNS: [&str; 16] = [
         "name",
         "status",
         "volume_ml",
         "voxels",
+        "second_opinion_dice",
         "brain_ml",
         "threshold",
         "weights",
@@ -307,6 +338,7 @@ impl Row {
             status: "done".into(),
             volume_ml: Some(report.volume_ml),
             voxels: Some(report.voxels),
+            second_opinion_dice: report.second_opinion.as_ref().map(|second| (second.dice * 1000.0).round() / 1000.0),
             brain_ml: Some((report.brain_ml * 10.0).round() / 10.0),
             threshold: Some(report.threshold),
             weights: report.weights.name.clone(),

@@ -2,10 +2,12 @@
 
 use super::inputs::Job;
 use super::outputs;
-use super::report::{Choices, Report};
+use super::report::{Choices, Report, WeightsIdentity};
 use super::settings::Settings;
 use super::source::{Files, from_root, sha256};
 use crate::network::weights::Weights;
+use crate::scan::pitchperfect;
+use crate::scan::second_opinion::Method;
 use crate::scan::segment::BrainSource;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -22,6 +24,10 @@ impl Choices {
         Choices {
             input: from_root(&job.path),
             brain,
+            method: settings.options.method,
+            second_opinion_sha256: (settings.options.method == Method::Network && settings.options.second_opinion)
+                .then(|| pitchperfect::sha256(settings.options.normals.as_deref())),
+            drop_unseen: settings.options.drop_unseen,
             outside_brain: settings.options.outside_brain,
             interpolation: settings.options.interpolation,
             template_sha256: settings.template.sha256(),
@@ -136,7 +142,10 @@ fn differences(
     let same = [
         ("another DICOM series, or other slices of it", contents != Contents::SamePatient),
         ("an input that its report does not tell", contents != Contents::Untold),
-        ("other weights", report.weights.sha256 == weights.sha256()),
+        ("another method", made.method == now.method),
+        ("other weights", report.weights.sha256 == WeightsIdentity::for_options(&settings.options, weights).sha256),
+        ("another second opinion", made.second_opinion_sha256 == now.second_opinion_sha256),
+        ("another --drop-unseen", made.drop_unseen == now.drop_unseen),
         ("another threshold", report.threshold == settings.options.threshold_for(weights)),
         ("other post-processing", report.postprocessing == settings.options.postprocessing),
         ("another brain mask or method", made.brain == now.brain),
@@ -227,6 +236,10 @@ mod tests {
         assert_eq!(with(&|settings| settings.options.threshold = Some(0.4)), "another threshold");
         assert_eq!(with(&|settings| settings.options.postprocessing.smooth_mm = Some(1.0)), "other post-processing");
         assert_eq!(with(&|settings| settings.options.outside_brain = true), "another --outside-brain");
+        assert_eq!(with(&|settings| settings.options.second_opinion = false), "another second opinion");
+        assert_eq!(with(&|settings| settings.options.drop_unseen = true), "another --drop-unseen");
+        let said = with(&|settings| settings.options.method = Method::Pitchperfect);
+        assert_eq!(said, "another method, other weights, another second opinion, another threshold");
         assert_eq!(with(&|settings| settings.options.interpolation = Interpolation::Nearest), "another interpolation");
         for brain in [BrainSource::SkullStripped, BrainSource::Extract(brain::Options { method: brain::Method::Bet })] {
             assert_eq!(with(&|settings| settings.options.brain = brain.clone()), "another brain mask or method");

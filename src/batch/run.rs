@@ -130,7 +130,7 @@ pub fn run(
 ) -> Result<()> {
     fs::create_dir_all(&settings.output).map_err(Error::write(&settings.output))?;
     let weights = &inference.weights().clone();
-    let identity = WeightsIdentity::of(weights);
+    let identity = WeightsIdentity::for_options(&settings.options, weights);
     page::check(&settings.output)?;
     let mut table = Table::of(&settings.table());
     // A kill between a report and its row has left the row out, or a later run that failed has put its own in its
@@ -444,6 +444,7 @@ pub(crate) fn report(job: &Job, settings: &Settings, maker: &Maker, origin: &Ori
         voxels: result.voxels(),
         component_count: result.components.len(),
         components: result.components.iter().take(MOST_COMPONENTS).cloned().collect(),
+        second_opinion: result.second_opinion.clone(),
         voxel_mm3: result.mask.grid().voxel_mm3(),
         brain_ml: result.brain.volume_ml(),
         threshold: result.threshold,
@@ -501,7 +502,7 @@ fn algorithm(report: &Report) -> dicom::Algorithm {
 }
 
 fn write_picture(path: &Path, window: &Volume<u8>, result: &Segmentation, report: &Report) -> Result<Layout> {
-    let (canvas, layout) = picture::draw(window, &result.brain, &result.mask, report);
+    let (canvas, layout) = picture::draw(window, &result.brain, &result.mask, result.unseen.as_ref(), report);
     let png = canvas.png().map_err(Error::write(path))?;
     atomic::write(path, |file| file.write_all(&png))?;
     Ok(layout)

@@ -8,6 +8,7 @@ use ichor::batch::inputs::Shard;
 use ichor::network::device::Device;
 use ichor::phantom::Kind;
 use ichor::scan::brain::Method;
+use ichor::scan::second_opinion::Method as Finder;
 use ichor::scan::segment::Interpolation;
 use log::LevelFilter;
 use std::path::PathBuf;
@@ -69,6 +70,11 @@ pub enum Command {
     Demo(Demo),
     /// Make CTs of heads that nobody has, with bleeds of known place and volume
     Phantom(Phantom),
+    /// The logistic model of Muschelli et al. 2017 and the healthy brains that it compares with
+    Pitchperfect {
+        #[command(subcommand)]
+        command: Pitchperfect,
+    },
     /// Compare automated masks with manual ones: measures of each case and tables over all
     Evaluate(Evaluate),
     /// What this build and machine can run on, and why not the rest
@@ -186,13 +192,25 @@ pub struct Segment {
     pub output: PathBuf,
     #[command(flatten)]
     pub series: Series,
+    /// What finds the hemorrhage
+    #[arg(long, value_enum, default_value_t = Choice(Finder::Network), value_name = "METHOD")]
+    pub method: Choice<Finder>,
     #[command(flatten)]
     pub weights: WeightsFile,
     #[command(flatten)]
     pub template: TemplateFile,
     #[command(flatten)]
     pub run: Run,
-    /// Probability above which a voxel is hemorrhage; the weights' own (else 0.5) if not given
+    /// Ask no second method (PItcHPERFeCT) beside the network
+    #[arg(long)]
+    pub no_second_opinion: bool,
+    /// Leave out components of which the second method sees nothing
+    #[arg(long, conflicts_with = "no_second_opinion")]
+    pub drop_unseen: bool,
+    /// Healthy brains that PItcHPERFeCT compares with, a file of `ichor pitchperfect normals`; ichor's own if not given
+    #[arg(long, value_name = "FILE")]
+    pub normals: Option<PathBuf>,
+    /// Probability above which a voxel is hemorrhage; the weights' or the method's own (else 0.5) if not given
     #[arg(long, value_name = "P", value_parser = probability)]
     pub threshold: Option<f32>,
     #[command(flatten)]
@@ -378,6 +396,40 @@ pub enum Weights {
     },
 }
 
+#[derive(Subcommand)]
+pub enum Pitchperfect {
+    /// Write the features of a scan as images: image.nii.gz (HU), voxels.nii.gz (which count) and one file for each feature
+    Features {
+        /// The scan (NIfTI, or a DICOM folder or file)
+        input: PathBuf,
+        /// Folder for the images, which lie on voxels of 1 mm of the built-in template's world
+        #[arg(short, long, value_name = "DIR")]
+        output: PathBuf,
+        #[command(flatten)]
+        series: Series,
+        #[command(flatten)]
+        brain: BrainSource,
+        /// Healthy brains to compare with, a file of `ichor pitchperfect normals`; ichor's own if not given
+        #[arg(long, value_name = "FILE")]
+        normals: Option<PathBuf>,
+        #[command(flatten)]
+        threads: Threads,
+    },
+    /// Make the healthy brains that it compares with of scans without blood: mean and standard deviation of HU, place by place
+    Normals {
+        /// NIfTI files, DICOM files, or folders of them: heads without blood
+        #[arg(required = true, value_name = "INPUT")]
+        inputs: Vec<PathBuf>,
+        /// The file to write, for `ichor segment --normals`
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        #[command(flatten)]
+        brain: BrainSource,
+        #[command(flatten)]
+        threads: Threads,
+    },
+}
+
 #[derive(Args)]
 pub struct Train {
     /// The options (TOML); the built-in ones if not given
@@ -549,6 +601,7 @@ impl Command {
             | Command::Weights { .. }
             | Command::Phantom(_)
             | Command::Train(_)
+            | Command::Pitchperfect { .. }
             | Command::Evaluate(_)
             | Command::Devices => None,
         }

@@ -6,6 +6,7 @@ use ichor::Grade;
 use ichor::batch::Extra;
 use ichor::phantom::Kind;
 use ichor::scan::brain::Method;
+use ichor::scan::second_opinion::Method as Finder;
 use ichor::scan::segment::Interpolation;
 use log::LevelFilter;
 
@@ -43,6 +44,11 @@ choices!(LevelFilter: Error is "error", Warn is "warn", Info is "info", Debug is
 choices!(Method:
     Skull is "skull": "Soft tissue inside the skull: the most robust",
     Bet is "bet": "BET (Smith 2002) with the CT protocol of Muschelli 2015",
+);
+
+choices!(Finder:
+    Network is "network": "The network whose weights are loaded",
+    Pitchperfect is "pitchperfect": "PItcHPERFeCT's published logistic model (Muschelli et al. 2017)",
 );
 
 choices!(Grade:

@@ -13,6 +13,7 @@ mod inspect;
 pub mod memory;
 mod network;
 mod phantom;
+mod pitchperfect;
 mod progress;
 mod register;
 mod segment;
@@ -57,6 +58,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Train(arguments) => train::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Pitchperfect { command } => pitchperfect::run(&command),
         Command::Phantom(arguments) => phantom::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Devices => devices::run(),

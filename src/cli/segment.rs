@@ -11,13 +11,16 @@ use ichor::io::dicom::Summary;
 use ichor::io::mask;
 use ichor::network::weights::Weights;
 use ichor::scan::Template;
+use ichor::scan::pitchperfect::normals::Normals;
 use ichor::scan::postprocess::Postprocessing;
+use ichor::scan::second_opinion::Method;
 use ichor::scan::segment::{self, BrainSource, Options};
 use ichor::words::counted;
 use ichor::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 pub fn run(arguments: &Segment) -> Result<ExitCode> {
     let weights = load_weights(arguments.weights.weights.as_deref())?;
@@ -31,7 +34,9 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
         job.name.clone_from(name);
     }
     let mut read = inputs::files(&jobs);
-    let others = [&arguments.weights.weights, &arguments.template.template, &arguments.brain.brain_mask].into_iter().flatten();
+    let others = [&arguments.weights.weights, &arguments.template.template, &arguments.brain.brain_mask, &arguments.normals]
+        .into_iter()
+        .flatten();
     read.extend(others.filter_map(|path| path.canonicalize().ok()));
     if let Some(shard) = arguments.shard {
         jobs = shard.jobs(jobs);
@@ -41,7 +46,13 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
         // What is no brain mask is none for any of the scans.
         mask::read_brain(path)?;
     }
-    introduce(&weights);
+    match settings.options.method {
+        Method::Network => introduce(&weights),
+        Method::Pitchperfect => {
+            log::info!("{}: {}", ichor::scan::pitchperfect::NAME, ichor::scan::pitchperfect::ORIGIN);
+            log::info!("{RESEARCH_USE_ONLY}");
+        }
+    }
     if settings.dicom_report && jobs.iter().all(|job| job.study.is_none()) {
         log::warn!("--dicom-report: no input is DICOM, so there will be no NAME_ich_sr.dcm");
     }
@@ -49,7 +60,7 @@ pub fn run(arguments: &Segment) -> Result<ExitCode> {
     let mut failed = 0;
     let pool = pool(arguments.run.threads)?;
     let mut inference = inference(&weights, &arguments.run, pool.current_num_threads());
-    if arguments.run.device.has_grades() {
+    if arguments.run.device.has_grades() && settings.options.method == Method::Network {
         // A GPU that cannot be used is told before the first scan is read. A CPU packs the weights while that is done.
         inference.load(segment::network_shape(&weights, &settings.template))?;
     }
@@ -76,6 +87,10 @@ fn settings(arguments: &Segment, read: BTreeSet<PathBuf>) -> Result<Settings> {
     Ok(Settings {
         output: arguments.output.clone(),
         options: Options {
+            method: arguments.method.into(),
+            second_opinion: !arguments.no_second_opinion,
+            drop_unseen: arguments.drop_unseen,
+            normals: arguments.normals.as_deref().map(Normals::read).transpose()?.map(Arc::new),
             brain: if arguments.brain.skull_stripped {
                 BrainSource::SkullStripped
             } else {

@@ -43,18 +43,29 @@ pub struct Component {
     pub centroid_mm: [f64; 3],
     /// The same in the template's world; absent for a network that works in the scan's own space.
     pub template_mm: Option<[f64; 3]>,
+    /// The share of it that a second method sees too, if only faintly; absent where none was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<f64>,
 }
 
 /// The components of `mask`, the largest first, of equal ones that with the first voxel.
 ///
 /// Left and right are told by x in the template's world (`scan_to_template`), or in the scan's where there is none; `midline` is the x between them.
-pub fn find(mask: &Volume<bool>, scan_to_template: Option<&Affine>, midline: f64) -> Vec<Component> {
+///
+/// `second` is what a second method sees, on the same grid, by which each component is [`Component::seen`].
+pub fn find(
+    mask: &Volume<bool>,
+    scan_to_template: Option<&Affine>,
+    midline: f64,
+    second: Option<&Volume<bool>>,
+) -> Vec<Component> {
     let grid = mask.grid();
     let to_head = scan_to_template.unwrap_or(&Affine::IDENTITY).after(&grid.affine);
     let pieces = Pieces::connected(mask.voxels(), grid.shape, true, Connectivity::Corners);
     // Sums of the voxels' indices are whole numbers, so the result does not depend on an order.
     let mut sums = vec![[0_u64; 3]; pieces.sizes.len()];
     let mut left = vec![0_usize; pieces.sizes.len()];
+    let mut seen = vec![0_usize; pieces.sizes.len()];
     for (start, length, piece) in pieces.runs() {
         let [i, j, k] = grid.ijk(start);
         sums[piece][0] += (i..i + length).map(|i| i as u64).sum::<u64>();
@@ -62,6 +73,7 @@ pub fn find(mask: &Volume<bool>, scan_to_template: Option<&Affine>, midline: f64
         sums[piece][2] += (k * length) as u64;
         let x = |i: usize| to_head.apply([i, j, k].map(|index| index as f64))[0];
         left[piece] += (i..i + length).filter(|&i| x(i) < midline).count();
+        seen[piece] += second.map_or(0, |second| second.voxels()[start..start + length].iter().filter(|&&seen| seen).count());
     }
     let describe = |piece: usize| {
         let voxels = pieces.sizes[piece];
@@ -77,6 +89,7 @@ pub fn find(mask: &Volume<bool>, scan_to_template: Option<&Affine>, midline: f64
             },
             centroid_mm: tenths(grid.affine.apply(mean)),
             template_mm: scan_to_template.map(|_| tenths(to_head.apply(mean))),
+            seen: second.map(|_| seen[piece] as f64 / voxels as f64),
         }
     };
     let mut components: Vec<Component> = (0..pieces.sizes.len()).map(describe).collect();
@@ -112,16 +125,25 @@ mod tests {
     fn components_meet_at_corners_and_the_largest_is_first() {
         // Voxels of 2 x 3 x 5 mm. One voxel at the left; two that meet at a corner further right.
         let bleed = mask([8, 4, 4], |at| [[0, 0, 0], [4, 1, 1], [5, 2, 2]].contains(&at));
-        let found = find(&bleed, None, 7.0);
+        let found = find(&bleed, None, 7.0, None);
         assert_eq!(found.iter().map(|c| (c.voxels, c.side)).collect::<Vec<_>>(), [(2, Side::Right), (1, Side::Left)]);
         assert_eq!((found[0].volume_ml, found[0].centroid_mm), (0.06, [9.0, 4.5, 7.5]));
         assert_eq!((found[1].centroid_mm, found[1].template_mm), ([0.0; 3], None));
-        assert!(find(&mask([2, 2, 2], |_| false), None, 0.0).is_empty());
+        assert!(find(&mask([2, 2, 2], |_| false), None, 0.0, None).is_empty());
+    }
+
+    #[test]
+    fn each_component_is_seen_by_its_share() {
+        let bleed = mask([9, 4, 4], |[i, j, k]| j == 1 && k == 1 && (i < 4 || i == 6));
+        let second = mask([9, 4, 4], |[i, ..]| i == 0);
+        let seen: Vec<Option<f64>> = find(&bleed, None, 0.0, Some(&second)).iter().map(|component| component.seen).collect();
+        assert_eq!(seen, [Some(0.25), Some(0.0)]);
+        assert_eq!(find(&bleed, None, 0.0, None)[0].seen, None);
     }
 
     #[test]
     fn a_component_across_the_midline_is_on_both_sides() {
-        let row = |length: usize| find(&mask([40, 1, 1], |[i, _, _]| i < length), None, 20.0)[0].side;
+        let row = |length: usize| find(&mask([40, 1, 1], |[i, _, _]| i < length), None, 20.0, None)[0].side;
         // Ten voxels lie left of 20 mm.
         assert_eq!([row(10), row(11), row(12), row(40)], [Side::Left, Side::Left, Side::Both, Side::Both]);
     }
@@ -131,7 +153,7 @@ mod tests {
         // Left of the middle, in front and at the top, on a RAS grid; the template lies 100 mm to the patient's left of the scan.
         let bleed = mask([9, 7, 5], |[i, j, k]| i < 2 && j > 4 && k > 3);
         let shift = Affine::new(Affine::IDENTITY.matrix(), [-100.0, 0.0, 0.0]);
-        let expected = find(&bleed, Some(&shift), -92.0);
+        let expected = find(&bleed, Some(&shift), -92.0, None);
         assert_eq!((expected[0].side, expected[0].template_mm), (Side::Left, Some([-99.0, 16.5, 20.0])));
         for Orientation { axis, flipped } in signed_permutations() {
             let mut to_ras = Affine::new([[0.0; 3]; 3], [0.0; 3]);
@@ -144,7 +166,7 @@ mod tests {
             }
             let own = Grid { shape, affine: bleed.grid().affine.after(&to_ras) };
             let turned: Volume<bool> = orientation::from_ras(&bleed, &own);
-            assert_eq!(find(&turned, Some(&shift), -92.0), expected);
+            assert_eq!(find(&turned, Some(&shift), -92.0, None), expected);
         }
     }
 

@@ -10,10 +10,14 @@ use crate::scan::brain::Missing;
 use crate::scan::components::{self, Component};
 use crate::scan::hu::{self, Values};
 use crate::scan::inverse;
+use crate::scan::pitchperfect::normals::Normals;
+use crate::scan::pitchperfect::{self, Found};
 use crate::scan::postprocess::Postprocessing;
 use crate::scan::registration::{self, Registration, RegistrationQuality};
+use crate::scan::second_opinion::{self, Method, SecondOpinion};
 use crate::scan::skull_margin::SkullMargin;
 use crate::scan::space;
+use crate::scan::template;
 use crate::scan::warnings::{self, Warning};
 use crate::scan::{Error, Result};
 use crate::volume::orientation::{self, Orientation};
@@ -23,6 +27,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Slices of the 2D network have this many voxels along both sides (Sharrock et al. 2020).
@@ -72,6 +77,14 @@ impl Interpolation {
 /// What [`segment`] can be told.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What finds the hemorrhage.
+    pub method: Method,
+    /// Whether a second method looks too: PItcHPERFeCT, beside a network.
+    pub second_opinion: bool,
+    /// Whether components are left out of which the second method sees nothing.
+    pub drop_unseen: bool,
+    /// What PItcHPERFeCT compares with; the built-in healthy brains if `None`.
+    pub normals: Option<Arc<Normals>>,
     /// How the brain is found.
     pub brain: BrainSource,
     /// Whether blood is sought outside the brain mask too.
@@ -89,15 +102,22 @@ pub struct Options {
 }
 
 impl Options {
-    /// The probability above which a voxel is hemorrhage with these weights.
+    /// The probability above which a voxel is hemorrhage with these weights, or with the method that needs none.
     pub(crate) fn threshold_for(&self, weights: &Weights) -> f32 {
-        self.threshold.or(weights.metadata().threshold).unwrap_or(0.5)
+        match self.method {
+            Method::Network => self.threshold.or(weights.metadata().threshold).unwrap_or(0.5),
+            Method::Pitchperfect => self.threshold.unwrap_or(pitchperfect::CUTOFF),
+        }
     }
 }
 
 impl Default for Options {
     fn default() -> Self {
         Options {
+            method: Method::Network,
+            second_opinion: true,
+            drop_unseen: false,
+            normals: None,
             brain: BrainSource::Extract(brain::Options::default()),
             outside_brain: false,
             interpolation: Interpolation::Linear,
@@ -172,6 +192,10 @@ pub struct Segmentation {
     pub brain: Volume<bool>,
     /// The hemorrhage's connected components, the largest first.
     pub components: Vec<Component>,
+    /// What a second method says, where it was asked.
+    pub second_opinion: Option<SecondOpinion>,
+    /// The components of which the second method sees nothing, on the scan's own grid, where there are any.
+    pub unseen: Option<Volume<bool>>,
     /// Probability of hemorrhage on the scan's own grid, where it was asked for.
     pub probability: Option<Volume<f32>>,
     /// The network's space: the template's, or the scan's slices for a 2D network.
@@ -374,10 +398,29 @@ pub(crate) struct Ready {
     /// Takes the network's world to the scan's.
     to_scan: Affine,
     registration: Option<Registration>,
+    /// What PItcHPERFeCT found, where it was asked.
+    pitchperfect: Option<OwnSpace>,
+    /// Whether the template is the built-in one, in which places have names.
+    places: bool,
     /// Where the brain's halves meet: x (RAS mm) in the template, or in the scan where there is no registration.
     midline: f64,
     warnings: Vec<Warning>,
     seconds: BTreeMap<String, f64>,
+}
+
+/// What PItcHPERFeCT found, in the built-in template's world.
+#[derive(Clone, Debug)]
+struct OwnSpace {
+    found: Found,
+    /// Takes that world to the scan's.
+    to_scan: Affine,
+}
+
+impl OwnSpace {
+    /// The transform from the scan's world to its own.
+    fn to_own(&self) -> Result<Affine> {
+        self.to_scan.inverse().ok_or_else(|| Error::Shape("the registration is not invertible".into()))
+    }
 }
 
 /// Segments one scan: brain, registration to `template`, network, threshold, inverse transform.
@@ -410,7 +453,8 @@ pub(crate) fn make_ready(
     path: &Path,
 ) -> Result<Ready> {
     // With blood sought outside of the brain the network's answer stands there.
-    let margin_mm = if options.outside_brain { 0.0 } else { weights.metadata().skull_margin_mm };
+    let margin_mm =
+        if options.outside_brain || options.method != Method::Network { 0.0 } else { weights.metadata().skull_margin_mm };
     let Prepared { masked, brain, skull_margin, own_grid, given, mut warnings, mut seconds } =
         prepare_with_margin(scan, &options.brain, margin_mm, path)?;
     if !options.keep_doubtful {
@@ -418,7 +462,7 @@ pub(crate) fn make_ready(
     }
     // The network's grid, and the rigid transform from its world to the scan's.
     let start = Instant::now();
-    let registration = if weights.metadata().input == InputKind::NativeSlices {
+    let registration = if weights.metadata().input == InputKind::NativeSlices && options.method == Method::Network {
         None
     } else {
         let found = registration::register(&masked, template, &registration::Options::default());
@@ -446,14 +490,69 @@ pub(crate) fn make_ready(
     let input = options.interpolation.resample(&masked, &grid, &to_scan)?;
     let sought = if options.outside_brain { None } else { Some(resample::nearest(&brain, &grid, &to_scan, false)?) };
     seconds.insert("resampling".into(), start.elapsed().as_secs_f64());
+    let places = registration.is_some() && *template == template::built_in();
+    let pitchperfect = if options.method == Method::Pitchperfect || options.second_opinion {
+        let start = Instant::now();
+        let known = registration.as_ref().filter(|_| places).map(|registration| registration.template_to_scan);
+        let found = ask_pitchperfect(&masked, &brain, known, options, path);
+        seconds.insert("pitchperfect".into(), start.elapsed().as_secs_f64());
+        match found {
+            // A second opinion that there is not is no reason to have none at all.
+            Err(error) if options.method == Method::Network && !options.drop_unseen => {
+                log::debug!("{}: no second opinion: {error}", path.display());
+                None
+            }
+            found => Some(found?),
+        }
+    } else {
+        None
+    };
     let midline = match &registration {
         Some(_) => components::midline(template, |&hu| hu > 0.0),
         None => components::midline(&brain, |&inside| inside),
     };
     // A mask of the brain is not needed any more, and not copied.
-    let options = Options { brain: BrainSource::SkullStripped, ..*options };
+    let options = Options { brain: BrainSource::SkullStripped, normals: None, ..*options };
     let path = path.to_path_buf();
-    Ok(Ready { path, options, brain, skull_margin, own_grid, input, sought, to_scan, registration, midline, warnings, seconds })
+    Ok(Ready {
+        path,
+        options,
+        brain,
+        skull_margin,
+        own_grid,
+        input,
+        sought,
+        to_scan,
+        registration,
+        pitchperfect,
+        places,
+        midline,
+        warnings,
+        seconds,
+    })
+}
+
+/// What PItcHPERFeCT finds in a scan; `known` takes the built-in template's world to the scan's, where that was found already.
+fn ask_pitchperfect(
+    masked: &Volume<f32>,
+    brain: &Volume<bool>,
+    known: Option<Affine>,
+    options: &Options,
+    path: &Path,
+) -> Result<OwnSpace> {
+    let to_scan = match known {
+        Some(to_scan) => to_scan,
+        None => {
+            let found = registration::register(masked, &template::built_in(), &registration::Options::default());
+            found.map_err(Error::registration(path))?.template_to_scan
+        }
+    };
+    let cutoff = match options.method {
+        Method::Pitchperfect => options.threshold.unwrap_or(pitchperfect::CUTOFF),
+        Method::Network => pitchperfect::CUTOFF,
+    };
+    let normals = options.normals.as_deref().unwrap_or_else(|| Normals::built_in());
+    Ok(OwnSpace { found: pitchperfect::find(masked, brain, &to_scan, normals, cutoff)?, to_scan })
 }
 
 /// The second half of [`segment`]: network, threshold, inverse transform.
@@ -464,25 +563,51 @@ pub(crate) fn find_blood(ready: Ready, inference: &mut Inference) -> Result<Segm
     let Ready { path, options, brain, skull_margin, own_grid, input, sought, to_scan, registration, midline, .. } = ready;
     let (mut warnings, mut seconds) = (ready.warnings, ready.seconds);
     let threshold = options.threshold_for(inference.weights());
-    let grid = input.grid().clone();
-
-    let start = Instant::now();
-    let logits = network_logits(inference, &input, sought.as_ref())?;
-    // p > t exactly where logit > ln(t / (1 - t)); for 0.5 that is 0.
-    let limit = (f64::from(threshold) / (1.0 - f64::from(threshold))).ln() as f32;
-    let found = space::from_network(logits.mapv(|logit| logit > limit).view(), grid.clone());
-    let probabilities = space::from_network(logits.mapv(sigmoid).view(), grid);
-    seconds.insert("network".into(), start.elapsed().as_secs_f64());
-
-    let start = Instant::now();
     let to_network = to_scan.inverse().ok_or_else(|| Error::Shape("the registration is not invertible".into()))?;
+
+    let start = Instant::now();
+    // The method's own space, and the transform that takes the scan's world to it.
+    let (network, to_found) = match (options.method, &ready.pitchperfect) {
+        (Method::Pitchperfect, Some(own)) => {
+            let Found { input, probability, mask } = own.found.clone();
+            (NetworkSpace { input, probability, mask }, own.to_own()?)
+        }
+        _ => {
+            let grid = input.grid().clone();
+            let logits = network_logits(inference, &input, sought.as_ref())?;
+            // p > t exactly where logit > ln(t / (1 - t)); for 0.5 that is 0.
+            let limit = (f64::from(threshold) / (1.0 - f64::from(threshold))).ln() as f32;
+            let mask = space::from_network(logits.mapv(|logit| logit > limit).view(), grid.clone());
+            let probability = space::from_network(logits.mapv(sigmoid).view(), grid);
+            seconds.insert("network".into(), start.elapsed().as_secs_f64());
+            (NetworkSpace { input, probability, mask }, to_network)
+        }
+    };
+
+    let start = Instant::now();
     let within = (!options.outside_brain).then_some(&brain);
-    let mut own = inverse::mask_on(&found, brain.grid(), &to_network, within);
+    let mut own = inverse::mask_on(&network.mask, brain.grid(), &to_found, within);
     options.postprocessing.apply(&mut own, within);
     skull_margin.add_to(&mut own, &brain);
-    let components = components::find(&own, registration.is_some().then_some(&to_network), midline);
+    // The second method's mask, and what it sees at all.
+    let (second, seen) = match (options.method, &ready.pitchperfect) {
+        (Method::Network, Some(second)) => {
+            let to_own = second.to_own()?;
+            let on_scan = |mask: &Volume<bool>| inverse::mask_on(mask, brain.grid(), &to_own, Some(&brain));
+            let seen = second.found.probability.map(|&probability| probability > second_opinion::SEEN);
+            (Some(on_scan(&second.found.mask)), Some(on_scan(&seen)))
+        }
+        _ => (None, None),
+    };
+    if let (Some(seen), true) = (&seen, options.drop_unseen) {
+        second_opinion::drop_unseen(&mut own, seen);
+    }
+    let components = components::find(&own, registration.is_some().then_some(&to_network), midline, seen.as_ref());
+    let opinion = second.as_ref().map(|second| SecondOpinion::of(Method::Pitchperfect, &own, second));
+    warnings.extend(opinion.as_ref().and_then(|opinion| opinion.warning(own.volume_ml(), &components, ready.places)));
+    let unseen = seen.as_ref().and_then(|seen| second_opinion::unseen(&own, seen));
     let probability = if options.probability {
-        let mut values = resample::linear(&probabilities, brain.grid(), &to_network, 0.0)?;
+        let mut values = resample::linear(&network.probability, brain.grid(), &to_found, 0.0)?;
         if let Some(within) = within {
             values.voxels_mut().par_iter_mut().zip(within.voxels()).filter(|(_, inside)| !**inside).for_each(|(p, _)| *p = 0.0);
         }
@@ -500,10 +625,22 @@ pub(crate) fn find_blood(ready: Ready, inference: &mut Inference) -> Result<Segm
         warnings.push(Warning::MuchBlood { share });
     }
     let (mask, brain) = (orientation::from_ras(&own, &own_grid), orientation::from_ras(&brain, &own_grid));
+    let unseen = unseen.map(|unseen| orientation::from_ras(&unseen, &own_grid));
     seconds.insert("inverse".into(), start.elapsed().as_secs_f64());
     warnings.sort_by_key(Warning::number);
-    let network = NetworkSpace { input, probability: probabilities, mask: found };
-    let found = Segmentation { mask, brain, components, probability, network, registration, threshold, warnings, seconds };
+    let found = Segmentation {
+        mask,
+        brain,
+        components,
+        second_opinion: opinion,
+        unseen,
+        probability,
+        network,
+        registration,
+        threshold,
+        warnings,
+        seconds,
+    };
     if !options.keep_doubtful {
         no_doubt(&found.warnings, false, &path)?;
     }

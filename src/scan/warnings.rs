@@ -132,6 +132,19 @@ pub enum Warning {
         /// Share of the brain's volume.
         share: f64,
     },
+    /// 15: a second method sees another hemorrhage.
+    SecondOpinion {
+        /// Dice of both masks.
+        dice: f64,
+        /// Volume that the second method finds, in mL.
+        volume_ml: f64,
+        /// How many components there are.
+        components: usize,
+        /// How many of them the second method does not see at all.
+        unseen: usize,
+        /// Where the largest of these is, in words; absent where places are not known.
+        place: Option<String>,
+    },
 }
 
 impl Warning {
@@ -152,6 +165,7 @@ impl Warning {
             Warning::Missing { .. } => 12,
             Warning::BrainShape { .. } => 13,
             Warning::MuchBlood { .. } => 14,
+            Warning::SecondOpinion { .. } => 15,
         }
     }
 }
@@ -243,6 +257,21 @@ impl fmt::Display for Warning {
                 )
             }
             Warning::BrainShape { reason } => write!(f, "what was taken for the brain has not the shape of one: {reason}"),
+            Warning::SecondOpinion { dice, volume_ml, components, unseen, place } => {
+                write!(f, "the second method (PItcHPERFeCT) finds {volume_ml:.2} mL (Dice {dice:.2})")?;
+                match (unseen, components) {
+                    (0, _) => {}
+                    (1, 1) => write!(f, " and sees nothing of the only component")?,
+                    (unseen, components) if unseen == components => {
+                        write!(f, " and sees none of these {}", counted(*components, "component"))?;
+                    }
+                    (unseen, components) => write!(f, " and sees nothing of {unseen} of {}", counted(*components, "component"))?,
+                }
+                if let (Some(place), true) = (place, *unseen > 0) {
+                    write!(f, "{} {place}", if *unseen == 1 { "," } else { ", the largest of them" })?;
+                }
+                write!(f, ": look at the picture")
+            }
             Warning::LittleBone { share } => write!(
                 f,
                 "bone covers only {:.0}% of what was taken for the brain: no head, or brain-extracted already",
