@@ -23,6 +23,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 pub fn run(arguments: &Segment) -> Result<ExitCode> {
+    if arguments.drop_unseen && arguments.method.0 != Method::Network {
+        let problem = "--drop-unseen is for a network: --method pitchperfect has no second method beside it".into();
+        return Err(Error::Scan { path: arguments.inputs[0].clone(), problem });
+    }
     let weights = load_weights(arguments.weights.weights.as_deref())?;
     let mut jobs = timed("finding of the scans", || inputs::find(&arguments.inputs))?;
     log::debug!("{}", counted(jobs.len(), "scan"));

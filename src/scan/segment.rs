@@ -421,6 +421,14 @@ impl OwnSpace {
     fn to_own(&self) -> Result<Affine> {
         self.to_scan.inverse().ok_or_else(|| Error::Shape("the registration is not invertible".into()))
     }
+
+    /// Its mask, and what it sees at all, on the grid of the scan's brain.
+    fn on_scan(&self, brain: &Volume<bool>) -> Result<(Volume<bool>, Volume<bool>)> {
+        let to_own = self.to_own()?;
+        let on_scan = |mask: &Volume<bool>| inverse::mask_on(mask, brain.grid(), &to_own, Some(brain));
+        let seen = self.found.probability.map(|&probability| probability > second_opinion::SEEN);
+        Ok((on_scan(&self.found.mask), on_scan(&seen)))
+    }
 }
 
 /// Segments one scan: brain, registration to `template`, network, threshold, inverse transform.
@@ -462,12 +470,8 @@ pub(crate) fn make_ready(
     }
     // The network's grid, and the rigid transform from its world to the scan's.
     let start = Instant::now();
-    let registration = if weights.metadata().input == InputKind::NativeSlices && options.method == Method::Network {
-        None
-    } else {
-        let found = registration::register(&masked, template, &registration::Options::default());
-        Some(found.map_err(Error::registration(path))?)
-    };
+    let in_slices = weights.metadata().input == InputKind::NativeSlices && options.method == Method::Network;
+    let registration = if in_slices { None } else { Some(registered(&masked, template, path)?) };
     let (grid, to_scan) = match &registration {
         Some(registration) => {
             if registration.is_poor() {
@@ -491,22 +495,12 @@ pub(crate) fn make_ready(
     let sought = if options.outside_brain { None } else { Some(resample::nearest(&brain, &grid, &to_scan, false)?) };
     seconds.insert("resampling".into(), start.elapsed().as_secs_f64());
     let places = registration.is_some() && *template == template::built_in();
-    let pitchperfect = if options.method == Method::Pitchperfect || options.second_opinion {
-        let start = Instant::now();
-        let known = registration.as_ref().filter(|_| places).map(|registration| registration.template_to_scan);
-        let found = ask_pitchperfect(&masked, &brain, known, options, path);
+    let start = Instant::now();
+    let known = registration.as_ref().filter(|_| places).map(|registration| registration.template_to_scan);
+    let pitchperfect = ask_pitchperfect(&masked, &brain, known, options, path)?;
+    if pitchperfect.is_some() {
         seconds.insert("pitchperfect".into(), start.elapsed().as_secs_f64());
-        match found {
-            // A second opinion that there is not is no reason to have none at all.
-            Err(error) if options.method == Method::Network && !options.drop_unseen => {
-                log::debug!("{}: no second opinion: {error}", path.display());
-                None
-            }
-            found => Some(found?),
-        }
-    } else {
-        None
-    };
+    }
     let midline = match &registration {
         Some(_) => components::midline(template, |&hu| hu > 0.0),
         None => components::midline(&brain, |&inside| inside),
@@ -532,27 +526,42 @@ pub(crate) fn make_ready(
     })
 }
 
-/// What PItcHPERFeCT finds in a scan; `known` takes the built-in template's world to the scan's, where that was found already.
+/// The brain of a scan on the brain of a template.
+fn registered(masked: &Volume<f32>, template: &Volume<f32>, path: &Path) -> Result<Registration> {
+    let found = registration::register(masked, template, &registration::Options::default());
+    found.map_err(Error::registration(path))
+}
+
+/// What PItcHPERFeCT finds in a scan, where it is the method or is asked beside a network; `known` takes the built-in
+/// template's world to the scan's, where that was found already.
 fn ask_pitchperfect(
     masked: &Volume<f32>,
     brain: &Volume<bool>,
     known: Option<Affine>,
     options: &Options,
     path: &Path,
-) -> Result<OwnSpace> {
-    let to_scan = match known {
-        Some(to_scan) => to_scan,
-        None => {
-            let found = registration::register(masked, &template::built_in(), &registration::Options::default());
-            found.map_err(Error::registration(path))?.template_to_scan
-        }
-    };
+) -> Result<Option<OwnSpace>> {
     let cutoff = match options.method {
         Method::Pitchperfect => options.threshold.unwrap_or(pitchperfect::CUTOFF),
-        Method::Network => pitchperfect::CUTOFF,
+        Method::Network if options.second_opinion => pitchperfect::CUTOFF,
+        Method::Network => return Ok(None),
     };
-    let normals = options.normals.as_deref().unwrap_or_else(|| Normals::built_in());
-    Ok(OwnSpace { found: pitchperfect::find(masked, brain, &to_scan, normals, cutoff)?, to_scan })
+    let find = || {
+        let to_scan = match known {
+            Some(to_scan) => to_scan,
+            None => registered(masked, &template::built_in(), path)?.template_to_scan,
+        };
+        let normals = options.normals.as_deref().unwrap_or_else(|| Normals::built_in());
+        Ok(OwnSpace { found: pitchperfect::find(masked, brain, &to_scan, normals, cutoff)?, to_scan })
+    };
+    match find() {
+        // A second opinion that there is not is no reason to have none at all.
+        Err(error) if options.method == Method::Network && !options.drop_unseen => {
+            log::debug!("{}: no second opinion: {error}", path.display());
+            Ok(None)
+        }
+        found => found.map(Some),
+    }
 }
 
 /// The second half of [`segment`]: network, threshold, inverse transform.
@@ -565,7 +574,6 @@ pub(crate) fn find_blood(ready: Ready, inference: &mut Inference) -> Result<Segm
     let threshold = options.threshold_for(inference.weights());
     let to_network = to_scan.inverse().ok_or_else(|| Error::Shape("the registration is not invertible".into()))?;
 
-    let start = Instant::now();
     // The method's own space, and the transform that takes the scan's world to it.
     let (network, to_found) = match (options.method, &ready.pitchperfect) {
         (Method::Pitchperfect, Some(own)) => {
@@ -573,14 +581,10 @@ pub(crate) fn find_blood(ready: Ready, inference: &mut Inference) -> Result<Segm
             (NetworkSpace { input, probability, mask }, own.to_own()?)
         }
         _ => {
-            let grid = input.grid().clone();
-            let logits = network_logits(inference, &input, sought.as_ref())?;
-            // p > t exactly where logit > ln(t / (1 - t)); for 0.5 that is 0.
-            let limit = (f64::from(threshold) / (1.0 - f64::from(threshold))).ln() as f32;
-            let mask = space::from_network(logits.mapv(|logit| logit > limit).view(), grid.clone());
-            let probability = space::from_network(logits.mapv(sigmoid).view(), grid);
+            let start = Instant::now();
+            let network = run_network(inference, input, sought.as_ref(), threshold)?;
             seconds.insert("network".into(), start.elapsed().as_secs_f64());
-            (NetworkSpace { input, probability, mask }, to_network)
+            (network, to_network)
         }
     };
 
@@ -589,16 +593,8 @@ pub(crate) fn find_blood(ready: Ready, inference: &mut Inference) -> Result<Segm
     let mut own = inverse::mask_on(&network.mask, brain.grid(), &to_found, within);
     options.postprocessing.apply(&mut own, within);
     skull_margin.add_to(&mut own, &brain);
-    // The second method's mask, and what it sees at all.
-    let (second, seen) = match (options.method, &ready.pitchperfect) {
-        (Method::Network, Some(second)) => {
-            let to_own = second.to_own()?;
-            let on_scan = |mask: &Volume<bool>| inverse::mask_on(mask, brain.grid(), &to_own, Some(&brain));
-            let seen = second.found.probability.map(|&probability| probability > second_opinion::SEEN);
-            (Some(on_scan(&second.found.mask)), Some(on_scan(&seen)))
-        }
-        _ => (None, None),
-    };
+    let beside = ready.pitchperfect.as_ref().filter(|_| options.method == Method::Network);
+    let (second, seen) = beside.map(|second| second.on_scan(&brain)).transpose()?.unzip();
     if let (Some(seen), true) = (&seen, options.drop_unseen) {
         second_opinion::drop_unseen(&mut own, seen);
     }
@@ -606,15 +602,8 @@ pub(crate) fn find_blood(ready: Ready, inference: &mut Inference) -> Result<Segm
     let opinion = second.as_ref().map(|second| SecondOpinion::of(Method::Pitchperfect, &own, second));
     warnings.extend(opinion.as_ref().and_then(|opinion| opinion.warning(own.volume_ml(), &components, ready.places)));
     let unseen = seen.as_ref().and_then(|seen| second_opinion::unseen(&own, seen));
-    let probability = if options.probability {
-        let mut values = resample::linear(&network.probability, brain.grid(), &to_found, 0.0)?;
-        if let Some(within) = within {
-            values.voxels_mut().par_iter_mut().zip(within.voxels()).filter(|(_, inside)| !**inside).for_each(|(p, _)| *p = 0.0);
-        }
-        Some(orientation::from_ras(&values, &own_grid))
-    } else {
-        None
-    };
+    let probability = options.probability.then(|| probability_on(&network.probability, brain.grid(), &to_found, within));
+    let probability = probability.transpose()?.map(|values| orientation::from_ras(&values, &own_grid));
     if let Some(share) = share_on_edge(&own, &brain)
         && share > warnings::EDGE_SHARE
     {
@@ -645,6 +634,36 @@ pub(crate) fn find_blood(ready: Ready, inference: &mut Inference) -> Result<Segm
         no_doubt(&found.warnings, false, &path)?;
     }
     Ok(found)
+}
+
+/// A pass of the network over its input, within what is `sought`: probability, and where it is above `threshold`.
+fn run_network(
+    inference: &mut Inference,
+    input: Volume<f32>,
+    sought: Option<&Volume<bool>>,
+    threshold: f32,
+) -> Result<NetworkSpace> {
+    let grid = input.grid().clone();
+    let logits = network_logits(inference, &input, sought)?;
+    // p > t exactly where logit > ln(t / (1 - t)); for 0.5 that is 0.
+    let limit = (f64::from(threshold) / (1.0 - f64::from(threshold))).ln() as f32;
+    let mask = space::from_network(logits.mapv(|logit| logit > limit).view(), grid.clone());
+    let probability = space::from_network(logits.mapv(sigmoid).view(), grid);
+    Ok(NetworkSpace { input, probability, mask })
+}
+
+/// A probability on the scan's grid, 0 where blood was not sought.
+fn probability_on(
+    probability: &Volume<f32>,
+    grid: &Grid,
+    to_found: &Affine,
+    within: Option<&Volume<bool>>,
+) -> Result<Volume<f32>> {
+    let mut values = resample::linear(probability, grid, to_found, 0.0)?;
+    if let Some(within) = within {
+        values.voxels_mut().par_iter_mut().zip(within.voxels()).filter(|(_, inside)| !**inside).for_each(|(p, _)| *p = 0.0);
+    }
+    Ok(values)
 }
 
 /// Logits (i, j, k) of a volume in the network's space. A 2D network sees the slices along k.
