@@ -100,12 +100,10 @@ fn check_tiles(problem: &Problem, backend: &mut Backend, needed: impl Fn(usize) 
 /// What stands where nothing was computed.
 fn left_out(problem: &Problem, backend: &Backend) -> f32 {
     match (backend, &problem.operation) {
-        (Backend::Cpu(_), _) => UNTOUCHED,
         // Logits of probability 0.
-        #[cfg(feature = "emulator")]
+        #[cfg(feature = "cuda")]
         (Backend::Cuda(..), Operation::Head { .. }) => f32::NEG_INFINITY,
-        #[cfg(feature = "emulator")]
-        (Backend::Cuda(..), _) => UNTOUCHED,
+        _ => UNTOUCHED,
     }
 }
 
