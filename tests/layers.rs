@@ -309,7 +309,7 @@ fn a_planted_line_is_found() {
         ("volume", "use crate::scan::hu;", "volume uses crate::scan::hu"),
         ("io/nifti", "use crate::{words, network::{Plan, cpu::CpuEngine}};", "io::nifti uses crate::network::cpu::CpuEngine"),
         ("phantom", "fn f() -> f64 { crate::training::Config::x() }", "phantom uses crate::training::Config"),
-        ("network/plan", "use super::cpu::{Engine as Fast};", "network::plan uses super::cpu::CpuEngine"),
+        ("network/plan", "use super::cpu::{CpuEngine as Fast};", "network::plan uses super::cpu::CpuEngine"),
         (
             "network/reference",
             "pub use crate::network::cpu::CpuEngine;",
