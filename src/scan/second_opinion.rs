@@ -10,12 +10,12 @@ use std::fmt;
 
 /// Dice of both masks below which a person is told, where either finds [`LEAST_ML`]; docs/pitchperfect.md has how many bad
 /// masks that finds.
-pub const AGREEMENT: f64 = 0.3;
+pub(crate) const AGREEMENT: f64 = 0.3;
 /// Probability of the second method above which it sees a voxel. Far below its cutoff: it draws small bleeds, and those far from
 /// the middle of the head, too small or not at all, but to most of what is no blood it gives even less.
-pub const SEEN: f32 = 0.1;
+pub(crate) const SEEN: f32 = 0.1;
 /// Less than this in mL by either method is no disagreement.
-pub const LEAST_ML: f64 = 2.0;
+pub(crate) const LEAST_ML: f64 = 2.0;
 
 /// What finds hemorrhage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,14 +15,14 @@ use brain::Brain;
 use normals::Normals;
 use sha2::{Digest, Sha256};
 
-pub use model::CUTOFF;
+pub(crate) use model::CUTOFF;
 
 /// What made a mask, in reports.
 pub const NAME: &str = "PItcHPERFeCT logistic model";
 /// Where the model comes from.
 pub const ORIGIN: &str = "published coefficients (Muschelli et al. 2017, R package ichseg), fitted to scans of patients; compared with healthy brains in ichor's own normals";
 /// Its license.
-pub const LICENSE: &str = "numbers of a publication";
+pub(crate) const LICENSE: &str = "numbers of a publication";
 
 /// Side of a voxel in mm: the model was fitted on such a grid, so that a neighbourhood is 3 mm wide.
 const VOXEL_MM: f64 = 1.0;
@@ -79,10 +79,10 @@ pub fn features(brain: &Brain, normals: &Normals) -> Vec<(&'static str, Volume<f
     names.zip(model::all_features(brain, normals, at)).map(|(name, values)| (name, image(values))).collect()
 }
 
-/// Finds hemorrhage; arguments as for [`brain`]. `cutoff` is the mean probability above which there is some.
+/// Finds hemorrhage; arguments as for [`brain()`]. `cutoff` is the mean probability above which there is some.
 ///
 /// # Errors
-/// As [`brain`].
+/// As [`brain()`].
 pub fn find(masked: &Volume<f32>, mask: &Volume<bool>, to_scan: &Affine, normals: &Normals, cutoff: f32) -> Result<Found> {
     let (input, brain) = brain(masked, mask, to_scan)?;
     let probability = model::probability(&brain, normals);

@@ -101,7 +101,7 @@ impl Normals {
     /// Writes a file of them.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// Where the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = self.to_json();
         Ok(atomic::write(path, |file| writeln!(file, "{text}"))?)
