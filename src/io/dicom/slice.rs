@@ -422,3 +422,36 @@ pub(super) fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
 fn cross(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
     [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }
+
+#[cfg(test)]
+pub(super) mod testing {
+    //! Slices for the tests of other modules.
+
+    use super::Slice;
+
+    /// An axial slice of 2 x 3 pixels of 0.5 mm in the file `a/NAME`, whose first pixel lies at `height`.
+    pub fn slice(name: &str, height: f64) -> Slice {
+        Slice {
+            path: std::path::Path::new("a").join(name),
+            sop_class_uid: String::new(),
+            sop_instance_uid: String::new(),
+            frame: None,
+            instance_number: None,
+            acquisition_number: None,
+            acquisition_time: String::new(),
+            stack_id: String::new(),
+            temporal_position: None,
+            position: [0.0, 0.0, height],
+            along_row: [1.0, 0.0, 0.0],
+            along_column: [0.0, 1.0, 0.0],
+            rows: 2,
+            columns: 3,
+            spacing: [0.5; 2],
+            bits: 16,
+            signed: false,
+            thickness: None,
+            rescale: [1.0, -1024.0],
+            padding: None,
+        }
+    }
+}
