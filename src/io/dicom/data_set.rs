@@ -842,4 +842,47 @@ mod tests {
         };
         assert_eq!([value(tags::IMAGE_TYPE, "CS"), value(tags::PATIENT_COMMENTS, "LT")], [2, 1]);
     }
+
+    #[test]
+    fn a_data_set_may_lie_anywhere_in_its_source_and_be_long() {
+        let comments = explicit(tags::PATIENT_COMMENTS, "LT", &[b'c'; 1000]).repeat(60);
+        let set = [explicit(UID, "UI", b"1.2\0"), comments, explicit(ROWS, "US", &[7, 0]), pixels()].concat();
+        let end = 100 + set.len() as u64;
+        let source = [vec![9; 100], set, vec![9; 100]].concat();
+        let read = |end| read(&mut Cursor::new(&source), 100, end, Encoding::EXPLICIT);
+        let whole = read(end);
+        assert_eq!(whole.pixels.unwrap(), Place::Native { at: end - 2, length: 2 });
+        assert_eq!(whole.object.get(ROWS).unwrap().to_int::<i64>().unwrap(), 7);
+        // Cut within the last comment: bytes count from the data set's beginning.
+        match read(100 + 12 + 59 * 1008 + 500).pixels {
+            Err(DicomError::Cut { needed, found, .. }) => assert_eq!([needed, found], [12 + 60 * 1008, 12 + 59 * 1008 + 500]),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_data_set_begins_with_an_element_and_another_one_behind_it() {
+        let begins = |bytes: &[u8]| super::begins(&mut Cursor::new(bytes), 0, bytes.len() as u64);
+        let uid = explicit(UID, "UI", b"1.2\0");
+        let rows = explicit(ROWS, "US", &[7, 0]);
+        assert!(begins(&uid) && begins(&[uid.clone(), rows.clone()].concat()) && begins(&implicit(UID, b"1.2\0")));
+        assert!(!begins(&[rows.clone(), uid.clone()].concat()), "in the wrong order");
+        assert!(!begins(&[uid.clone(), rows[..6].to_vec()].concat()), "half an element behind it");
+        assert!(!begins(&explicit(Tag(0, 2), "UI", b"1.2\0")) && !begins(&implicit(ITEM, b"1.2\0")));
+        // No farther away than is looked ahead.
+        for (length, expected) in [(FAR, true), (FAR + 2, false)] {
+            let long = [implicit(UID, &vec![0; length as usize]), implicit(ROWS, &[7, 0])].concat();
+            assert_eq!(begins(&long), expected, "{length}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_groups_are_not_kept_and_items_are_told_by_the_vr() {
+        let item = implicit(ITEM, &explicit(UID, "UI", b"1.5\0"));
+        let set = between(&[&explicit(Tag(0x0010, 0), "UL", &[9, 0, 0, 0]), &explicit(tags::PATIENT_ID, "SQ", &item)]);
+        assert!(set.object.get(Tag(0x0010, 0)).is_none());
+        assert_eq!(set.object.get(tags::PATIENT_ID).unwrap().items().unwrap().len(), 1);
+        let list = between(&[&explicit(tags::SIMPLE_FRAME_LIST, "FL", &2.5_f32.to_le_bytes())]);
+        assert_eq!(list.object.get(tags::SIMPLE_FRAME_LIST).unwrap().to_float64().unwrap(), 2.5);
+    }
 }
