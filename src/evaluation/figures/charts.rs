@@ -141,6 +141,7 @@ mod tests {
         contains(
             &scatter(&cases.each_ref(), ""),
             &[
+                ">35</text>",
                 "<circle cx=\"214.57\" cy=\"262.00\"",
                 "<circle cx=\"367.14\" cy=\"203.71\"",
                 "<circle cx=\"519.71\" cy=\"58.00\"",
@@ -175,6 +176,7 @@ mod tests {
         contains(
             &bland_altman(&cases.each_ref(), &agreement, ""),
             &[
+                ">35</text>",
                 "<circle cx=\"245.09\" cy=\"155.14\"",
                 "<circle cx=\"367.14\" cy=\"252.29\"",
                 "<circle cx=\"557.86\" cy=\"130.86\"",

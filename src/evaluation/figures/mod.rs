@@ -129,7 +129,7 @@ mod tests {
         };
         let scan = write("scan.nii", 0, 12);
         // Dice 2 n / (2 n + 1); the first has no bleed.
-        let pairs: Vec<Pair> = (0..=4)
+        let pairs: Vec<Pair> = (0..=6)
             .map(|n| Pair {
                 name: format!("case {n}"),
                 patient: format!("case {n}"),
@@ -146,10 +146,10 @@ mod tests {
         let captions = |figure: &Figure| {
             let svg = figure.drawing.svg();
             let shown = |n: &usize| svg.contains(&format!(">case {n}: Dice "));
-            (0..=4).filter(shown).collect::<Vec<usize>>()
+            (0..=6).filter(shown).collect::<Vec<usize>>()
         };
-        assert_eq!((captions(&figures[1]), captions(&figures[2])), (vec![2], vec![1, 2, 3]));
-        assert!(figures[1].drawing.svg().contains(">case 2: Dice 0.800, manual 24.0 mL, automated 36.0 mL<"));
-        assert_eq!(figures[3].drawing.svg().matches("<circle").count(), 4);
+        assert_eq!((captions(&figures[1]), captions(&figures[2])), (vec![3], vec![1, 2, 3]));
+        assert!(figures[1].drawing.svg().contains(">case 3: Dice 0.857, manual 36.0 mL, automated 48.0 mL<"));
+        assert_eq!(figures[3].drawing.svg().matches("<circle").count(), 6);
     }
 }
