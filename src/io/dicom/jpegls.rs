@@ -348,10 +348,13 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    /// The pictures in `tests/jpegls`, written by CharLS 2.4.3: name, what they show, width and height, the greatest
-    /// value, NEAR, and the sum of what CharLS decodes.
+    /// A file in `tests/jpegls`: its name, what it shows, width and height, the greatest value, NEAR, and the sum of
+    /// what CharLS decodes.
+    type Picture = (&'static str, Kind, [usize; 2], u32, u32, u64);
+
+    /// Written by CharLS 2.4.3.
     #[rustfmt::skip]
-    const PICTURES: [(&str, Kind, [usize; 2], u32, u32, u64); 36] = [
+    const PICTURES: [Picture; 36] = [
         ("bits_2", Kind::Patches, [33, 21], 3, 0, 0x8182_c17b_e925_15bc),
         ("bits_3", Kind::Patches, [33, 21], 7, 0, 0xd21a_fd31_abee_18a0),
         ("bits_4", Kind::Patches, [33, 21], 15, 0, 0x007a_b712_882a_a541),
@@ -416,7 +419,7 @@ mod tests {
                 let noise = (state >> 8) % (most + 1);
                 match (x / 16 + y / 4) % 5 {
                     0 => most / 3,
-                    1 if noise % 23 == 0 => noise,
+                    1 if noise.is_multiple_of(23) => noise,
                     1 => most / 2,
                     2 => (7 * x + 3 * y) as u32 * (most / 50 + 1) % (most + 1),
                     3 => (most / 2 + noise % 9).min(most),
