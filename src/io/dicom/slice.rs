@@ -455,3 +455,19 @@ pub(super) mod testing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directions_are_made_perpendicular_and_of_length_1() {
+        assert_eq!(unit([0.0, 1.05, 0.0]), Some([0.0, 1.0, 0.0]));
+        assert_eq!([unit([0.0, 0.89, 0.0]), unit([0.0, 1.11, 0.0])], [None; 2]);
+        let (row, column) = perpendicular([1.0, 0.0, 0.0], [0.008, 1.0, 0.0]).unwrap();
+        assert!(row == [1.0, 0.0, 0.0] && dot(row, column).abs() < 1e-12 && (dot(column, column) - 1.0).abs() < 1e-12);
+        for off in [0.02, -0.02] {
+            assert!(perpendicular([1.0, 0.0, 0.0], [off, 1.0, 0.0]).is_none(), "{off}");
+        }
+    }
+}

@@ -1070,4 +1070,21 @@ mod tests {
         let sentences = varied(&placed(&identity, &all));
         assert!(sentences.len() == 1 && sentences[0].ends_with("perhaps slices of two scans: 2.dcm and 3.dcm"), "{sentences:?}");
     }
+
+    #[test]
+    fn ways_are_in_pixels_for_each_mm_of_height() {
+        let identity = Identity::default();
+        let mut all = slices(&[0.0, 5.0, 10.0, 20.0]);
+        for (slice, x) in all.iter_mut().zip([0.0, 4.0, 8.0, 40.0]) {
+            (slice.spacing, slice.position[0]) = ([2.0, 4.0], x);
+        }
+        // Up, along the table, from the first to the last, and the median of the neighbours.
+        assert_eq!(ways(&placed(&identity, &all)), [[0.0; 2], [0.0; 2], [0.5, 0.0], [0.2, 0.0]]);
+        all.iter_mut().for_each(|slice| slice.along_column = [0.0, 0.8, 0.6]);
+        let [along, across] = ways(&placed(&identity, &all))[1];
+        assert!(along == 0.0 && (across - 0.375).abs() < 1e-9, "{across}");
+        all.iter_mut().for_each(|slice| (slice.along_row, slice.along_column) = ([0.8, 0.0, 0.6], [0.0, 1.0, 0.0]));
+        let [along, across] = ways(&placed(&identity, &all))[1];
+        assert!(across == 0.0 && (along - 0.1875).abs() < 1e-9, "{along}");
+    }
 }
