@@ -184,6 +184,8 @@ mod tests {
         let between = |low: f64, high: f64| volume(&grid, |[_, _, z]| z >= low && z < high);
         assert_eq!(chosen(&between(3.0, 5.0), &between(4.0, 6.0)), [3, 4, 5]);
         assert_eq!(chosen(&between(0.0, 8.0), &between(8.0, 16.0)), [2, 6, 10, 14]);
+        assert_eq!(chosen(&between(20.0, 22.0), &between(9.0, 9.0)), [20, 21]);
+        assert_eq!(chosen(&between(9.0, 9.0), &between(20.0, 22.0)), [20, 21]);
     }
 
     #[test]
