@@ -90,3 +90,102 @@ fn least_squares(points: &[[f64; 2]]) -> Option<[f64; 2]> {
     let xy: f64 = points.iter().map(|point| (point[0] - x) * (point[1] - y)).sum();
     (points.len() >= FEWEST && xx > 0.0).then(|| [y - xy / xx * x, xy / xx])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluation::{Settings, evaluate, pairs::Pair};
+    use crate::volume::testing::mask;
+
+    fn case(dice: f64, manual_ml: f64, automated_ml: f64) -> Case {
+        let path = std::path::PathBuf::from("a.nii");
+        let [name, patient, subgroup] = [const { String::new() }; 3];
+        let pair = Pair { name, patient, subgroup, automated: path.clone(), manual: path, scan: None };
+        let empty = || mask([2; 3], |_| false);
+        let made = evaluate(&pair, &[empty(), empty()], &Settings::default());
+        Case { dice, manual_ml, automated_ml, difference_ml: automated_ml - manual_ml, ..made }
+    }
+
+    fn contains(drawing: &Drawing, shapes: &[&str]) {
+        let svg = drawing.svg();
+        for shape in shapes {
+            assert!(svg.contains(shape), "{shape} is not in {svg}");
+        }
+    }
+
+    // The box of a diagram goes from (62, 398), where both values are least, to (596, 58).
+
+    #[test]
+    fn each_bar_is_as_high_as_there_are_cases_of_its_dice() {
+        let cases = [0.0, 0.05, 0.05, 0.42, 1.0].map(|dice| case(dice, 1.0, 1.0));
+        let drawing = distribution(&cases.each_ref(), 0.05, "");
+        assert_eq!(drawing.svg().matches("fill=\"#1f77b4\"").count(), 4);
+        // 26.7 units to a bar, 68 to a case: the axis has five at least.
+        contains(
+            &drawing,
+            &[
+                "<rect x=\"63.00\" y=\"330.00\" width=\"24.70\" height=\"68.00\"",
+                "<rect x=\"89.70\" y=\"262.00\" width=\"24.70\" height=\"136.00\"",
+                "<rect x=\"276.60\" y=\"330.00\" width=\"24.70\" height=\"68.00\"",
+                "<rect x=\"570.30\" y=\"330.00\" width=\"24.70\" height=\"68.00\"",
+                "<line x1=\"88.70\" y1=\"398.00\" x2=\"88.70\" y2=\"58.00\" stroke=\"#e67e00\"",
+                "<line x1=\"329.00\" y1=\"398.00\" x2=\"329.00\" y2=\"58.00\" stroke=\"#d62728\"",
+            ],
+        );
+    }
+
+    #[test]
+    fn volumes_lie_on_their_places_with_identity_line_and_loess() {
+        let cases = [[10.0, 14.0], [20.0, 20.0], [30.0, 35.0]].map(|[manual, automated]| case(0.8, manual, automated));
+        // 0 to 35 mL; the line 2 + 1.05 x leaves the box at 31.43 mL; loess of three points goes through them.
+        contains(
+            &scatter(&cases.each_ref(), ""),
+            &[
+                ">35</text>",
+                "<circle cx=\"214.57\" cy=\"262.00\"",
+                "<circle cx=\"367.14\" cy=\"203.71\"",
+                "<circle cx=\"519.71\" cy=\"58.00\"",
+                "<line x1=\"62.00\" y1=\"398.00\" x2=\"596.00\" y2=\"58.00\" stroke=\"#000000\"",
+                "<line x1=\"62.00\" y1=\"378.57\" x2=\"541.51\" y2=\"58.00\" stroke=\"#d62728\"",
+                ">linear +2.00 +1.050 x<",
+                "<line x1=\"214.57\" y1=\"262.00\" x2=\"367.14\" y2=\"203.71\" stroke=\"#2c8c2c\"",
+                "<line x1=\"367.14\" y1=\"203.71\" x2=\"519.71\" y2=\"58.00\" stroke=\"#2c8c2c\"",
+                ">loess<",
+            ],
+        );
+        let two = scatter(&cases.each_ref()[..2], "").svg();
+        assert!(!two.contains("linear") && !two.contains("loess"), "{two}");
+        let upright = scatter(&[&case(0.8, 10.0, 1.0), &case(0.8, 10.0, 2.0), &case(0.8, 10.0, 3.0)], "").svg();
+        assert!(!upright.contains("linear") && upright.contains("loess"), "{upright}");
+    }
+
+    #[test]
+    fn differences_lie_over_the_mean_of_both_volumes() {
+        let cases = [[10.0, 14.0], [20.0, 20.0], [30.0, 35.0]].map(|[manual, automated]| case(0.8, manual, automated));
+        let agreement = Agreement {
+            n: 3,
+            correlation: None,
+            concordance: None,
+            rmse_ml: 0.0,
+            mse_ml2: 0.0,
+            within_5_ml_percent: 100.0,
+            mean_difference_ml: 3.0,
+            limits_ml: Some([-2.0, 8.0]),
+        };
+        // 0 to 35 mL and -6 to 8 mL.
+        contains(
+            &bland_altman(&cases.each_ref(), &agreement, ""),
+            &[
+                ">35</text>",
+                "<circle cx=\"245.09\" cy=\"155.14\"",
+                "<circle cx=\"367.14\" cy=\"252.29\"",
+                "<circle cx=\"557.86\" cy=\"130.86\"",
+                "<line x1=\"62.00\" y1=\"373.71\" x2=\"596.00\" y2=\"373.71\" stroke=\"#2c8c2c\"",
+                "<line x1=\"62.00\" y1=\"130.86\" x2=\"596.00\" y2=\"130.86\" stroke=\"#2c8c2c\"",
+                "<line x1=\"62.00\" y1=\"179.43\" x2=\"596.00\" y2=\"179.43\" stroke=\"#000000\"",
+                "<line x1=\"62.00\" y1=\"300.86\" x2=\"596.00\" y2=\"300.86\" stroke=\"#d62728\"",
+                "<line x1=\"62.00\" y1=\"58.00\" x2=\"596.00\" y2=\"58.00\" stroke=\"#d62728\"",
+            ],
+        );
+    }
+}

@@ -62,7 +62,7 @@ fn reweigh(points: &[[f64; 2]], smooth: &[[f64; 2]], robust: &mut [f64]) -> bool
     ascending.sort_by(f64::total_cmp);
     let limit = 6.0 * super::super::surface::percentile(&ascending, 50.0);
     let mean = residuals.iter().sum::<f64>() / residuals.len() as f64;
-    if limit < 1e-7 * mean || limit == 0.0 {
+    if limit <= 1e-7 * mean {
         return false;
     }
     for (robust, residual) in robust.iter_mut().zip(residuals) {
@@ -86,7 +86,9 @@ mod tests {
         ];
         // Any order of the points.
         let points: Vec<[f64; 2]> = (0..12).rev().map(|n| [x[n], y[n]]).collect();
-        for (n, [at, smooth]) in loess(&points).into_iter().enumerate() {
+        let smooth = loess(&points);
+        assert_eq!(smooth.len(), 12);
+        for (n, [at, smooth]) in smooth.into_iter().enumerate() {
             assert!(at == x[n] && (smooth - expected[n]).abs() < 1e-6, "{at}: {smooth}, not {}", expected[n]);
         }
     }
@@ -99,5 +101,28 @@ mod tests {
             assert!(loess(&points).iter().flatten().all(|value| value.is_finite()), "{points:?}");
         }
         assert!(loess(&line[..2]).is_empty());
+        assert_eq!(loess(&line[..3]).len(), 3);
+    }
+
+    #[test]
+    fn neither_the_place_nor_the_unit_of_x_changes_the_curve() {
+        for (first, step) in [(0.0, 1000.0), (0.0, 1e-4), (1e6, 1.0)] {
+            let line: Vec<[f64; 2]> = (0..20).map(|n| [first + step * f64::from(n), 3.0 - 0.5 * f64::from(n)]).collect();
+            let smooth = loess(&line);
+            assert!(smooth.iter().zip(&line).all(|(a, b)| (a[1] - b[1]).abs() < 1e-6), "{first}, {step}: {smooth:?}");
+        }
+    }
+
+    #[test]
+    fn points_of_one_x_have_their_mean() {
+        let smooth = loess(&[[1.0, 2.0], [1.0, 4.0], [1.0, 3.0], [5.0, 0.0]]);
+        assert_eq!(smooth, [[1.0, 3.0], [1.0, 3.0], [1.0, 3.0], [5.0, 0.0]]);
+    }
+
+    #[test]
+    fn a_point_far_off_does_not_move_the_curve() {
+        let y = |n: i32| f64::from(n) + if n % 2 == 0 { 0.5 } else { -0.5 };
+        let points: Vec<[f64; 2]> = (0..20).map(|n| [f64::from(n), if n == 9 { 1e6 } else { y(n) }]).collect();
+        assert!(loess(&points).iter().all(|[x, y]| (x - y).abs() < 1.0), "{:?}", loess(&points));
     }
 }

@@ -117,4 +117,39 @@ mod tests {
         assert_eq!(drawn(1).len(), 3);
         assert!(drawn(0).is_empty());
     }
+
+    #[test]
+    fn cases_with_scans_are_shown_the_middle_one_and_the_worst_and_those_without_a_bleed_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, low: usize, high: usize| {
+            let path = folder.path().join(name);
+            let slices = mask([20, 20, 12], |place| place[2] >= low && place[2] < high).map(|&inside| u8::from(inside));
+            crate::io::nifti::write(&path, &slices, &crate::io::nifti::Header::for_grid(slices.grid()).unwrap()).unwrap();
+            path
+        };
+        let scan = write("scan.nii", 0, 12);
+        // Dice 2 n / (2 n + 1); the first has no bleed.
+        let pairs: Vec<Pair> = (0..=6)
+            .map(|n| Pair {
+                name: format!("case {n}"),
+                patient: format!("case {n}"),
+                automated: write(&format!("automated{n}.nii"), 0, n + 1),
+                manual: write(&format!("manual{n}.nii"), 0, n),
+                scan: Some(scan.clone()),
+                subgroup: String::new(),
+            })
+            .collect();
+        let cases: Vec<Case> = pairs.iter().map(|pair| super::super::compare(pair, &Settings::default()).unwrap()).collect();
+        let results = Results::of(&cases, &Settings::default());
+        let figures = all(&pairs.iter().collect::<Vec<_>>(), &cases, &results);
+        assert_eq!(figures.iter().map(|figure| figure.name).collect::<Vec<_>>(), NAMES);
+        let captions = |figure: &Figure| {
+            let svg = figure.drawing.svg();
+            let shown = |n: &usize| svg.contains(&format!(">case {n}: Dice "));
+            (0..=6).filter(shown).collect::<Vec<usize>>()
+        };
+        assert_eq!((captions(&figures[1]), captions(&figures[2])), (vec![3], vec![1, 2, 3]));
+        assert!(figures[1].drawing.svg().contains(">case 3: Dice 0.857, manual 36.0 mL, automated 48.0 mL<"));
+        assert_eq!(figures[3].drawing.svg().matches("<circle").count(), 6);
+    }
 }

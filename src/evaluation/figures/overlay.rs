@@ -167,7 +167,9 @@ mod tests {
                 orientation::to_ras(&manual.map(|&inside| f32::from(u8::from(inside)))),
             ];
             let [automated, manual] = [automated, manual].map(|mask| mask.map(|&value| value > 0.5));
-            let shown = slice(&scan, &automated, &manual, 15).image;
+            let shown = slice(&scan, &automated, &manual, 15);
+            assert_eq!((shown.number, shown.mm), (16, [60.0; 2]));
+            let shown = shown.image;
             let over = |colour: Colour| colour.map(|value| (f32::from(value) * COVER + 128.0 * (1.0 - COVER)).round() as u8);
             // World x -30 to 30 from the right of the picture to its left, y from its bottom to its top.
             let at = |x: f64, y: f64| shown.at([(30.0 - x) / 60.0, (30.0 - y) / 60.0].map(|share| (share * PIXELS) as usize));
@@ -178,9 +180,53 @@ mod tests {
 
     #[test]
     fn slices_go_from_the_lowest_to_the_highest_that_hold_a_mask() {
-        let grid = Grid { shape: [2, 2, 40], affine: Affine::IDENTITY };
+        let grid = Grid { shape: [2, 3, 40], affine: Affine::IDENTITY };
         let between = |low: f64, high: f64| volume(&grid, |[_, _, z]| z >= low && z < high);
         assert_eq!(chosen(&between(3.0, 5.0), &between(4.0, 6.0)), [3, 4, 5]);
         assert_eq!(chosen(&between(0.0, 8.0), &between(8.0, 16.0)), [2, 6, 10, 14]);
+        assert_eq!(chosen(&between(20.0, 22.0), &between(9.0, 9.0)), [20, 21]);
+        assert_eq!(chosen(&between(9.0, 9.0), &between(20.0, 22.0)), [20, 21]);
+    }
+
+    #[test]
+    fn the_grey_is_that_of_the_window_and_the_colours_cover_it() {
+        for (hu, grey) in [(-50.0, 0), (0.0, 0), (20.0, 64), (80.0, 255), (500.0, 255), (f32::NAN, 0)] {
+            assert_eq!(colour(hu, false, false), [grey; 3], "{hu}");
+        }
+        // 0.6 of the colour, 0.4 of the grey of 128.
+        assert_eq!(colour(40.0, true, true), [51, 171, 51]);
+        assert_eq!(colour(40.0, true, false), [189, 51, 51]);
+        assert_eq!(colour(40.0, false, true), [75, 105, 204]);
+    }
+
+    #[test]
+    fn slices_lie_beside_and_cases_below_each_other() {
+        let slice = |number, mm| Slice { number, image: Raster::new([2, 2], BLACK), mm };
+        let rows = ["one", "two"]
+            .map(|caption| Row { caption: caption.into(), slices: vec![slice(7, [200.0, 100.0]), slice(9, [100.0, 200.0])] });
+        let svg = draw("title", "footer", &rows).svg();
+        let shapes = [
+            "viewBox=\"0 0 900 576\"",
+            "<text x=\"6.00\" y=\"18.00\" text-anchor=\"start\" fill=\"#000000\">title<",
+            "<text x=\"6.00\" y=\"47.00\" text-anchor=\"start\" fill=\"#000000\">one<",
+            "<text x=\"6.00\" y=\"295.00\" text-anchor=\"start\" fill=\"#000000\">two<",
+            "<rect x=\"4.00\" y=\"54.00\" width=\"220.00\" height=\"220.00\" fill=\"#000000\"",
+            "<image x=\"4.00\" y=\"109.00\" width=\"220.00\" height=\"110.00\"",
+            "<rect x=\"228.00\" y=\"302.00\" width=\"220.00\" height=\"220.00\" fill=\"#000000\"",
+            "<image x=\"283.00\" y=\"302.00\" width=\"110.00\" height=\"220.00\"",
+            "<text x=\"232.00\" y=\"412.00\" text-anchor=\"start\" fill=\"#ebebeb\">R<",
+            "<text x=\"444.00\" y=\"412.00\" text-anchor=\"end\" fill=\"#ebebeb\">L<",
+            "<text x=\"232.00\" y=\"516.00\" text-anchor=\"start\" fill=\"#ebebeb\">slice 9<",
+            "<rect x=\"6.00\" y=\"538.00\" width=\"12.00\" height=\"12.00\" fill=\"#00c800\"",
+            "<text x=\"23.00\" y=\"548.00\" text-anchor=\"start\" fill=\"#000000\">true<",
+            "<rect x=\"75.00\" y=\"538.00\" width=\"12.00\" height=\"12.00\" fill=\"#e60000\"",
+            "<text x=\"92.00\" y=\"548.00\" text-anchor=\"start\" fill=\"#000000\">false<",
+            "<rect x=\"152.00\" y=\"538.00\" width=\"12.00\" height=\"12.00\" fill=\"#285aff\"",
+            "<text x=\"237.00\" y=\"548.00\" text-anchor=\"start\" fill=\"#000000\">seen from the feet",
+            "<text x=\"6.00\" y=\"568.00\" text-anchor=\"start\" fill=\"#6e6e6e\">footer<",
+        ];
+        for shape in shapes {
+            assert!(svg.contains(shape), "{shape} is not in {svg}");
+        }
     }
 }

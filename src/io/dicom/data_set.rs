@@ -623,3 +623,266 @@ fn too_large(found: u64) -> DicomError {
 fn odd(what: impl Into<String>) -> DicomError {
     DicomError::Parse(what.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    const UID: Tag = tags::SOP_INSTANCE_UID;
+    const ROWS: Tag = tags::ROWS;
+    const SEQUENCE: Tag = tags::REFERENCED_IMAGE_SEQUENCE;
+    const PRIVATE: Tag = Tag(0x0009, 0x1001);
+
+    fn tag(tag: Tag) -> Vec<u8> {
+        [tag.group().to_le_bytes(), tag.element().to_le_bytes()].concat()
+    }
+
+    /// An explicit element, little endian.
+    fn explicit(at: Tag, vr: &str, value: &[u8]) -> Vec<u8> {
+        let long = is_long(vr.parse().unwrap());
+        let length = if long { (value.len() as u32).to_le_bytes().to_vec() } else { (value.len() as u16).to_le_bytes().to_vec() };
+        [tag(at).as_slice(), vr.as_bytes(), if long { &[0, 0] } else { &[] }, &length, value].concat()
+    }
+
+    /// An implicit element, an item or a delimiter, of a length that may be wrong.
+    fn told(at: Tag, length: u32, value: &[u8]) -> Vec<u8> {
+        [&tag(at), length.to_le_bytes().as_slice(), value].concat()
+    }
+
+    fn implicit(at: Tag, value: &[u8]) -> Vec<u8> {
+        told(at, value.len() as u32, value)
+    }
+
+    fn pixels() -> Vec<u8> {
+        explicit(tags::PIXEL_DATA, "OW", &[1, 2])
+    }
+
+    /// What is read of an explicit data set with an UID before and pixels behind these elements.
+    fn between(elements: &[&[u8]]) -> DataSet {
+        all(&[explicit(UID, "UI", b"1.2\0"), elements.concat(), pixels()].concat())
+    }
+
+    fn all(bytes: &[u8]) -> DataSet {
+        read(&mut Cursor::new(bytes), 0, bytes.len() as u64, Encoding::EXPLICIT)
+    }
+
+    fn items(set: &DataSet) -> Vec<Option<String>> {
+        let text = |item: &InMemDicomObject| item.get(UID).map(|uid| uid.to_str().unwrap().trim_end_matches('\0').into());
+        set.object.get(SEQUENCE).unwrap().items().unwrap().iter().map(text).collect()
+    }
+
+    fn problem(set: &DataSet) -> String {
+        set.pixels.as_ref().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn encodings_have_the_names_of_the_standard() {
+        for (encoding, name) in [
+            (Encoding::EXPLICIT, "explicit VR little endian"),
+            (Encoding::IMPLICIT, "implicit VR little endian"),
+            (Encoding::BIG_ENDIAN, "explicit VR big endian"),
+            (Encoding { explicit: false, big_endian: true }, "implicit VR big endian"),
+        ] {
+            assert_eq!(encoding.name(), name);
+        }
+    }
+
+    #[test]
+    fn sequences_are_read_in_each_form() {
+        let uid = explicit(UID, "UI", b"1.5\0");
+        let implicit_uid = implicit(UID, b"1.5\0");
+        let (end, last) = (told(ITEM_END, 0, &[]), told(SEQUENCE_END, 0, &[]));
+        let open = |inside: &[u8]| [told(ITEM, UNDEFINED, &[]), inside.to_vec(), end.clone()].concat();
+        let undefined =
+            |vr: &str, items: &[u8]| [&tag(SEQUENCE), vr.as_bytes(), &[0, 0, 255, 255, 255, 255], items, &last].concat();
+        let one = vec![Some("1.5".to_string())];
+        for (what, element, expected) in [
+            ("known lengths", explicit(SEQUENCE, "SQ", &implicit(ITEM, &uid)), &one),
+            ("open items", explicit(SEQUENCE, "SQ", &open(&uid)), &one),
+            ("open", undefined("SQ", &implicit(ITEM, &uid)), &one),
+            ("all open", undefined("SQ", &open(&uid)), &one),
+            ("a needless delimiter", undefined("SQ", &[implicit(ITEM, &uid), end.clone()].concat()), &one),
+            ("no delimiter of the item", undefined("SQ", &[told(ITEM, UNDEFINED, &[]), uid.clone()].concat()), &one),
+            ("unknown VR", explicit(SEQUENCE, "UN", &implicit(ITEM, &implicit_uid)), &one),
+            ("unknown VR, open", undefined("UN", &open(&implicit_uid)), &one),
+            ("implicit items", undefined("SQ", &open(&implicit_uid)), &one),
+            (
+                "an empty item",
+                undefined("SQ", &[implicit(ITEM, &[]), implicit(ITEM, &uid)].concat()),
+                &vec![None, one[0].clone()],
+            ),
+        ] {
+            let set = between(&[&element]);
+            assert!(set.pixels.is_ok() && set.notes.is_empty(), "{what}: {:?}, {:?}", set.pixels, set.notes);
+            assert_eq!(&items(&set), expected, "{what}");
+        }
+        // A private sequence is read over.
+        let set = between(&[&explicit(PRIVATE, "SQ", &implicit(ITEM, &uid))]);
+        assert!(set.pixels.is_ok() && set.notes.is_empty() && set.object.get(PRIVATE).is_none());
+    }
+
+    #[test]
+    fn items_may_be_of_the_other_byte_order() {
+        let big =
+            |at: Tag, rest: &[&[u8]]| [&at.group().to_be_bytes(), at.element().to_be_bytes().as_slice(), &rest.concat()].concat();
+        let uid = big(UID, &[b"UI", &[0, 4], b"1.5\0"]);
+        let item = big(ITEM, &[&(uid.len() as u32).to_be_bytes(), &uid]);
+        let set = between(&[&explicit(SEQUENCE, "SQ", &item)]);
+        assert_eq!(items(&set), [Some("1.5".to_string())]);
+    }
+
+    #[test]
+    fn damaged_sequences_are_told_of_and_those_that_do_not_end_are_errors() {
+        let uid = explicit(UID, "UI", b"1.5\0");
+        for (what, value) in [
+            ("an item longer than its sequence", told(ITEM, uid.len() as u32 + 2, &uid)),
+            ("half an item", [implicit(ITEM, &uid), vec![0xFE, 0xFF, 0, 0xE0]].concat()),
+            ("an item that is not closed", [told(ITEM, UNDEFINED, &[]), uid.clone()].concat()),
+            ("a delimiter with a length", [told(ITEM_END, 2, &[]), uid.clone()].concat()),
+            ("no item", uid.clone()),
+        ] {
+            let set = between(&[&explicit(SEQUENCE, "SQ", &value)]);
+            assert!(set.pixels.is_ok(), "{what}: {:?}", set.pixels);
+            let note = "the sequence ReferencedImageSequence (0008,1140) is damaged, and is not read";
+            assert_eq!(set.notes.iter().collect::<Vec<_>>(), [note], "{what}");
+        }
+        let open = [&tag(SEQUENCE), b"SQ\0\0".as_slice(), &[255; 4]].concat();
+        for (what, value, said) in [
+            ("a longer item than the file", told(ITEM, 1 << 20, &uid), "the file is cut"),
+            ("pixels in place of an item", Vec::new(), "not closed in order"),
+            ("a second item inside", told(ITEM, UNDEFINED, &told(ITEM, 0, &[])), "not closed in order"),
+        ] {
+            let problem = problem(&between(&[&open, &value]));
+            assert!(problem.contains(said), "{what}: {problem}");
+        }
+    }
+
+    #[test]
+    fn so_many_items_are_read_and_no_more() {
+        let with = |count: u64| between(&[&explicit(SEQUENCE, "SQ", &implicit(ITEM, &[]).repeat(count as usize))]);
+        assert_eq!(items(&with(MAX_ITEMS)).len() as u64, MAX_ITEMS);
+        let problem = problem(&with(MAX_ITEMS + 1));
+        assert!(problem.contains("items of sequences"), "{problem}");
+    }
+
+    #[test]
+    fn delimiters_zeros_and_remains_outside_of_sequences() {
+        for delimiter in [ITEM_END, SEQUENCE_END] {
+            assert!(between(&[&told(delimiter, 0, &[])]).pixels.is_ok());
+            assert!(problem(&between(&[&told(delimiter, 2, &[1, 1])])).contains("not closed in order"));
+        }
+        let uid = explicit(UID, "UI", b"1.2\0");
+        let missing = DicomError::missing(tags::PIXEL_DATA).to_string();
+        for zeros in [0, 3, 8, 40] {
+            assert_eq!(problem(&all(&[uid.clone(), vec![0; zeros]].concat())), missing, "{zeros} zeros");
+        }
+        match all(&[uid.clone(), vec![1; 3]].concat()).pixels {
+            Err(DicomError::Cut { needed, found, .. }) => assert_eq!((needed, found), (20, 15)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn compressed_pixels_of_an_icon_are_passed_over() {
+        let icon = |fragments: &[u8]| {
+            let head = [&tag(PRIVATE), b"OB\0\0".as_slice(), &[255; 4]].concat();
+            between(&[&head, fragments])
+        };
+        let end = told(SEQUENCE_END, 0, &[]);
+        assert!(icon(&[implicit(ITEM, &[]), implicit(ITEM, &[7; 6]), end.clone()].concat()).pixels.is_ok());
+        for fragments in [told(ITEM, UNDEFINED, &end), explicit(ROWS, "US", &[1, 0])] {
+            let problem = problem(&icon(&fragments));
+            assert!(problem.contains("compressed pixels are not in items"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_reaches_beyond_the_file_is_cut_or_has_a_wrong_length() {
+        let said = |at: Tag, length: u32| {
+            let set = [implicit(UID, b"1.2\0"), told(at, length, &[1, 1])].concat();
+            problem(&read(&mut Cursor::new(&set), 0, set.len() as u64, Encoding::IMPLICIT))
+        };
+        for (at, most) in [(ROWS, 1 << 12), (tags::PATIENT_ID, 1 << 12), (tags::PATIENT_COMMENTS, 1 << 16)] {
+            assert!(said(at, most).contains("the file is cut"), "{at}: {}", said(at, most));
+            assert!(said(at, most + 2).contains("cannot be"), "{at}: {}", said(at, most + 2));
+        }
+        assert!(said(tags::ICC_PROFILE, MAX_HEADER as u32).contains("the file is cut"));
+        assert!(said(tags::ICC_PROFILE, MAX_HEADER as u32 + 2).contains("cannot be"));
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_vr_that_fits_their_size() {
+        let value =
+            |at: Tag, vr: &str, bytes: &[u8]| between(&[&explicit(at, vr, bytes)]).object.get(at).unwrap().value().clone();
+        let number = |at: Tag, vr: &str, bytes: &[u8]| value(at, vr, bytes).to_int::<i64>().unwrap();
+        // Rows is US, SimpleFrameList UL.
+        assert_eq!(number(ROWS, "US", &[0xFE, 0xFF]), 65534);
+        assert_eq!(number(ROWS, "SS", &[0xFE, 0xFF]), 65534, "the dictionary knows the sign");
+        assert_eq!(number(ROWS, "SL", &(-2_i32).to_le_bytes()), -2);
+        assert_eq!(number(ROWS, "UL", &(70_000_u32).to_le_bytes()), 70_000);
+        assert_eq!(number(ROWS, "SV", &(-2_i64).to_le_bytes()), -2);
+        assert_eq!(number(ROWS, "UV", &(70_000_u64).to_le_bytes()), 70_000);
+        assert_eq!(number(tags::SIMPLE_FRAME_LIST, "SS", &[0xFE, 0xFF]), -2);
+        assert_eq!(value(ROWS, "FL", &2.5_f32.to_le_bytes()).to_float64().unwrap(), 2.5);
+        assert_eq!(value(ROWS, "FD", &2.5_f64.to_le_bytes()).to_float64().unwrap(), 2.5);
+        // Texts in place of numbers, and numbers in place of texts.
+        assert_eq!(number(ROWS, "IS", b"12"), 12);
+        assert_eq!(value(tags::INSTANCE_NUMBER, "US", &[7, 0]).to_int::<i64>().unwrap(), 7);
+        assert_eq!(value(tags::PATIENT_ID, "US", &[7, 0]).to_str().unwrap(), "7");
+        assert_eq!(value(tags::PATIENT_ID, "US", b"ab").to_str().unwrap(), "ab");
+        // A text of zeros is empty, and no number.
+        assert_eq!(value(tags::PATIENT_ID, "US", &[0, 0]).to_str().unwrap().trim_end_matches('\0'), "");
+    }
+
+    #[test]
+    fn backslashes_part_values_but_in_long_texts() {
+        let value = |at: Tag, vr: &str| {
+            between(&[&explicit(at, vr, b"a\\b ")]).object.get(at).unwrap().value().to_multi_str().unwrap().len()
+        };
+        assert_eq!([value(tags::IMAGE_TYPE, "CS"), value(tags::PATIENT_COMMENTS, "LT")], [2, 1]);
+    }
+
+    #[test]
+    fn a_data_set_may_lie_anywhere_in_its_source_and_be_long() {
+        let comments = explicit(tags::PATIENT_COMMENTS, "LT", &[b'c'; 1000]).repeat(60);
+        let set = [explicit(UID, "UI", b"1.2\0"), comments, explicit(ROWS, "US", &[7, 0]), pixels()].concat();
+        let end = 100 + set.len() as u64;
+        let source = [vec![9; 100], set, vec![9; 100]].concat();
+        let read = |end| read(&mut Cursor::new(&source), 100, end, Encoding::EXPLICIT);
+        let whole = read(end);
+        assert_eq!(whole.pixels.unwrap(), Place::Native { at: end - 2, length: 2 });
+        assert_eq!(whole.object.get(ROWS).unwrap().to_int::<i64>().unwrap(), 7);
+        // Cut within the last comment: bytes count from the data set's beginning.
+        match read(100 + 12 + 59 * 1008 + 500).pixels {
+            Err(DicomError::Cut { needed, found, .. }) => assert_eq!([needed, found], [12 + 60 * 1008, 12 + 59 * 1008 + 500]),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_data_set_begins_with_an_element_and_another_one_behind_it() {
+        let begins = |bytes: &[u8]| super::begins(&mut Cursor::new(bytes), 0, bytes.len() as u64);
+        let uid = explicit(UID, "UI", b"1.2\0");
+        let rows = explicit(ROWS, "US", &[7, 0]);
+        assert!(begins(&uid) && begins(&[uid.clone(), rows.clone()].concat()) && begins(&implicit(UID, b"1.2\0")));
+        assert!(!begins(&[rows.clone(), uid.clone()].concat()), "in the wrong order");
+        assert!(!begins(&[uid.clone(), rows[..6].to_vec()].concat()), "half an element behind it");
+        assert!(!begins(&explicit(Tag(0, 2), "UI", b"1.2\0")) && !begins(&implicit(ITEM, b"1.2\0")));
+        // No farther away than is looked ahead.
+        for (length, expected) in [(FAR, true), (FAR + 2, false)] {
+            let long = [implicit(UID, &vec![0; length as usize]), implicit(ROWS, &[7, 0])].concat();
+            assert_eq!(begins(&long), expected, "{length}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_groups_are_not_kept_and_items_are_told_by_the_vr() {
+        let item = implicit(ITEM, &explicit(UID, "UI", b"1.5\0"));
+        let set = between(&[&explicit(Tag(0x0010, 0), "UL", &[9, 0, 0, 0]), &explicit(tags::PATIENT_ID, "SQ", &item)]);
+        assert!(set.object.get(Tag(0x0010, 0)).is_none());
+        assert_eq!(set.object.get(tags::PATIENT_ID).unwrap().items().unwrap().len(), 1);
+        let list = between(&[&explicit(tags::SIMPLE_FRAME_LIST, "FL", &2.5_f32.to_le_bytes())]);
+        assert_eq!(list.object.get(tags::SIMPLE_FRAME_LIST).unwrap().to_float64().unwrap(), 2.5);
+    }
+}

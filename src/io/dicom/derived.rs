@@ -210,5 +210,10 @@ mod tests {
         let one = uid(&[b"a", b"bc"]);
         assert!(one.len() <= 64 && one.starts_with("2.25."));
         assert_ne!(one, uid(&[b"ab", b"c"]));
+        // Version 8, and the variant of RFC 9562.
+        for n in 0..20_u8 {
+            let number: u128 = uid(&[&[n]])["2.25.".len()..].parse().unwrap();
+            assert_eq!((number >> 76 & 0xF, number >> 62 & 3), (8, 2), "{n}");
+        }
     }
 }

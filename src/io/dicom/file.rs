@@ -548,3 +548,83 @@ impl Wrapping {
 fn odd(what: &str) -> DicomError {
     DicomError::Parse(what.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAYOUT: Layout =
+        Layout { rows: 3, columns: 3, bytes: 2, bits: 16, high_bit: 15, signed: false, frames: 1, overlays: false };
+
+    /// Where the pixels of this syntax and place are, in words, in a source of 100 bytes.
+    fn stored(syntax: &str, pixels: Place, found: Option<Compression>, layout: &Layout) -> String {
+        let attributes = Attributes {
+            object: InMemDicomObject::new_empty(),
+            media_class: String::new(),
+            media_instance: String::new(),
+            notes: Vec::new(),
+            syntax: syntax.into(),
+            encoding: Encoding::EXPLICIT,
+            pixels: Ok(pixels),
+            end: 100,
+            found,
+        };
+        match attributes.stored(layout) {
+            Ok((Stored::Native { at, length, .. }, note)) => format!("{length} bytes at {at}: {}", note.unwrap_or_default()),
+            Ok((Stored::Encapsulated { at, compression }, note)) => {
+                format!("{} at {at}: {}", compression.name(), note.unwrap_or_default())
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn native_pixels_are_as_long_as_they_should_be_or_it_is_told() {
+        let of = |at, length| stored(uids::EXPLICIT_VR_LITTLE_ENDIAN, Place::Native { at, length }, None, &LAYOUT);
+        assert_eq!(of(10, 18), "18 bytes at 10: ");
+        // Less than a row is what fills a block.
+        assert_eq!(of(10, 23), "18 bytes at 10: ");
+        assert!(of(10, 24).starts_with("18 bytes at 10: PixelData is 24 bytes"), "{}", of(10, 24));
+        assert_eq!(of(82, 19), "18 bytes at 82: the file is cut behind its last pixel");
+        for (at, length) in [(83, 18), (90, 12)] {
+            assert!(of(at, length).starts_with("the file is cut"), "{}", of(at, length));
+        }
+        assert!(of(10, 16).contains("PixelData is 16 bytes, where 3 x 3 pixels of 2 bytes need 18"), "{}", of(10, 16));
+        // An odd number of bytes is made even; compressed pixels that are not are just as long.
+        let bytes = Layout { bytes: 1, bits: 8, high_bit: 7, ..LAYOUT };
+        let compressed = |length| stored(uids::RLE_LOSSLESS, Place::Native { at: 10, length }, None, &bytes);
+        for length in [9, 10] {
+            assert!(compressed(length).ends_with("the pixels are compressed, and they are not"), "{}", compressed(length));
+        }
+        assert!(compressed(13).contains("they are in no items"), "{}", compressed(13));
+    }
+
+    #[test]
+    fn compressed_pixels_are_what_their_bytes_say() {
+        let of = |syntax, found| stored(syntax, Place::Encapsulated { at: 10 }, found, &LAYOUT);
+        let (rle, jpeg) = (Some(Compression::Rle), Some(Compression::Jpeg));
+        assert_eq!(of(uids::RLE_LOSSLESS, rle), "RLE at 10: ");
+        assert_eq!(of(uids::RLE_LOSSLESS, None), "RLE at 10: ");
+        assert!(of(uids::RLE_LOSSLESS, jpeg).ends_with("the pixels are not JPEG, and they are: read as JPEG"));
+        assert!(of(uids::EXPLICIT_VR_LITTLE_ENDIAN, rle).starts_with("RLE at 10: by Explicit VR Little Endian"));
+        assert!(of(uids::EXPLICIT_VR_LITTLE_ENDIAN, None).contains("nothing tells how they are compressed"));
+        assert!(!of("1.2.3", None).contains("nothing tells how they are compressed"), "{}", of("1.2.3", None));
+    }
+
+    #[test]
+    fn files_without_a_preamble_are_known_and_cut_heads_say_how_much_is_missing() {
+        assert_eq!(start(b"\x02\0\x10\0UI\x02\0"), Some(0));
+        assert_eq!(start(b"\x02\0\x20\0UI\x02\0"), None);
+        assert_eq!(start(b"DICM\x02\0\x10\0"), Some(4));
+        let head = |bytes: &[u8]| match meta(&mut Cursor::new(bytes), 0, bytes.len() as u64) {
+            Ok((meta, at)) => format!("{} {at}", meta.syntax),
+            Err(DicomError::Cut { needed, found, .. }) => format!("{found} of {needed}"),
+            Err(error) => error.to_string(),
+        };
+        let whole = b"\x02\0\x10\0UI\x04\x001.2\0\x08\0\x05\0CS\0\0";
+        assert_eq!(head(whole), "1.2 12");
+        assert_eq!(head(&whole[..12]), "12 of 20");
+        assert_eq!(head(&whole[..10]), "10 of 12");
+        assert_eq!(head(b"\x02\0\x01\0OB\0\0\x02"), "9 of 12");
+    }
+}

@@ -186,7 +186,7 @@ impl<'a> Scan<'a> {
             (true, false) => mapped / 2,
             (false, false) => -(mapped + 1) / 2,
             (true, true) => -mapped / 2 - 1,
-            (false, true) => (mapped - 1) / 2,
+            (false, true) => mapped / 2,
         };
         self.contexts[at].update(error, near, reset);
         Some(self.reconstruct(prediction, sign * error))
@@ -340,5 +340,212 @@ impl Bits<'_> {
 
     fn take(&mut self, count: u32) -> Option<u32> {
         (0..count).try_fold(0, |value, _| Some(value << 1 | u32::from(self.one()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// A file in `tests/jpegls`: its name, what it shows, width and height, the greatest value, NEAR, and the sum of
+    /// what CharLS decodes.
+    type Picture = (&'static str, Kind, [usize; 2], u32, u32, u64);
+
+    /// Written by CharLS 2.4.3.
+    #[rustfmt::skip]
+    const PICTURES: [Picture; 36] = [
+        ("bits_2", Kind::Patches, [33, 21], 3, 0, 0x8182_c17b_e925_15bc),
+        ("bits_3", Kind::Patches, [33, 21], 7, 0, 0xd21a_fd31_abee_18a0),
+        ("bits_4", Kind::Patches, [33, 21], 15, 0, 0x007a_b712_882a_a541),
+        ("bits_5", Kind::Patches, [33, 21], 31, 0, 0x1624_9a4b_272c_e200),
+        ("bits_6", Kind::Patches, [33, 21], 63, 0, 0x7646_cc2b_4f0f_90d2),
+        ("bits_7", Kind::Patches, [33, 21], 127, 0, 0xc4ce_2def_403f_8a41),
+        ("bits_3_near_1", Kind::Patches, [33, 21], 7, 1, 0x6133_8df4_af81_a78a),
+        ("bits_4_near_1", Kind::Patches, [33, 21], 15, 1, 0x91b5_b8b2_86e8_672f),
+        ("bits_5_near_1", Kind::Patches, [33, 21], 31, 1, 0x737d_fbcb_a9f2_2b07),
+        ("bits_6_near_1", Kind::Patches, [33, 21], 63, 1, 0xf479_62f3_436f_71eb),
+        ("bits_7_near_1", Kind::Patches, [33, 21], 127, 1, 0x81e8_77f3_468d_8d60),
+        ("bits_8", Kind::Patches, [61, 37], 255, 0, 0x07ef_a649_0c37_22d0),
+        ("bits_12", Kind::Patches, [61, 37], 4095, 0, 0x3816_b4a3_402f_d23e),
+        ("bits_16", Kind::Patches, [61, 37], 65535, 0, 0xf11c_6770_0407_ad84),
+        ("bits_10", Kind::Patches, [45, 20], 1023, 0, 0x6f52_703d_4b8f_efe5),
+        ("bits_8_near_1", Kind::Patches, [61, 37], 255, 1, 0x6004_42fa_8f66_319e),
+        ("bits_8_near_2", Kind::Patches, [61, 37], 255, 2, 0x4781_9e4a_709c_c44b),
+        ("bits_8_near_3", Kind::Patches, [61, 37], 255, 3, 0xfb57_8755_4a6a_9e09),
+        ("bits_8_near_25", Kind::Patches, [61, 37], 255, 25, 0xe78b_6a40_ba27_073a),
+        ("bits_8_near_40", Kind::Patches, [61, 37], 255, 40, 0x640a_3a0c_d330_541f),
+        ("bits_8_near_127", Kind::Patches, [61, 37], 255, 127, 0x32a3_bc94_0ae0_3011),
+        ("bits_12_near_3", Kind::Patches, [61, 37], 4095, 3, 0xa830_36d6_9c65_0ad5),
+        ("bits_16_near_2", Kind::Patches, [61, 37], 65535, 2, 0x389a_87f7_56a8_aeb3),
+        ("thresholds", Kind::Patches, [61, 37], 255, 0, 0x07ef_a649_0c37_22d0),
+        ("thresholds_near_2", Kind::Patches, [61, 37], 4095, 2, 0xc9e0_93b2_d1a8_42bb),
+        ("reset_20", Kind::Patches, [61, 37], 255, 0, 0x07ef_a649_0c37_22d0),
+        ("reset_3", Kind::Patches, [61, 37], 255, 0, 0x07ef_a649_0c37_22d0),
+        ("defaults_told", Kind::Patches, [33, 21], 255, 0, 0x7c78_1b42_b4f2_245e),
+        ("defaults_told_near_3", Kind::Patches, [33, 21], 4095, 3, 0x79c4_228b_3dbe_853c),
+        ("column", Kind::Patches, [1, 60], 255, 0, 0xea1d_e6ac_c3c7_7a87),
+        ("row", Kind::Patches, [77, 1], 4095, 0, 0x9657_f824_bf57_9412),
+        ("one", Kind::Patches, [1, 1], 255, 0, 0x0931_6a07_b5c3_fcf0),
+        ("runs", Kind::Flat, [65_535, 4], 255, 0, 0x2f01_b22d_9f83_27b5),
+        ("runs_16", Kind::Flat, [300, 301], 65535, 1, 0x094f_f3a8_7509_b208),
+        ("rising", Kind::Up, [240, 2], 65535, 0, 0xc096_4703_9f48_0e65),
+        ("falling", Kind::Down, [240, 2], 65535, 0, 0x8a1f_a182_dd18_0e75),
+    ];
+
+    #[derive(Clone, Copy)]
+    enum Kind {
+        /// Flat patches, some with dots, ramps, faint and strong noise.
+        Patches,
+        /// Zeros, with a dot in the middle row and a brighter one in the last.
+        Flat,
+        /// Rows that rise, or fall, by the same step.
+        Up,
+        Down,
+    }
+
+    /// What was coded, row by row.
+    fn picture(kind: Kind, [width, height]: [usize; 2], most: u32) -> Vec<u32> {
+        let mut state = 1_u32;
+        let places = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+        let value = |(x, y): (usize, usize)| match kind {
+            Kind::Flat if (x, y) == (3, height / 2) => most / 2,
+            Kind::Flat if (x, y) == (width - 5, height - 1) => most,
+            Kind::Flat => 0,
+            Kind::Up => x as u32 * 250 % (most + 1),
+            Kind::Down => most - x as u32 * 250 % (most + 1),
+            Kind::Patches => {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let noise = (state >> 8) % (most + 1);
+                match (x / 16 + y / 4) % 5 {
+                    0 => most / 3,
+                    1 if noise.is_multiple_of(23) => noise,
+                    1 => most / 2,
+                    2 => (7 * x + 3 * y) as u32 * (most / 50 + 1) % (most + 1),
+                    3 => (most / 2 + noise % 9).min(most),
+                    _ => noise,
+                }
+            }
+        };
+        places.map(value).collect()
+    }
+
+    fn coded(name: &str) -> Vec<u8> {
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/jpegls/{name}.jls"))).unwrap()
+    }
+
+    /// FNV-1a of the samples' bytes, the low one first.
+    fn sum(samples: &[u16]) -> u64 {
+        let bytes = samples.iter().flat_map(|sample| sample.to_le_bytes());
+        bytes.fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    }
+
+    #[test]
+    fn pictures_of_another_program_come_back_as_it_decodes_them() {
+        for (name, kind, size, most, near, expected) in PICTURES {
+            let samples = decode(&coded(name), size).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let picture = picture(kind, size, most);
+            let off = |(a, b): (&u16, &u32)| u32::from(*a).abs_diff(*b) > near;
+            assert!(samples.len() == picture.len() && !samples.iter().zip(&picture).any(off), "{name}");
+            assert_eq!(sum(&samples), expected, "{name}");
+        }
+    }
+
+    /// A picture of 8 bits, 1 x 1, with other bytes in place of its segments.
+    fn with(segments: &[&[u8]]) -> Result<Vec<u16>, DicomError> {
+        let data = &coded("one")[25..];
+        decode(&[&[0xFF, 0xD8], segments.concat().as_slice(), data].concat(), [1, 1])
+    }
+
+    const FRAME: &[u8] = &[0xFF, 0xF7, 0, 11, 8, 0, 1, 0, 1, 1, 1, 0x11, 0];
+    const SCAN: &[u8] = &[0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 0, 0];
+
+    /// An LSE segment of coding parameters.
+    fn preset(values: [u16; 5]) -> Vec<u8> {
+        [&[0xFF, 0xF8, 0, 13, 1], values.map(u16::to_be_bytes).concat().as_slice()].concat()
+    }
+
+    #[test]
+    fn headers_that_are_not_decoded_say_so() {
+        let whole = with(&[FRAME, SCAN]).unwrap();
+        assert_eq!(with(&[FRAME, &[0xFF, 0xE0, 0, 4, 9, 9], SCAN]).unwrap(), whole, "a comment");
+        let cases: [(&str, &[&[u8]]); 9] = [
+            ("restart intervals", &[FRAME, &[0xFF, 0xDD, 0, 4, 0, 5], SCAN]),
+            ("palettes", &[FRAME, &[0xFF, 0xF8, 0, 5, 2, 1, 1], SCAN]),
+            ("more than one component", &[&[0xFF, 0xF7, 0, 11, 8, 0, 1, 0, 1, 3, 1, 0x11, 0], SCAN]),
+            ("interleaved", &[FRAME, &[0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 1, 0]]),
+            ("other than 2 to 16 bits", &[&[0xFF, 0xF7, 0, 11, 17, 0, 1, 0, 1, 1, 1, 0x11, 0], SCAN]),
+            ("other than 2 to 16 bits", &[&[0xFF, 0xF7, 0, 11, 1, 0, 1, 0, 1, 1, 1, 0x11, 0], SCAN]),
+            ("the header is damaged", &[FRAME, &[0, 0xDA, 0, 8]]),
+            ("the header is cut", &[FRAME, &[0xFF, 0xE0, 0, 1]]),
+            ("the header is cut", &[FRAME, &[0xFF, 0xF8, 0, 11, 1, 0, 255, 0, 3, 0, 7, 0, 21], SCAN]),
+        ];
+        for (what, segments) in cases {
+            let error = with(segments).unwrap_err().to_string();
+            assert!(error.contains(what), "{what}: {error}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_those_of_the_standard_or_contradict_each_other() {
+        let told = |precision, near, preset| {
+            Parameters { precision, near, ..Parameters::default() }.with(preset).map(|p| (p.maxval, p.thresholds, p.reset))
+        };
+        let default = [0; 5];
+        // C.2.4.1.1.1, worked out by hand.
+        assert_eq!(told(8, 0, default), Some((255, [3, 7, 21], 64)));
+        assert_eq!(told(12, 0, default), Some((4095, [18, 67, 276], 64)));
+        assert_eq!(told(16, 0, default), Some((65535, [18, 67, 276], 64)));
+        assert_eq!(told(7, 1, default), Some((127, [4, 8, 17], 64)));
+        assert_eq!(told(8, 0, [127, 0, 0, 0, 0]), Some((127, [2, 3, 10], 64)));
+        assert_eq!(told(8, 0, [128, 0, 0, 0, 0]), Some((128, [3, 7, 21], 64)));
+        assert_eq!(told(5, 3, default), Some((31, [9, 15, 23], 64)));
+        assert_eq!(told(2, 0, default), Some((3, [2, 3, 3], 64)));
+        assert_eq!(told(2, 1, default), Some((3, [3, 3, 3], 64)));
+        // A default above MAXVAL is the threshold before it.
+        assert_eq!(told(8, 40, default), Some((255, [123, 207, 207], 64)));
+        assert_eq!(told(8, 127, default), Some((255, [128, 128, 128], 64)));
+        // Those that are told, and the default of the others.
+        assert_eq!(told(8, 0, [200, 5, 0, 30, 3]), Some((200, [5, 7, 30], 3)));
+        assert_eq!(told(8, 0, [0, 10, 0, 0, 0]), Some((255, [10, 10, 21], 64)));
+        assert_eq!(told(8, 0, [85, 0, 0, 0, 0]), Some((85, [2, 3, 10], 64)));
+        assert_eq!(told(8, 0, [0, 1, 1, 255, 0]), Some((255, [1, 1, 255], 64)));
+        assert_eq!(told(8, 127, [254, 0, 0, 0, 0]), Some((254, [128; 3], 64)));
+        for (precision, near, wrong) in [
+            (8, 127, [253, 0, 0, 0, 0]),
+            (8, 0, [256, 0, 0, 0, 0]),
+            (8, 2, [0, 2, 0, 0, 0]),
+            (8, 0, [0, 9, 8, 0, 0]),
+            (8, 0, [0, 0, 9, 8, 0]),
+            (8, 0, [0, 0, 0, 256, 0]),
+            (8, 0, [0, 0, 0, 0, 2]),
+        ] {
+            assert_eq!(told(precision, near, wrong), None, "{wrong:?}");
+        }
+        assert_eq!(with(&[FRAME, &preset([0, 0, 0, 0, 3]), SCAN]).unwrap().len(), 1);
+        assert!(with(&[FRAME, &preset([0, 0, 0, 0, 2]), SCAN]).is_err());
+    }
+
+    #[test]
+    fn cut_and_damaged_pictures_are_errors_or_samples_of_the_range() {
+        for (name, size) in [("bits_7", [33, 21]), ("bits_3_near_1", [33, 21]), ("runs", [65_535, 4])] {
+            let whole = coded(name);
+            for end in 0..whole.len() - 8 {
+                assert!(decode(&whole[..end], size).is_err(), "{name}, {end} bytes");
+            }
+            for at in 25..whole.len() {
+                let mut damaged = whole.clone();
+                damaged[at] ^= 0x5A;
+                // No panic; nothing above MAXVAL.
+                let most = if name == "runs" {
+                    255
+                } else if name == "bits_7" {
+                    127
+                } else {
+                    7
+                };
+                assert!(decode(&damaged, size).unwrap_or_default().iter().all(|&sample| sample <= most), "{name}, byte {at}");
+            }
+        }
     }
 }

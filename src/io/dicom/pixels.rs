@@ -320,3 +320,78 @@ impl Jpeg2000Header {
         possible.then_some(Jpeg2000Header { size, components, bits: (depth & 0x7F) + 1, signed: depth & 0x80 != 0 })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAYOUT: Layout =
+        Layout { rows: 1, columns: 1, bytes: 2, bits: 12, high_bit: 11, signed: true, frames: 1, overlays: false };
+
+    #[test]
+    fn a_frame_is_known_by_its_first_bytes() {
+        for (bytes, expected) in [
+            (&[0xFF, 0xD8, 0xFF, 0xE0, 0, 4, 9, 9, 0xFF, 0xF7, 0, 11][..], Some(Compression::JpegLs)),
+            (&[0xFF, 0xD8, 0xFF, 0xFF, 0xF7, 0, 11], Some(Compression::JpegLs)),
+            (&[0xFF, 0xD8, 0xFF, 0xC4, 0, 3, 9, 0xFF, 0xC3, 0, 11], Some(Compression::Jpeg)),
+            (&[0xFF, 0xD8, 0xFF, 0xE0, 0, 4, 9, 9], None),
+            (&[0xFF, 0x4F, 0xFF, 0x51, 0], Some(Compression::Jpeg2000)),
+            (&[2, 0, 0, 0, 64, 0, 0, 0, 0], Some(Compression::Rle)),
+            (&[5, 0, 0, 0, 64, 0, 0, 0, 0], None),
+        ] {
+            assert_eq!(Compression::of_bytes(bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn bits_that_do_not_count_are_a_sign_or_show_that_the_attributes_are_wrong() {
+        let read = |sample: u16, layout: Layout| {
+            let Samples { values, beyond_bits } = samples(&sample.to_le_bytes(), &layout);
+            (values[0], beyond_bits)
+        };
+        let unsigned = Layout { signed: false, ..LAYOUT };
+        assert_eq!(read(0x0FFF, LAYOUT), (-1, false));
+        assert_eq!(read(0xFFFF, LAYOUT), (-1, false), "a sign in the bits above");
+        assert_eq!(read(0x1FFF, LAYOUT), (0x1FFF, true));
+        assert_eq!(read(0x1FFF, Layout { overlays: true, ..LAYOUT }), (-1, false));
+        assert_eq!(read(0x0FFF, unsigned), (4095, false));
+        assert_eq!(read(0xFFFF, unsigned), (65535, true));
+        // Bits below those that count are no sign.
+        let higher = Layout { high_bit: 13, ..LAYOUT };
+        assert_eq!(read(0x3FFC, higher), (-1, false));
+        assert_eq!(read(0xFFFF, higher), (-1, true));
+    }
+
+    #[test]
+    fn fragments_are_those_of_their_frame() {
+        let fragments = [(0, vec![1]), (10, vec![2]), (20, vec![3])];
+        let of = |offsets: &[u32], frames, frame| collect(offsets, &fragments, frames, frame).ok();
+        assert_eq!(of(&[], 1, 0), Some(vec![1, 2, 3]));
+        assert_eq!(of(&[], 3, 1), Some(vec![2]));
+        assert_eq!([of(&[0, 20], 2, 0), of(&[0, 20], 2, 1)], [Some(vec![1, 2]), Some(vec![3])]);
+        assert_eq!([of(&[], 2, 0), of(&[0], 2, 0), of(&[0, 30], 2, 1)], [None, None, None]);
+    }
+
+    #[test]
+    fn a_picture_of_another_size_is_an_error() {
+        assert!(same_size([3, 2], [3, 2]).is_ok());
+        let error = same_size([2, 3], [3, 2]).unwrap_err().to_string();
+        assert!(error.contains("has 2x3 pixels, the attributes say 3x2"), "{error}");
+    }
+
+    #[test]
+    fn the_head_of_jpeg_2000_tells_size_bits_and_sign_and_its_tiles_are_not_too_many() {
+        let of = |[x1, y1, x0, y0]: [u32; 4], [tile_x, tile_y]: [u32; 2]| {
+            let numbers = [x1, y1, x0, y0, tile_x, tile_y, 0, 0].map(u32::to_be_bytes).concat();
+            let bytes = [&[9, 0xFF, 0x4F, 0xFF, 0x51, 0, 41, 0, 0], numbers.as_slice(), &[0, 1, 0x8B, 1, 1]].concat();
+            Jpeg2000Header::of(&bytes).map(|header| (header.size, header.components, header.bits, header.signed))
+        };
+        assert_eq!(of([70, 50, 6, 8], [64, 64]), Some(([64, 42], 1, 12, true)));
+        assert_eq!(of([64, 64, 0, 0], [1, 1]), Some(([64, 64], 1, 12, true)));
+        assert_eq!(of([65, 64, 0, 0], [1, 1]), None);
+        for wrong in [[0, 64], [64, 0]] {
+            assert_eq!(of([64, 64, 0, 0], wrong), None, "{wrong:?}");
+        }
+        assert_eq!(of([5, 50, 6, 8], [64, 64]), None);
+    }
+}

@@ -367,6 +367,7 @@ fn name_parts(all: &mut [Series]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::slice::testing::slice;
     use super::*;
 
     #[test]
@@ -380,5 +381,45 @@ mod tests {
         for unknown in ["", "3", "XYZ"] {
             assert_eq!(Kernel::of(unknown), Kernel::Unknown, "{unknown}");
         }
+    }
+
+    fn series(slices: Vec<Slice>) -> Series {
+        Series {
+            identity: Identity { series_uid: "1.2".into(), ..Identity::default() },
+            slices,
+            doubts: Vec::new(),
+            choice: String::new(),
+            part: None,
+            fault: None,
+            way: Way::new(),
+        }
+    }
+
+    #[test]
+    fn parts_have_acquisition_numbers_or_letters() {
+        let numbered = |numbers: &[i64]| {
+            let slice = |&number: &i64| Slice { acquisition_number: Some(number), ..slice("x", 0.0) };
+            series(numbers.iter().map(slice).collect())
+        };
+        let names = |mut parts: Vec<Series>| {
+            name_parts(&mut parts);
+            parts.into_iter().map(|part| part.part.unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(vec![numbered(&[3, 4]), numbered(&[7])]), ["3", "7"]);
+        assert_eq!(names(vec![numbered(&[3, 4]), numbered(&[4])]), ["a", "b"]);
+        let many = names((0..54).map(|_| series(vec![slice("x", 0.0)])).collect());
+        assert_eq!([&many[0], &many[25], &many[26], &many[27], &many[53]], ["a", "z", "ba", "bb", "cb"]);
+        let named = |part: &str, wanted: &str| Series { part: Some(part.into()), ..numbered(&[3, 4]) }.is(wanted);
+        assert!(named("3", "1.2:3") && named("3", "1.2:4") && !named("3", "1.2:5"));
+        assert!(named("a", "1.2:a") && !named("a", "1.2:b") && !named("a", "1.2:3") && !named("a", "1.3:a"));
+    }
+
+    #[test]
+    fn length_and_field_of_view_have_half_a_slice_and_pixel_at_both_ends() {
+        let of = |heights: &[f64]| series(heights.iter().map(|&height| slice("x", height)).collect());
+        assert_eq!(of(&[10.0, 15.0, 20.0]).length(), 15.0);
+        assert_eq!(of(&[10.0]).length(), 0.0);
+        assert_eq!(of(&[10.0]).field_of_view(), [1.5, 1.0]);
+        assert!(!of(&[10.0, 10.5]).spans_a_volume() && of(&[10.0, 10.6]).spans_a_volume());
     }
 }

@@ -422,3 +422,52 @@ pub(super) fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
 fn cross(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
     [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }
+
+#[cfg(test)]
+pub(super) mod testing {
+    //! Slices for the tests of other modules.
+
+    use super::Slice;
+
+    /// An axial slice of 2 x 3 pixels of 0.5 mm in the file `a/NAME`, whose first pixel lies at `height`.
+    pub fn slice(name: &str, height: f64) -> Slice {
+        Slice {
+            path: std::path::Path::new("a").join(name),
+            sop_class_uid: String::new(),
+            sop_instance_uid: String::new(),
+            frame: None,
+            instance_number: None,
+            acquisition_number: None,
+            acquisition_time: String::new(),
+            stack_id: String::new(),
+            temporal_position: None,
+            position: [0.0, 0.0, height],
+            along_row: [1.0, 0.0, 0.0],
+            along_column: [0.0, 1.0, 0.0],
+            rows: 2,
+            columns: 3,
+            spacing: [0.5; 2],
+            bits: 16,
+            signed: false,
+            thickness: None,
+            rescale: [1.0, -1024.0],
+            padding: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directions_are_made_perpendicular_and_of_length_1() {
+        assert_eq!(unit([0.0, 1.05, 0.0]), Some([0.0, 1.0, 0.0]));
+        assert_eq!([unit([0.0, 0.89, 0.0]), unit([0.0, 1.11, 0.0])], [None; 2]);
+        let (row, column) = perpendicular([1.0, 0.0, 0.0], [0.008, 1.0, 0.0]).unwrap();
+        assert!(row == [1.0, 0.0, 0.0] && dot(row, column).abs() < 1e-12 && (dot(column, column) - 1.0).abs() < 1e-12);
+        for off in [0.02, -0.02] {
+            assert!(perpendicular([1.0, 0.0, 0.0], [off, 1.0, 0.0]).is_none(), "{off}");
+        }
+    }
+}

@@ -72,3 +72,54 @@ fn resample(stack: &mut Stack, spacing: f64, count: usize) {
     stack.hu = hu;
     stack.distance = (0..count).map(|n| n as f64 * spacing).collect();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::Affine;
+
+    fn stack(distance: &[f64], side: [usize; 2], hu: Vec<f32>) -> Stack {
+        Stack {
+            side,
+            spacing: [0.5, 2.0],
+            distance: distance.to_vec(),
+            moved: vec![[0.0; 2]; distance.len()],
+            padding: f32::NEG_INFINITY,
+            notes: Vec::new(),
+            hu,
+            affine: Affine::IDENTITY,
+        }
+    }
+
+    /// The distance and the HU of slices of one voxel, whose HU are ten times their place.
+    fn regular(distance: &[f64]) -> (f64, Option<Spacing>, Vec<f32>) {
+        let mut stack = stack(distance, [1, 1], distance.iter().map(|&mm| 10.0 * mm as f32).collect());
+        let (mm, spacing) = regularise(&mut stack).unwrap();
+        assert_eq!(stack.distance.len(), stack.hu.len());
+        (mm, spacing, stack.hu)
+    }
+
+    #[test]
+    fn slices_that_are_nearly_regular_stay() {
+        assert_eq!(regular(&[0.0, 5.0, 10.0]), (5.0, None, vec![0.0, 50.0, 100.0]));
+        // 0.1875 mm off, and gaps that differ by less than 0.2 mm.
+        assert_eq!(regular(&[0.0, 5.09375, 10.0]).1, None);
+        assert!(regular(&[0.0, 5.25, 10.0]).1.is_some());
+        // Each gap is like the one before it, and the slices in the middle are far off.
+        assert!(regular(&[0.0, 5.0, 10.0, 15.15, 20.3, 25.45, 30.6]).1.is_some());
+    }
+
+    #[test]
+    fn unequal_slices_are_resampled_at_the_smallest_gap() {
+        let spacing = Spacing { smallest: 2.0, largest: 4.0, slices: 4 };
+        let (mm, found, hu) = regular(&[0.0, 2.0, 4.0, 8.0]);
+        assert_eq!((mm, found, hu), (2.0, Some(spacing), vec![0.0, 20.0, 40.0, 60.0, 80.0]));
+        // Beyond the last slice that one goes on.
+        assert_eq!(regular(&[0.0, 2.0, 5.0]).2, [0.0, 20.0, 40.0, 50.0]);
+        // No more than twice as many slices as before: 3 + 3, 20 mm in five parts.
+        let (mm, _, hu) = regular(&[0.0, 1.0, 20.0]);
+        assert_eq!((mm, hu), (4.0, vec![0.0, 40.0, 80.0, 120.0, 160.0, 200.0]));
+        // Just as many are at the smallest gap still.
+        assert_eq!(regular(&[0.0, 4.0, 20.0]).0, 4.0);
+    }
+}

@@ -221,3 +221,63 @@ fn blank(hu: &mut [f32], columns: usize, is_padding: impl Fn(f32) -> bool) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::slice::testing::slice;
+    use super::*;
+
+    #[test]
+    fn padding_that_hangs_together_with_the_border_is_blanked() {
+        const P: f32 = 3000.0;
+        const O: f32 = OUTSIDE;
+        #[rustfmt::skip]
+        let mut hu = [
+            P,   P,   0.0, 0.0, 0.0, 0.0,
+            0.0, P,   0.0, 0.0, P,   0.0,
+            P,   0.0, 0.0, 0.0, 0.0, P,
+            0.0, 0.0, P,   P,   0.0, 0.0,
+            0.0, 0.0, 0.0, P,   0.0, 0.0,
+        ];
+        blank(&mut hu, 6, |hu| hu == P);
+        #[rustfmt::skip]
+        let expected = [
+            O,   O,   0.0, 0.0, 0.0, 0.0,
+            0.0, O,   0.0, 0.0, P,   0.0,
+            O,   0.0, 0.0, 0.0, 0.0, O,
+            0.0, 0.0, O,   O,   0.0, 0.0,
+            0.0, 0.0, 0.0, O,   0.0, 0.0,
+        ];
+        assert_eq!(hu, expected);
+    }
+
+    #[test]
+    fn padding_is_known_by_what_no_tissue_has() {
+        let layout = Layout { rows: 3, columns: 3, bytes: 2, bits: 16, high_bit: 15, signed: false, frames: 1, overlays: false };
+        // Dense at a corner, beside it, and in the middle.
+        let stored = [4000_u16, 3025, 3024, 1024, 4000, 1024, 0, 1, 2];
+        let pixels = Pixels::Native(stored.iter().flat_map(|value| value.to_le_bytes()).collect());
+        let read = |padding| {
+            let slice = Slice { rows: 3, columns: 3, padding, ..slice("a", 0.0) };
+            let mut hu = [0.0; 9];
+            let found = read_slice(&slice, &pixels, &layout, &mut hu).unwrap();
+            // The last row of DICOM is the first; the middle hangs together with the pixel in front of it.
+            let middle = if hu[7] == OUTSIDE { OUTSIDE } else { 2976.0 };
+            assert_eq!((hu[0..3].to_vec(), hu[4]), (vec![-1024.0, -1023.0, -1022.0], middle), "{padding:?}");
+            (found.padding, hu[6..].to_vec())
+        };
+        let untouched = || vec![2976.0, 2001.0, 2000.0];
+        assert_eq!(read(None), (None, untouched()));
+        assert_eq!(read(Some([0, 0])), (Some(-1024.0), untouched()));
+        assert_eq!(read(Some([124, 124])), (Some(-900.0), untouched()));
+        assert_eq!(read(Some([125, 125])), (None, untouched()));
+        assert_eq!(read(Some([0, 200])), (Some(-900.0), untouched()));
+        assert_eq!(read(Some([3024, 3024])), (None, untouched()));
+        assert_eq!(read(Some([4000, 4000])), (Some(OUTSIDE), vec![OUTSIDE, 2001.0, 2000.0]));
+        assert_eq!(read(Some([4000, 3025])), (Some(OUTSIDE), vec![OUTSIDE, OUTSIDE, 2000.0]));
+        assert_eq!(read(Some([3024, 4000])), (Some(OUTSIDE), vec![OUTSIDE, OUTSIDE, 2000.0]));
+        assert_eq!(read(Some([0, 4000])), (Some(-900.0), vec![OUTSIDE, OUTSIDE, 2000.0]));
+        let other = Slice { rows: 9, columns: 1, ..slice("a", 0.0) };
+        assert!(read_slice(&other, &pixels, &layout, &mut [0.0; 9]).is_err());
+    }
+}

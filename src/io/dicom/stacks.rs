@@ -339,13 +339,8 @@ pub(super) fn go_on(slices: &[(&Identity, &Slice)], own: usize) -> bool {
         return false;
     }
     match lie_between(&first, &rest) {
-        Between::Nothing => {
-            // Onto an end: no farther than a slice.
-            let [low, high] = ends(&first);
-            let [from, to] = ends(&rest);
-            let gap = if from > high { from - high } else { low - to };
-            gaps(&first).iter().chain(&gaps(&rest)).any(|&usual| gap < WIDE * usual)
-        }
+        // Onto an end. In clean slices the gap there is one of those beside it, or lies between them; two slices have none.
+        Between::Nothing => all.len() > 2,
         Between::Fills => true,
         Between::Besides | Between::Everywhere => false,
     }
@@ -879,4 +874,217 @@ fn varied(slices: &[Placed]) -> Vec<String> {
         sentences.push(format!("{text}: {}", names(&odd)));
     }
     sentences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::slice::testing::slice;
+    use super::*;
+
+    /// Slices at these heights, numbered from 1.
+    fn slices(heights: &[f64]) -> Vec<Slice> {
+        let made = heights
+            .iter()
+            .enumerate()
+            .map(|(n, &height)| Slice { instance_number: Some(n as i64 + 1), ..slice(&format!("{}.dcm", n + 1), height) });
+        made.collect()
+    }
+
+    fn placed<'a>(identity: &'a Identity, slices: &'a [Slice]) -> Vec<Placed<'a>> {
+        slices.iter().map(|slice| Placed { identity, slice, height: slice.position[2] }).collect()
+    }
+
+    #[test]
+    fn three_names_are_told_and_how_many_more_there_are() {
+        let all = slices(&[0.0, 1.0, 2.0, 3.0, 4.0]);
+        let of = |count: usize| names(&all[..count].iter().collect::<Vec<_>>());
+        assert_eq!(of(3), "1.dcm, 2.dcm, 3.dcm");
+        assert_eq!(of(5), "1.dcm, 2.dcm, 3.dcm and 2 more");
+        assert_eq!(name(&Slice { frame: Some(7), ..slice("x", 0.0) }), "x, frame 7");
+    }
+
+    #[test]
+    fn two_series_go_on_where_the_gap_between_is_like_those_beside_it() {
+        let identity = Identity::default();
+        let go = |first: &[f64], rest: &[f64]| {
+            let all = slices(&[first, rest].concat());
+            go_on(&all.iter().map(|slice| (&identity, slice)).collect::<Vec<_>>(), first.len())
+        };
+        let own = [10.0, 15.0, 20.0];
+        for (rest, expected) in [
+            (&[25.0, 30.0][..], true),
+            (&[25.0], true),
+            (&[5.0, 0.0], true),
+            (&[5.0], true),
+            // Beyond a gap that is not that beside it.
+            (&[27.0, 32.0], false),
+            (&[27.0], false),
+            (&[-2.0, 3.0], false),
+            (&[127.0, 132.0], false),
+            (&[12.0, 17.0], false),
+        ] {
+            assert_eq!(go(&own, rest), expected, "{rest:?}");
+        }
+        assert!(go(&[0.0, 5.0, 15.0, 20.0], &[10.0]), "into a gap");
+        assert!(!go(&[], &own) && !go(&own, &[]));
+        assert!(!go(&[0.0], &[5.0]) && go(&[0.0], &[5.0, 10.0]));
+    }
+
+    #[test]
+    fn what_parts_slices_is_told() {
+        let identity = Identity { kernel: vec!["A".into()], ..Identity::default() };
+        let other = Identity { kernel: vec!["B".into()], ..Identity::default() };
+        let own = slices(&[0.0, 5.0]);
+        let said = |parting: Parting, identity2: &Identity, theirs: &[Slice]| {
+            let (way, their_way) = (vec![(parting, 0)], vec![(parting, 1)]);
+            why_apart((&placed(&identity, &own), &way), (&placed(identity2, theirs), &their_way))
+        };
+        let with = |change: fn(&mut Slice)| {
+            let mut all = slices(&[10.0, 17.0]);
+            all.iter_mut().for_each(change);
+            all
+        };
+        let grid = |change| said(Parting::Grid, &identity, &with(change));
+        assert_eq!(grid(|slice| slice.rows = 4), "they differ in Rows and Columns (4 x 3 for 2 x 3)");
+        assert_eq!(grid(|slice| slice.spacing = [0.5, 0.6]), "they differ in PixelSpacing (0.500 x 0.600 for 0.500 x 0.500 mm)");
+        assert_eq!(grid(|_| {}), "they differ in ImageOrientationPatient");
+        assert_eq!(
+            said(Parting::Grid, &identity, &with(|slice| slice.rows = 4)[..1]),
+            "it differs in Rows and Columns (4 x 3 for 2 x 3)"
+        );
+        // Names and numbers that go on from slice to slice differ in any case, and so may the folder.
+        let elsewhere = |slice: &mut Slice| slice.path = Path::new("b").join(slice.path.file_name().unwrap());
+        assert_eq!(
+            said(Parting::Line, &other, &with(elsewhere)),
+            "they lie beside the line of the others in their plane (ImagePositionPatient), and they differ in \
+             ConvolutionKernel (B for A)"
+        );
+        let numbered: fn(&mut Slice) = |slice| {
+            slice.path = Path::new("b").join("x");
+            slice.instance_number = slice.instance_number.map(|number| number + 10);
+        };
+        assert_eq!(
+            said(Parting::Label("InstanceNumber"), &other, &with(numbered)),
+            "they differ in InstanceNumber (11 to 12 for 1 to 2), ConvolutionKernel (B for A); scans of the series lie \
+             among each other (ImagePositionPatient)"
+        );
+        assert_eq!(
+            said(Parting::Label(FOLDER), &identity, &with(elsewhere)),
+            "they differ in the folder; scans of the series lie among each other (ImagePositionPatient)"
+        );
+        assert_eq!(
+            said(Parting::Gap, &other, &slices(&[17.0, 12.0])),
+            "they lie 7.0 mm away (ImagePositionPatient), beyond a gap that is not that beside it, where \
+             ConvolutionKernel changes"
+        );
+    }
+
+    #[test]
+    fn copies_have_one_uid_and_one_place() {
+        let identity = Identity::default();
+        let other = Identity { kernel: vec!["B".into()], ..Identity::default() };
+        let kept = |slices: &[(&Identity, &Slice)]| {
+            let (kept, doubts) = without_copies(slices);
+            (kept.len(), doubts.into_iter().map(|(_, doubt)| doubt).collect::<Vec<_>>())
+        };
+        let of = |uid: &str, height| Slice { sop_instance_uid: uid.into(), ..slice("x", height) };
+        let (a, b) = (of("1.2", 0.0), of("1.2", 5.0));
+        assert_eq!(kept(&[(&identity, &a), (&identity, &a)]), (1, vec![]));
+        assert_eq!(kept(&[(&identity, &of("", 0.0)), (&identity, &of("", 0.0))]), (2, vec![]));
+        let (count, doubts) = kept(&[(&identity, &a), (&other, &a)]);
+        assert!(count == 1 && doubts[0].ends_with("with other values of ConvolutionKernel; x is used"), "{doubts:?}");
+        let (count, doubts) = kept(&[(&identity, &a), (&identity, &b)]);
+        assert!(count == 2 && doubts[0].starts_with("2 slices have a SOPInstanceUID that another slice has"), "{doubts:?}");
+    }
+
+    #[test]
+    fn slices_are_missing_all_along_where_numbers_and_places_skip() {
+        let identity = Identity::default();
+        let said = |gap: f64, thickness: f64, step: i64| {
+            let mut all = slices(&[0.0, gap, 2.0 * gap]);
+            for (n, slice) in all.iter_mut().enumerate() {
+                (slice.thickness, slice.instance_number) = (Some(thickness), Some(step * n as i64));
+            }
+            every_second(&placed(&identity, &all)).is_some()
+        };
+        assert!(said(5.0, 2.5, 2) && said(5.0, 2.5, -2) && said(3.76, 2.5, 2) && said(7.6, 5.0, 3));
+        assert!(!said(5.0, 2.5, 1) && !said(3.74, 2.5, 2) && !said(7.4, 5.0, 2));
+    }
+
+    #[test]
+    fn gaps_unlike_those_beside_them_are_told() {
+        let identity = Identity::default();
+        let said = |heights: &[f64], thick_from: usize, [thin, thick]: [Option<f64>; 2]| {
+            let mut all = slices(heights);
+            for (n, slice) in all.iter_mut().enumerate() {
+                slice.thickness = if n < thick_from { thin } else { thick };
+            }
+            odd_gaps(&placed(&identity, &all))
+        };
+        let none = [None; 2];
+        assert_eq!(said(&[0.0, 5.0, 10.0, 15.0], 0, none), [""; 0]);
+        let missing = "a gap of 10.0 mm (others there: 5.0 mm) behind slice 3 of 6 (3.dcm); the gap is filled by interpolation";
+        assert_eq!(said(&[0.0, 5.0, 10.0, 20.0, 25.0, 30.0], 0, none), [format!("about 1 slice is missing in {missing}")]);
+        let two = &said(&[0.0, 5.0, 10.0, 25.0, 30.0, 35.0], 0, none)[0];
+        assert!(two.starts_with("about 2 slices are missing in a gap of 15.0 mm") && !two.contains(", or"), "{two}");
+        let uneven = &said(&[0.0, 5.0, 10.0, 22.0, 27.0, 32.0], 0, none)[0];
+        assert!(uneven.contains(", or a position (ImagePositionPatient) is wrong, or these are two scans"), "{uneven}");
+        // Thin slices below, thick ones above: the gap between them may be any that is between theirs.
+        let change = [0.0, 2.0, 4.0, 6.0, 9.5, 14.5, 19.5];
+        let turned = change.map(|height| 19.5 - height);
+        let turned: Vec<f64> = turned.into_iter().rev().collect();
+        for (heights, from, thickness, count) in [
+            (&change[..], 4, [Some(2.0), Some(5.0)], 0),
+            (&turned, 3, [Some(5.0), Some(2.0)], 0),
+            (&change, 4, none, 1),
+            (&change, 4, [Some(5.0), Some(2.0)], 1),
+            (&change, 4, [Some(2.0), Some(2.0)], 1),
+            // No slice is more than twice as thick as the gaps are wide.
+            (&change, 4, [Some(4.0), Some(10.0)], 0),
+            (&change, 4, [Some(4.1), Some(10.0)], 1),
+            (&change, 4, [Some(4.0), Some(10.1)], 1),
+            // Wider than both.
+            (&[0.0, 3.0, 6.0, 9.0, 15.0, 20.0, 25.0], 4, [Some(3.0), Some(5.0)], 1),
+            // One gap alone is no run.
+            (&[0.0, 2.0, 5.5, 10.5, 15.5], 2, [Some(2.0), Some(5.0)], 2),
+            (&[0.0, 2.0, 4.0, 7.5, 12.5], 3, [Some(2.0), Some(5.0)], 2),
+        ] {
+            let sentences = said(heights, from, thickness);
+            assert_eq!(sentences.len(), count, "{heights:?}, {thickness:?}: {sentences:?}");
+        }
+    }
+
+    #[test]
+    fn four_values_are_told_and_how_many_more_there_are() {
+        let identity = Identity::default();
+        let said = |count: usize| {
+            let mut all = slices(&[0.0, 5.0, 10.0, 15.0, 20.0, 25.0][..count]);
+            all.iter_mut().enumerate().for_each(|(n, slice)| slice.rescale[1] = n as f64);
+            varied(&placed(&identity, &all)).concat()
+        };
+        assert!(said(2).ends_with("(RescaleIntercept), perhaps of two scans: 0 (1.dcm), 1 (2.dcm)"), "{}", said(2));
+        assert!(said(4).ends_with(", 3 (4.dcm)"), "{}", said(4));
+        assert!(said(6).ends_with(", 3 (4.dcm) and 2 more"), "{}", said(6));
+        let mut all = slices(&[0.0, 5.0, 10.0, 15.0]);
+        all[2].instance_number = Some(2);
+        let sentences = varied(&placed(&identity, &all));
+        assert!(sentences.len() == 1 && sentences[0].ends_with("perhaps slices of two scans: 2.dcm and 3.dcm"), "{sentences:?}");
+    }
+
+    #[test]
+    fn ways_are_in_pixels_for_each_mm_of_height() {
+        let identity = Identity::default();
+        let mut all = slices(&[0.0, 5.0, 10.0, 20.0]);
+        for (slice, x) in all.iter_mut().zip([0.0, 4.0, 8.0, 40.0]) {
+            (slice.spacing, slice.position[0]) = ([2.0, 4.0], x);
+        }
+        // Up, along the table, from the first to the last, and the median of the neighbours.
+        assert_eq!(ways(&placed(&identity, &all)), [[0.0; 2], [0.0; 2], [0.5, 0.0], [0.2, 0.0]]);
+        all.iter_mut().for_each(|slice| slice.along_column = [0.0, 0.8, 0.6]);
+        let [along, across] = ways(&placed(&identity, &all))[1];
+        assert!(along == 0.0 && (across - 0.375).abs() < 1e-9, "{across}");
+        all.iter_mut().for_each(|slice| (slice.along_row, slice.along_column) = ([0.8, 0.0, 0.6], [0.0, 1.0, 0.0]));
+        let [along, across] = ways(&placed(&identity, &all))[1];
+        assert!(across == 0.0 && (along - 0.1875).abs() < 1e-9, "{along}");
+    }
 }

@@ -561,3 +561,141 @@ fn goes_on(series: &Series, other: &Series) -> bool {
         [series, other].into_iter().flat_map(|series| series.slices.iter().map(move |slice| (&series.identity, slice))).collect();
     stacks::go_on(&both, series.slices.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::slice::testing::slice;
+    use super::*;
+
+    /// Images of a series at these heights, in the folder `a`.
+    fn images(uid: &str, heights: &[f64]) -> Vec<Image> {
+        let image = |(n, &height): (usize, &f64)| Image {
+            identity: Identity { series_uid: uid.into(), ..Identity::default() },
+            slices: vec![slice(&format!("{uid}_{n}"), height)],
+            notes: Vec::new(),
+        };
+        heights.iter().enumerate().map(image).collect()
+    }
+
+    fn unreadable(path: &str, uid: &str, error: DicomError) -> (PathBuf, Unreadable) {
+        let file = Unreadable { study_uid: String::new(), series_uid: uid.into(), ..error.into() };
+        (path.into(), file)
+    }
+
+    fn cut() -> DicomError {
+        DicomError::Cut { what: "data set".into(), needed: 9, found: 3 }
+    }
+
+    fn study(others: &[(PathBuf, Unreadable)], broken: &[(PathBuf, Unreadable)]) -> Study {
+        Study { images: images("1.2", &[0.0, 5.0, 10.0]), others: others.to_vec(), broken: broken.to_vec(), ..Study::default() }
+    }
+
+    #[test]
+    fn a_few_files_that_cannot_be_read_may_be_of_the_series() {
+        let doubts = |broken: &[(PathBuf, Unreadable)]| study(&[], broken).choose(Some("1.2")).unwrap().doubts.concat();
+        let file = |n: usize| unreadable(&format!("a/x{n}"), "1.9", cut());
+        let one = "1 file beside the series cannot be read, and may be of it: x1: ";
+        let said = doubts(&[file(1)]);
+        assert!(said.starts_with(one) && !said.ends_with("..."), "{said}");
+        let said = doubts(&[file(1), file(2)]);
+        assert!(said.starts_with("2 files beside the series cannot be read") && said.ends_with(", ..."), "{said}");
+        // Three are a series of their own; so are those of a series with images, and those elsewhere.
+        assert_eq!(doubts(&[file(1), file(2), file(3)]), "");
+        assert_eq!(doubts(&[unreadable("b/x1", "1.9", cut())]), "");
+        assert_eq!(doubts(&[unreadable("a/page", "1.9", DicomError::Missing("X".into()))]), "");
+        let mut more = study(&[], &[file(1)]);
+        more.images.extend(images("1.9", &[2.0, 7.0, 12.0]));
+        assert!(!more.choose(Some("1.2")).unwrap().doubts.concat().contains("cannot be read"));
+        // Of no known series it may be of any: an error unless the series was asked for.
+        let unknown = [unreadable("a/x", "", cut())];
+        assert!(doubts(&unknown).starts_with("1 file beside"));
+        assert!(study(&[], &unknown).choose(None).is_err());
+    }
+
+    #[test]
+    fn a_series_of_which_nothing_can_be_read_has_its_files_error() {
+        let broken = [unreadable("b/y", "1.8", DicomError::NotDicom), unreadable("b/x", "1.9", cut())];
+        let error = study(&[], &broken).choose(Some("1.9")).unwrap_err().to_string();
+        assert!(error.starts_with("x: the file is cut"), "{error}");
+        assert!(matches!(study(&[], &broken).choose(Some("1.7")), Err(DicomError::NoSuchSeries { .. })));
+    }
+
+    #[test]
+    fn three_names_are_written_out() {
+        let page = |n: usize| {
+            let (path, file) = unreadable(&format!("a/page{n}"), "1.9", DicomError::Missing("X".into()));
+            (path, Unreadable { without_place: true, original: false, ..file })
+        };
+        for (count, written) in [
+            (1, "a page of text (page1)"),
+            (3, "3 pages of text (page1, page2, page3)"),
+            (4, "4 pages of text (page1, page2, page3, ...)"),
+        ] {
+            let pages: Vec<_> = (1..=count).map(page).collect();
+            let choice = study(&[], &pages).choose(None).unwrap().choice;
+            assert!(choice.ends_with(written), "{choice}");
+            let short = (1..=count).map(|n| format!("a/s{n}").into()).collect();
+            let doubts = Study { short, ..study(&[], &[]) }.choose(None).unwrap().doubts.concat();
+            assert_eq!(doubts.ends_with(", ..."), count > 3, "{doubts}");
+        }
+    }
+
+    #[test]
+    fn files_are_counted_by_what_they_are_and_by_what_is_odd() {
+        let report = |n: usize| unreadable(&format!("a/r{n}"), "1.9", DicomError::NotCt("a report".into()));
+        let localizer = unreadable("a/l", "1.9", DicomError::Localizer { study: String::new() });
+        let others = [report(1), report(2), localizer];
+        let choice = study(&others, &[]).choose(None).unwrap().choice;
+        assert!(choice.ends_with("what is no slice of a scan: 1 file is a localizer, 2 files are a report"), "{choice}");
+        let mut noted = study(&[], &[]);
+        noted.images[..2].iter_mut().for_each(|image| image.notes.push("odd".into()));
+        noted.images[2].notes.push("odder".into());
+        assert_eq!(noted.choose(None).unwrap().doubts, ["odd (2 files)", "odder (1 file)"]);
+    }
+
+    #[test]
+    fn pages_belong_to_images_above_or_below_them() {
+        let page = |folder: &str| Study {
+            folder: folder.into(),
+            broken: vec![unreadable(&format!("{folder}/page"), "1.9", DicomError::Missing("X".into()))],
+            ..Study::default()
+        };
+        for (folder, left) in [("a", 1), ("a/b", 1), ("", 1), ("c", 2)] {
+            let mut studies = vec![study(&[], &[]), page(folder)];
+            pages_beside(&mut studies);
+            assert_eq!((studies.len(), studies[0].others.len()), (left, 2 - left), "{folder}");
+        }
+    }
+
+    #[test]
+    fn a_study_is_ct_where_a_scan_should_be() {
+        let report = unreadable("a/r", "", DicomError::NotCt("a report".into()));
+        let localizer = unreadable("a/l", "", DicomError::Localizer { study: String::new() });
+        let alone = |others: Vec<_>, broken: Vec<_>| Study { others, broken, ..Study::default() };
+        assert!(study(&[], &[]).is_ct() && alone(vec![localizer], vec![]).is_ct());
+        assert!(alone(vec![], vec![unreadable("a/x", "", cut())]).is_ct());
+        assert!(!alone(vec![report], vec![]).is_ct());
+        let remnant = |count: usize| Study { images: images("1.2", &[0.0, 5.0, 10.0][..count]), ..Study::default() }.is_remnant();
+        assert_eq!([remnant(2), remnant(3)], [true, false]);
+    }
+
+    #[test]
+    fn inspection_tells_tilt_and_gaps_and_why_a_series_is_not_used() {
+        let mut all = study(&[], &[]);
+        for (n, image) in all.images.iter_mut().enumerate() {
+            image.slices[0].position = [10.0, 20.0 + n as f64, 30.0 + 5.0 * n as f64];
+        }
+        all.images.extend(images("1.9", &[0.0, 5.0]));
+        let inspection = super::super::inspection::inspect(&all, None);
+        let series = &inspection.series[0];
+        assert!(series.used && (series.tilt_degrees - 11.3099).abs() < 1e-3, "{}", series.tilt_degrees);
+        assert!(series.gap_mm.unwrap().iter().all(|gap| (gap - 5.0).abs() < 1e-9), "{:?}", series.gap_mm);
+        assert_eq!(series.field_of_view_mm, [1.5, 1.0]);
+        assert_eq!(series.length_mm, 15.0);
+        assert!(inspection.series[1].reason.contains("fewer than 3 slices"), "{}", inspection.series[1].reason);
+        let inspection = super::super::inspection::inspect(&all, Some("1.9.9"));
+        assert!(inspection.series.iter().all(|series| !series.used && series.reason != "not asked for"));
+        let inspection = super::super::inspection::inspect(&all, Some("1.2"));
+        assert_eq!([&inspection.series[0].reason, &inspection.series[1].reason], ["asked for", "not asked for"]);
+    }
+}

@@ -82,3 +82,65 @@ fn shear(stack: &mut Stack, axis: usize, added: usize, offsets: &[f64]) -> Resul
     stack.side = side;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(distance: &[f64], side: [usize; 2], hu: Vec<f32>) -> Stack {
+        Stack {
+            side,
+            spacing: [0.5, 2.0],
+            distance: distance.to_vec(),
+            moved: vec![[0.0; 2]; distance.len()],
+            padding: f32::NEG_INFINITY,
+            notes: Vec::new(),
+            hu,
+            affine: Affine::IDENTITY,
+        }
+    }
+
+    /// Two rows of three columns, the second slice moved by these mm along the rows.
+    fn moved(mm: f64, padding: f32) -> (Option<Tilt>, Stack) {
+        let slice = [100.0, 200.0, 300.0, 400.0, 500.0, 600.0];
+        let mut stack = stack(&[0.0, 5.0], [3, 2], [slice, slice].concat());
+        (stack.moved[1], stack.padding) = ([mm, 0.0], padding);
+        (correct(&mut stack).unwrap(), stack)
+    }
+
+    #[test]
+    fn slices_are_moved_to_where_they_lie() {
+        // One pixel of 0.5 mm.
+        let (tilt, stack) = moved(0.5, -1024.0);
+        let tilt = tilt.unwrap();
+        assert!(tilt.added == [1, 0] && (tilt.degrees - 0.1_f64.atan().to_degrees()).abs() < 1e-9, "{tilt:?}");
+        const P: f32 = -1024.0;
+        assert_eq!(stack.side, [4, 2]);
+        assert_eq!(stack.hu[..8], [100.0, 200.0, 300.0, P, 400.0, 500.0, 600.0, P]);
+        assert_eq!(stack.hu[8..], [P, 100.0, 200.0, 300.0, P, 400.0, 500.0, 600.0]);
+        assert_eq!(stack.affine, Affine::IDENTITY);
+        // The other way, the first voxel lies before that of the first slice.
+        let (_, back) = moved(-0.5, -1024.0);
+        assert_eq!(back.hu[..8], stack.hu[8..]);
+        assert_eq!(back.affine.apply([1.0, 0.0, 0.0]), [0.0; 3]);
+        // Where no padding is known the rest is 0.
+        assert_eq!(moved(0.5, f32::NEG_INFINITY).1.hu[3], 0.0);
+    }
+
+    #[test]
+    fn between_two_pixels_values_are_linear_but_beside_padding() {
+        // A quarter of a pixel: what lies between two is three quarters of the one before.
+        let (_, stack) = moved(0.375, -1024.0);
+        assert_eq!(stack.hu[8..12], [-1024.0, 125.0, 225.0, -1024.0]);
+        // Up to 100 all is padding: the nearer value counts, of two the next one.
+        let (_, stack) = moved(0.375, 100.0);
+        assert_eq!(stack.hu[8..12], [100.0, 100.0, 225.0, 100.0]);
+        let (_, stack) = moved(0.25, 100.0);
+        assert_eq!(stack.hu[8..12], [100.0, 200.0, 250.0, 100.0]);
+    }
+
+    #[test]
+    fn a_tenth_of_a_pixel_is_left() {
+        assert!(moved(0.05, -1024.0).0.is_none() && moved(0.051, -1024.0).0.is_some() && moved(-0.051, -1024.0).0.is_some());
+    }
+}
