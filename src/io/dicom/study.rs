@@ -808,6 +808,8 @@ mod tests {
         assert_eq!(of(0), [2, 2, 1, 0]);
         assert_eq!(of(2), [1, 2, 1, 0]);
         assert_eq!([of(3), of(6)], [[0, 1, 0, 0], [0, 0, 1, 0]]);
+        // It has a place, though it has no functional groups.
+        assert!(!of_file(&paths[3]).broken[0].1.without_place);
     }
 
     fn chosen(study: &Study) -> String {
