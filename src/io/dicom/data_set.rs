@@ -956,9 +956,10 @@ mod tests {
         // Within a sequence that is open, so that nothing can be read over.
         let open = [&tag(SEQUENCE), b"SQ\0\0".as_slice(), &[255; 4]].concat();
         let unclosed = [open.clone(), told(ITEM, UNDEFINED, &uid)].concat();
+        let longer = [&tag(ROWS), b"US\x28\0\x07\0".as_slice()].concat();
         for (what, value, said) in [
             ("an open item in a closed one", implicit(ITEM, &unclosed), "an item is not closed"),
-            ("a value longer than its item", implicit(ITEM, &told(ROWS, 40, &[7, 0])), "cannot be"),
+            ("a value longer than its item", implicit(ITEM, &longer), "the length of Rows (0028,0010), 40 bytes, cannot be"),
         ] {
             let problem = problem(&between(&[&open, &value, &rows.repeat(8)]));
             assert!(problem.contains(said), "{what}: {problem}");
@@ -982,5 +983,22 @@ mod tests {
             set.object.get(tags::IMAGE_TYPE).unwrap().value().multiplicity()
         };
         assert_eq!([values(1 << 10), values((1 << 10) + 2)], [513, 1]);
+    }
+
+    #[test]
+    fn zeros_end_a_data_set_and_an_element_of_group_0_does_not() {
+        assert!(between(&[&told(Tag(0, 0), 2, &[1, 1])]).pixels.is_ok());
+        let missing = DicomError::missing(tags::PIXEL_DATA).to_string();
+        assert_eq!(problem(&between(&[&told(Tag(0, 0), 0, &[])])), missing);
+    }
+
+    #[test]
+    fn a_text_of_another_character_set_is_told_of_where_it_is_handed_on() {
+        let name = explicit(tags::PATIENT_NAME, "PN", b"M\xfcller");
+        let notes = |element: &[u8]| between(&[element]).notes.len();
+        assert_eq!(notes(&name), 1);
+        assert_eq!(notes(&explicit(tags::PATIENT_NAME, "PN", b"Muller")), 0);
+        assert_eq!(notes(&explicit(SEQUENCE, "SQ", &implicit(ITEM, &name))), 0, "of an item nothing is handed on");
+        assert_eq!(notes(&explicit(tags::PATIENT_COMMENTS, "LT", b"M\xfcller")), 0);
     }
 }

@@ -418,6 +418,7 @@ mod tests {
         assert_eq!([plain.rows, plain.columns, plain.bytes, plain.frames], [2, 3, 2, 1]);
         assert_eq!((plain.bits, plain.high_bit, plain.signed, plain.overlays), (12, 11, false, false));
         assert_eq!(layout(&[(0x10, 8192), (0x11, 8192)], None).unwrap().rows, 8192);
+        assert!(layout(&[(0x10, 0)], None).is_err() && layout(&[(0x11, 0)], None).is_err());
         match layout(&[(0x10, 8192), (0x11, 8193)], None) {
             Err(DicomError::TooLarge { found, most: MAX_FRAME, .. }) => assert_eq!(found, 8192 * 8193),
             other => panic!("{other:?}"),

@@ -1173,6 +1173,8 @@ mod tests {
         // A pixel is half a mm wide; the whole scan lies far from the middle.
         let shift = |mm: f64| move |n: usize, slice: &mut Slice| slice.position[0] = -100.0 + if n == 2 { mm } else { 0.0 };
         assert!(said(&shift(0.04)).is_empty(), "{:?}", said(&shift(0.04)));
+        let first = said(&|n, slice| slice.position[0] = if n == 0 { 0.3 } else { 0.0 }).concat();
+        assert!(first.ends_with(": 1.dcm"), "{first}");
         let told = said(&shift(0.06)).concat();
         assert!(told.starts_with("slices lie beside the line of the others") && told.ends_with(": 3.dcm"), "{told}");
     }

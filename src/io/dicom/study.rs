@@ -802,10 +802,11 @@ mod tests {
             ("a/5", file(CT, "1.1", "1.3", 9, true)),
             ("a/6", file(CT, "1.1", "", 9, true)),
             ("a/7", file(REPORT, "1.1", "1.4", 9, false)),
+            ("a/8", file(CT, "1.1", "1.2", 14, true)),
         ];
         let (_folder, paths) = written(&files);
         let of = |n: usize| counts(&[of_file(&paths[n])])[0];
-        assert_eq!(of(0), [2, 2, 1, 0]);
+        assert_eq!(of(0), [2, 3, 1, 0]);
         assert_eq!(of(2), [1, 2, 1, 0]);
         assert_eq!([of(3), of(6)], [[0, 1, 0, 0], [0, 0, 1, 0]]);
         // It has a place, though it has no functional groups.
@@ -860,5 +861,29 @@ mod tests {
         assert!(label.starts_with("without a number (") && !label.contains("contrast"), "{label}");
         let (doubts, label) = said(|image| image.identity.description = "Head \"plain\"".into());
         assert!(doubts.is_empty() && label.starts_with("without a number \"Head "), "{label}");
+    }
+
+    #[test]
+    fn six_parts_of_a_series_are_told_and_how_many_more_there_are() {
+        let said = |parts: usize| {
+            let mut study = study(&[], &[]);
+            for n in 0..parts {
+                let mut part = images("1.2", &[0.0]);
+                part[0].slices[0].rows = 10 + n;
+                study.images.extend(part);
+            }
+            let doubts = study.choose(Some("1.2")).unwrap().doubts;
+            doubts.into_iter().filter(|doubt| doubt.contains(" more parts of the same series")).collect::<Vec<_>>().concat()
+        };
+        assert_eq!([said(1), said(6)], ["", ""]);
+        assert_eq!(said(8), "2 more parts of the same series with 2 slices are left out");
+    }
+
+    #[test]
+    fn no_patient_lies_a_kilometre_away() {
+        for (height, expected) in [(1_000_000, [1, 0, 0, 0]), (1_000_001, [0, 1, 0, 0])] {
+            let (_folder, paths) = written(&[("a/1", file(CT, "1.1", "1.2", height, false))]);
+            assert_eq!(counts(&find(&paths)), [expected], "{height} mm");
+        }
     }
 }
