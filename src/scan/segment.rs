@@ -1050,8 +1050,8 @@ mod tests {
             find(Ready { brain: brain(others), ..ready(&Options { keep_doubtful, ..Options::default() }) })
         };
         let count = blood.count();
-        assert_eq!(edge_and_much(&of(4 * count, false).unwrap())[1], false, "a fifth is just on the limit");
-        assert_eq!(edge_and_much(&of(4 * count - 1, false).unwrap())[1], true);
+        assert!(!edge_and_much(&of(4 * count, false).unwrap())[1], "a fifth is just on the limit");
+        assert!(edge_and_much(&of(4 * count - 1, false).unwrap())[1]);
         assert!(!of(2 * count, false).unwrap().is_doubtful());
         let error = of(0, false).unwrap_err().to_string();
         assert!(error.contains("100% of the brain were taken for hemorrhage"), "{error}");

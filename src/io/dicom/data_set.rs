@@ -897,7 +897,7 @@ mod tests {
         let value = |more: u64| explicit(PRIVATE, "UN", &long(MAX_HEADER + more - 12 - 12));
         let fragment = |more: u64| [icon.clone(), implicit(ITEM, &long(MAX_HEADER + more - 12 - 12 - 8))].concat();
         let read = |elements: &[Vec<u8>]| {
-            let source = [&vec![9; BEFORE], &uid, elements.concat().as_slice(), &pixels()].concat();
+            let source = [&[9; BEFORE][..], &uid, &elements.concat(), &pixels()].concat();
             super::read(&mut Cursor::new(&source), BEFORE as u64, source.len() as u64, Encoding::EXPLICIT)
         };
         let too_large = |set: DataSet| match set.pixels {
