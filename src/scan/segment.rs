@@ -1058,4 +1058,32 @@ mod tests {
         let kept = of(0, true).unwrap();
         assert!(kept.is_doubtful() && edge_and_much(&kept) == [true, true], "{:?}", kept.warnings);
     }
+
+    #[test]
+    fn a_prepared_scan_that_cannot_be_right_is_told() {
+        let (scan, brain) = block();
+        let with = |warnings| Prepared { warnings, ..prepared(&scan, &brain) }.check(Path::new("scan.nii"));
+        assert!(with(vec![Warning::BrainVolume { ml: 700.0 }]).is_ok());
+        let error = with(vec![Warning::BrainVolume { ml: 100.0 }]).unwrap_err().to_string();
+        assert!(error.contains("100 mL"), "{error}");
+    }
+
+    #[test]
+    fn what_the_second_method_sees_at_all_is_above_its_limit() {
+        let brain = mask([4, 4, 4], |at| at != [3, 3, 3]);
+        let found = mask([4, 4, 4], |[i, ..]| i == 0);
+        let seen = second_opinion::SEEN;
+        let probability = mask([4, 4, 4], |[.., k]| k > 0).map(|&above| if above { seen + 0.01 } else { seen });
+        let own = OwnSpace { found: Found { input: probability.clone(), probability, mask: found }, to_scan: Affine::IDENTITY };
+        let (second, sees) = own.on_scan(&brain).unwrap();
+        assert_eq!(second, mask([4, 4, 4], |[i, ..]| i == 0));
+        assert_eq!(sees, mask([4, 4, 4], |at| at[2] > 0 && at != [3, 3, 3]));
+    }
+
+    #[test]
+    fn no_second_method_looks_where_none_was_asked_for() {
+        let (scan, brain) = block();
+        let options = Options { second_opinion: false, ..Options::default() };
+        assert!(ask_pitchperfect(&scan, &brain, None, &options, Path::new("scan.nii")).unwrap().is_none());
+    }
 }
