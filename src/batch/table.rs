@@ -358,4 +358,36 @@ mod tests {
         let text = String::from_utf8(writer.into_inner().unwrap()).unwrap();
         assert_eq!(text.lines().next().unwrap(), Row::COLUMNS.join(","));
     }
+
+    #[test]
+    fn changes_wait_until_they_are_due_and_nothing_is_written_without_any() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        let mut table = Table::of(&path);
+        table.write_if_due().unwrap();
+        assert!(!path.exists(), "there is nothing to write");
+        table.put(row("a"));
+        table.due = Instant::now() + Duration::from_secs(3600);
+        table.write_if_due().unwrap();
+        assert!(!path.exists(), "it is not time");
+        let before = Instant::now();
+        table.due = before;
+        table.write_if_due().unwrap();
+        assert_eq!(Table::read(&path).unwrap(), [row("a")]);
+        assert!(table.due > before, "the next time is later");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_empty_table() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Table::read(&folder.path().join(NAME)).unwrap().is_empty());
+        let error = Table::read(folder.path()).unwrap_err();
+        assert!(matches!(error, Error::Read { .. }), "{error}");
+        // Neither column is enough.
+        for half in ["name,volume_ml\na,1.5\n", "status,volume_ml\ndone,1.5\n", "name\na\n"] {
+            let path = folder.path().join("half.csv");
+            fs::write(&path, half).unwrap();
+            assert!(Table::read(&path).unwrap_err().to_string().contains("no table of ichor"), "{half}");
+        }
+    }
 }

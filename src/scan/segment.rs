@@ -928,4 +928,162 @@ mod tests {
         let noisy = |apart: f32| reason(&|[i, _, _], _| if i.is_multiple_of(2) { 30.0 } else { 30.0 + apart });
         assert_eq!([noisy(10.0), noisy(40.0)], ["None", "noise of 42 HU inside the brain"]);
     }
+
+    /// What [`prepare`] makes of a scan with this brain.
+    fn prepared(scan: &Volume<f32>, brain: &Volume<bool>) -> Prepared {
+        prepare(scan.clone(), &BrainSource::Mask(brain.clone()), Path::new("scan.nii")).unwrap()
+    }
+
+    #[test]
+    fn outside_the_brain_a_prepared_scan_is_0_and_its_axes_are_in_the_nearest_order() {
+        let (scan, _) = block();
+        let part = mask([60, 50, 40], |[i, ..]| i < 20);
+        let masked = prepared(&scan, &part);
+        assert!(masked.given && masked.brain == part);
+        assert!(masked.masked.voxels().iter().zip(part.voxels()).all(|(&hu, &inside)| hu == if inside { 35.0 } else { 0.0 }));
+        // The same scan with its first axis the other way round in the file.
+        let flip = Affine::new([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [59.0, 0.0, 0.0]);
+        let grid = Grid { affine: part.grid().affine.after(&flip), ..part.grid().clone() };
+        let turned = |at: usize| part.voxels()[at - at % 60 + 59 - at % 60];
+        let turned = Volume::new(grid.clone(), (0..grid.len()).map(turned).collect());
+        let flipped = prepared(&Volume::new(grid.clone(), scan.voxels().to_vec()), &turned);
+        assert_eq!((&flipped.brain, &flipped.masked), (&masked.brain, &masked.masked));
+        assert_eq!(flipped.own_grid, grid);
+    }
+
+    #[test]
+    fn volume_and_values_of_a_brain_that_is_alone_are_doubted() {
+        let told = |hu: f32, slices: usize| {
+            let scan = mask([60, 50, 40], |[.., k]| k < slices).map(|&inside| if inside { hu } else { 0.0 });
+            let found = prepare(scan, &BrainSource::SkullStripped, Path::new("scan.nii")).unwrap().warnings;
+            let volume = found.iter().any(|warning| matches!(warning, Warning::BrainVolume { .. }));
+            (volume, found.iter().any(|warning| matches!(warning, Warning::NotHu { inside: true, .. })))
+        };
+        // A slice has 90 mL, a brain 800 to 2000.
+        for (hu, slices, expected) in [
+            (35.0, 8, (true, false)),
+            (35.0, 9, (false, false)),
+            (35.0, 22, (false, false)),
+            (35.0, 23, (true, false)),
+            (60.0, 9, (false, true)),
+        ] {
+            assert_eq!(told(hu, slices), expected, "{hu} HU, {slices} slices");
+        }
+    }
+
+    /// A bleed of 75 HU in a brain of 35 that fills the grid, ready for the network.
+    fn ready(options: &Options) -> Ready {
+        let inside = |n: usize| (6..14).contains(&n);
+        let bleed = mask([20, 20, 20], |at| at.into_iter().all(inside));
+        let brain = bleed.map(|_| true);
+        Ready {
+            path: "scan.nii".into(),
+            options: Options { brain: BrainSource::SkullStripped, ..options.clone() },
+            skull_margin: SkullMargin::of(&brain.map(|_| 35.0), 0.0),
+            own_grid: brain.grid().clone(),
+            input: bleed.map(|&blood| if blood { 75.0 } else { 35.0 }),
+            sought: None,
+            to_scan: Affine::IDENTITY,
+            registration: None,
+            pitchperfect: None,
+            places: false,
+            midline: 20.0,
+            warnings: vec![Warning::ThickSlices { mm: 9.0 }, Warning::BrainVolume { ml: 700.0 }],
+            seconds: BTreeMap::new(),
+            brain,
+        }
+    }
+
+    fn find(ready: Ready) -> Result<Segmentation> {
+        let weights = Weights::hand_set();
+        find_blood(ready, &mut Inference::new(&weights, crate::Device::Cpu, 1))
+    }
+
+    /// The warnings for blood at the brain's edge and for much of it.
+    fn edge_and_much(found: &Segmentation) -> [bool; 2] {
+        let is = |what: fn(&Warning) -> bool| found.warnings.iter().any(what);
+        [is(|w| matches!(w, Warning::OnBrainEdge { .. })), is(|w| matches!(w, Warning::MuchBlood { .. }))]
+    }
+
+    #[test]
+    fn what_the_network_finds_is_the_mask_within_the_brain() {
+        let whole = find(ready(&Options::default())).unwrap();
+        // The corners of the bleed have a mean below that of blood; its faces have one within.
+        assert!(whole.mask.voxels()[10 + 20 * (10 + 20 * 10)] && !whole.mask.voxels()[6 + 20 * (6 + 20 * 6)]);
+        assert_eq!(whole.voxels(), whole.mask.count());
+        assert!((whole.volume_ml() - 0.03 * whole.mask.count() as f64).abs() < 1e-9, "{}", whole.volume_ml());
+        assert!(whole.quality().is_none() && whole.probability.is_none() && !whole.is_doubtful());
+        assert_eq!(edge_and_much(&whole), [false, false]);
+        assert!(whole.warnings.is_sorted_by_key(Warning::number) && whole.warnings.len() == 2);
+        // Half of the bleed is outside of the brain.
+        for outside_brain in [false, true] {
+            let options = Options { outside_brain, probability: true, ..Options::default() };
+            let half = mask([20, 20, 20], |[i, ..]| i < 10);
+            let found = find(Ready { brain: half.clone(), ..ready(&options) }).unwrap();
+            let within = |blood: &bool, inside: &bool| *blood && (*inside || outside_brain);
+            let expected = whole.mask.voxels().iter().zip(half.voxels()).map(|(blood, inside)| within(blood, inside));
+            assert!(found.mask.voxels().iter().copied().eq(expected), "{outside_brain}");
+            let probability = found.probability.as_ref().unwrap();
+            assert_eq!(probability.voxels()[12 + 20 * (10 + 20 * 10)] > 0.5, outside_brain);
+            assert!(probability.voxels()[8 + 20 * (10 + 20 * 10)] > 0.5);
+        }
+        // A higher threshold leaves less.
+        let options = Options { threshold: Some(0.9999), ..Options::default() };
+        assert!(find(ready(&options)).unwrap().voxels() < whole.voxels());
+    }
+
+    #[test]
+    fn much_blood_and_blood_at_the_brains_edge_are_told() {
+        let blood = find(ready(&Options::default())).unwrap().mask;
+        // A brain of the blood and so many other voxels, from the grid's first one on.
+        let brain = |others: usize| {
+            let mut left = others;
+            let mut take = |&blood: &bool| {
+                let other = !blood && left > 0;
+                left -= usize::from(other);
+                blood || other
+            };
+            let voxels = blood.voxels().iter().map(&mut take).collect();
+            Volume::new(blood.grid().clone(), voxels)
+        };
+        let of = |others: usize, keep_doubtful: bool| {
+            find(Ready { brain: brain(others), ..ready(&Options { keep_doubtful, ..Options::default() }) })
+        };
+        let count = blood.count();
+        assert!(!edge_and_much(&of(4 * count, false).unwrap())[1], "a fifth is just on the limit");
+        assert!(edge_and_much(&of(4 * count - 1, false).unwrap())[1]);
+        assert!(!of(2 * count, false).unwrap().is_doubtful());
+        let error = of(0, false).unwrap_err().to_string();
+        assert!(error.contains("100% of the brain were taken for hemorrhage"), "{error}");
+        let kept = of(0, true).unwrap();
+        assert!(kept.is_doubtful() && edge_and_much(&kept) == [true, true], "{:?}", kept.warnings);
+    }
+
+    #[test]
+    fn a_prepared_scan_that_cannot_be_right_is_told() {
+        let (scan, brain) = block();
+        let with = |warnings| Prepared { warnings, ..prepared(&scan, &brain) }.check(Path::new("scan.nii"));
+        assert!(with(vec![Warning::BrainVolume { ml: 700.0 }]).is_ok());
+        let error = with(vec![Warning::BrainVolume { ml: 100.0 }]).unwrap_err().to_string();
+        assert!(error.contains("100 mL"), "{error}");
+    }
+
+    #[test]
+    fn what_the_second_method_sees_at_all_is_above_its_limit() {
+        let brain = mask([4, 4, 4], |at| at != [3, 3, 3]);
+        let found = mask([4, 4, 4], |[i, ..]| i == 0);
+        let seen = second_opinion::SEEN;
+        let probability = mask([4, 4, 4], |[.., k]| k > 0).map(|&above| if above { seen + 0.01 } else { seen });
+        let own = OwnSpace { found: Found { input: probability.clone(), probability, mask: found }, to_scan: Affine::IDENTITY };
+        let (second, sees) = own.on_scan(&brain).unwrap();
+        assert_eq!(second, mask([4, 4, 4], |[i, ..]| i == 0));
+        assert_eq!(sees, mask([4, 4, 4], |at| at[2] > 0 && at != [3, 3, 3]));
+    }
+
+    #[test]
+    fn no_second_method_looks_where_none_was_asked_for() {
+        let (scan, brain) = block();
+        let options = Options { second_opinion: false, ..Options::default() };
+        assert!(ask_pitchperfect(&scan, &brain, None, &options, Path::new("scan.nii")).unwrap().is_none());
+    }
 }

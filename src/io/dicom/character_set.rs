@@ -264,4 +264,11 @@ mod tests {
         assert_eq!(decode("ISO 2022 IR 149", b"\xc8\xab^\xb1\xe6\xb5\xbf"), sound("홍^길동"));
         assert_eq!(decode("ISO 2022 IR 87", b"\x8e\x52\x93\x63"), sound("山田"));
     }
+
+    /// The same two bytes are other characters in each of both sets.
+    #[test]
+    fn the_supplementary_set_of_japanese_is_not_the_first_one() {
+        assert_eq!(decode("\\ISO 2022 IR 87", b"\x1b$B\x30\x21\x1b(B"), sound("亜"));
+        assert_eq!(decode("\\ISO 2022 IR 159", b"\x1b$(D\x30\x21\x1b(B"), sound("丂"));
+    }
 }

@@ -885,4 +885,120 @@ mod tests {
         let list = between(&[&explicit(tags::SIMPLE_FRAME_LIST, "FL", &2.5_f32.to_le_bytes())]);
         assert_eq!(list.object.get(tags::SIMPLE_FRAME_LIST).unwrap().to_float64().unwrap(), 2.5);
     }
+
+    #[test]
+    fn a_header_is_read_up_to_its_limit_wherever_it_begins() {
+        const BEFORE: usize = 100;
+        let uid = explicit(UID, "UI", b"1.2\0");
+        let icon = [&tag(PRIVATE), b"OB\0\0".as_slice(), &[255; 4]].concat();
+        let end = told(SEQUENCE_END, 0, &[]);
+        let long = |length: u64| vec![0; length as usize];
+        // The last element, or the last fragment of an icon, ends so many bytes behind the limit.
+        let value = |more: u64| explicit(PRIVATE, "UN", &long(MAX_HEADER + more - 12 - 12));
+        let fragment = |more: u64| [icon.clone(), implicit(ITEM, &long(MAX_HEADER + more - 12 - 12 - 8))].concat();
+        let read = |elements: &[Vec<u8>]| {
+            let source = [&[9; BEFORE][..], &uid, &elements.concat(), &pixels()].concat();
+            super::read(&mut Cursor::new(&source), BEFORE as u64, source.len() as u64, Encoding::EXPLICIT)
+        };
+        let too_large = |set: DataSet| match set.pixels {
+            Err(DicomError::TooLarge { found, most: MAX_HEADER, .. }) => found,
+            other => panic!("{other:?}"),
+        };
+        assert!(read(&[value(0)]).pixels.is_ok());
+        assert_eq!(too_large(read(&[value(2)])), MAX_HEADER + 2);
+        assert_eq!(too_large(read(&[fragment(2), end.clone()])), MAX_HEADER + 2);
+        // The delimiter is behind the limit, and what follows it too.
+        assert_eq!(too_large(read(&[fragment(0), end])), MAX_HEADER + 8);
+        // A value that is kept is read no farther than the look ahead.
+        let kept = [&told(tags::PATIENT_COMMENTS, 0, &[])[..4], b"UT\0\0"].concat();
+        let text = |length: u64| [kept.clone(), (length as u32).to_le_bytes().to_vec(), long(length)].concat();
+        assert_eq!(too_large(read(&[value(0), text(FAR)])), MAX_HEADER + FAR + 12);
+        assert_eq!(too_large(read(&[value(0), text(FAR - 12)])), MAX_HEADER + FAR);
+    }
+
+    #[test]
+    fn an_implicit_element_among_explicit_ones_is_read() {
+        let set = between(&[&implicit(ROWS, &[7, 0])]);
+        assert_eq!(set.object.get(ROWS).unwrap().to_int::<i64>().unwrap(), 7);
+        assert!(set.pixels.is_ok());
+    }
+
+    #[test]
+    fn where_no_order_tells_the_encoding_of_an_item_it_is_that_of_its_sequence() {
+        // Behind no element lies one with a larger tag.
+        let backwards = |one: fn(Tag, &[u8]) -> Vec<u8>| implicit(ITEM, &[one(ROWS, &[7, 0]), one(UID, b"1.5\0")].concat());
+        let known = |at: Tag, value: &[u8]| explicit(at, if at == ROWS { "US" } else { "UI" }, value);
+        let open = |vr: &str, items: &[u8]| {
+            [&tag(SEQUENCE), vr.as_bytes(), &[0, 0, 255, 255, 255, 255], items, &told(SEQUENCE_END, 0, &[])].concat()
+        };
+        for (what, element) in [
+            ("unknown VR", explicit(SEQUENCE, "UN", &backwards(implicit))),
+            ("unknown VR, open", open("UN", &backwards(implicit))),
+            ("explicit", explicit(SEQUENCE, "SQ", &backwards(known))),
+            ("explicit, open", open("SQ", &backwards(known))),
+        ] {
+            let set = between(&[&element]);
+            assert!(set.pixels.is_ok() && set.notes.is_empty(), "{what}: {:?}, {:?}", set.pixels, set.notes);
+            assert_eq!(items(&set), [Some("1.5".to_string())], "{what}");
+        }
+    }
+
+    #[test]
+    fn items_end_where_their_sequence_does() {
+        let uid = explicit(UID, "UI", b"1.5\0");
+        let rows = explicit(ROWS, "US", &[7, 0]);
+        // An item that reaches to the end of the element behind its sequence, and a delimiter there.
+        let item = told(ITEM, (uid.len() + rows.len()) as u32, &uid);
+        let set = between(&[&explicit(SEQUENCE, "SQ", &item), &rows, &told(SEQUENCE_END, 0, &[])]);
+        assert!(set.pixels.is_ok() && set.object.get(SEQUENCE).is_none());
+        assert_eq!(set.object.get(ROWS).unwrap().to_int::<i64>().unwrap(), 7);
+        assert!(set.notes.iter().next().unwrap().contains("is damaged"), "{:?}", set.notes);
+        // Within a sequence that is open, so that nothing can be read over.
+        let open = [&tag(SEQUENCE), b"SQ\0\0".as_slice(), &[255; 4]].concat();
+        let unclosed = [open.clone(), told(ITEM, UNDEFINED, &uid)].concat();
+        let longer = [&tag(ROWS), b"US\x28\0\x07\0".as_slice()].concat();
+        for (what, value, said) in [
+            ("an open item in a closed one", implicit(ITEM, &unclosed), "an item is not closed"),
+            ("a value longer than its item", implicit(ITEM, &longer), "the length of Rows (0028,0010), 40 bytes, cannot be"),
+        ] {
+            let problem = problem(&between(&[&open, &value, &rows.repeat(8)]));
+            assert!(problem.contains(said), "{what}: {problem}");
+        }
+        // At the end of the file all of them are cut.
+        for (what, last) in [("an open item", told(ITEM, UNDEFINED, &uid)), ("a sequence", implicit(ITEM, &uid))] {
+            let bytes = [explicit(UID, "UI", b"1.2\0"), open.clone(), last, vec![0; 3]].concat();
+            match all(&bytes).pixels {
+                Err(DicomError::Cut { needed, found, .. }) => {
+                    assert_eq!([needed, found], [bytes.len() as u64 + 5, bytes.len() as u64], "{what}");
+                }
+                other => panic!("{what}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn long_texts_stay_in_one_piece() {
+        let values = |length: usize| {
+            let set = between(&[&explicit(tags::IMAGE_TYPE, "CS", &b"a\\".repeat(length / 2))]);
+            set.object.get(tags::IMAGE_TYPE).unwrap().value().multiplicity()
+        };
+        assert_eq!([values(1 << 10), values((1 << 10) + 2)], [513, 1]);
+    }
+
+    #[test]
+    fn zeros_end_a_data_set_and_an_element_of_group_0_does_not() {
+        assert!(between(&[&told(Tag(0, 0), 2, &[1, 1])]).pixels.is_ok());
+        let missing = DicomError::missing(tags::PIXEL_DATA).to_string();
+        assert_eq!(problem(&between(&[&told(Tag(0, 0), 0, &[])])), missing);
+    }
+
+    #[test]
+    fn a_text_of_another_character_set_is_told_of_where_it_is_handed_on() {
+        let name = explicit(tags::PATIENT_NAME, "PN", b"M\xfcller");
+        let notes = |element: &[u8]| between(&[element]).notes.len();
+        assert_eq!(notes(&name), 1);
+        assert_eq!(notes(&explicit(tags::PATIENT_NAME, "PN", b"Muller")), 0);
+        assert_eq!(notes(&explicit(SEQUENCE, "SQ", &implicit(ITEM, &name))), 0, "of an item nothing is handed on");
+        assert_eq!(notes(&explicit(tags::PATIENT_COMMENTS, "LT", b"M\xfcller")), 0);
+    }
 }

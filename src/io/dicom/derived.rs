@@ -216,4 +216,11 @@ mod tests {
             assert_eq!((number >> 76 & 0xF, number >> 62 & 3), (8, 2), "{n}");
         }
     }
+
+    #[test]
+    fn what_made_a_mask_is_told_by_weights_hash_and_settings() {
+        let algorithm = Algorithm { weights: "w 1".into(), sha256: "0a".into(), parameters: "threshold 0.5".into() };
+        assert_eq!(algorithm.name(), "ichor, weights w 1");
+        assert_eq!(algorithm.settings(), "weights w 1, SHA-256 0a; threshold 0.5");
+    }
 }

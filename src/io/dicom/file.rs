@@ -627,4 +627,67 @@ mod tests {
         assert_eq!(head(&whole[..10]), "10 of 12");
         assert_eq!(head(b"\x02\0\x01\0OB\0\0\x02"), "9 of 12");
     }
+
+    /// A file with a preamble, of this transfer syntax, with these bytes as its data set.
+    fn with(syntax: &str, set: &[u8]) -> Vec<u8> {
+        let mut uid = syntax.as_bytes().to_vec();
+        uid.resize(uid.len().next_multiple_of(2), 0);
+        [&[0; 128], b"DICM\x02\0\x10\0UI".as_slice(), &(uid.len() as u16).to_le_bytes(), &uid, set].concat()
+    }
+
+    #[test]
+    fn what_is_no_data_set_is_told_with_what_the_file_says() {
+        let problem = |syntax: &str, set: &[u8]| {
+            let bytes = with(syntax, set);
+            let attributes = File::from_bytes(&bytes).unwrap().attributes().unwrap();
+            (attributes.pixels.unwrap_err().to_string(), attributes.notes.concat())
+        };
+        let neither = "and the data set is neither that nor deflated";
+        // An element that reaches beyond the file, of a group that data sets do not begin with, and of one that they do.
+        let (unknown, identified) = (b"\x34\x12\x01\0LO\xf0\x01ab", b"\x08\0\x05\0LO\xf0\x01ab");
+        for (syntax, says) in [
+            (uids::EXPLICIT_VR_LITTLE_ENDIAN, "its transfer syntax says Explicit VR Little Endian (1.2.840.10008.1.2.1)"),
+            ("1.2.3", "its transfer syntax 1.2.3 is not known"),
+        ] {
+            let (said, _) = problem(syntax, unknown);
+            assert!(said.contains(&format!("{says}, {neither}")), "{said}");
+            let (said, _) = problem(syntax, identified);
+            assert!(said.starts_with("the file is cut"), "{said}");
+        }
+        // A text that is deflated is no deflated data set.
+        let mut zlib = flate2::read::ZlibEncoder::new(b"no data set".as_slice(), flate2::Compression::best());
+        let mut text = Vec::new();
+        zlib.read_to_end(&mut text).unwrap();
+        let (_, notes) = problem(uids::EXPLICIT_VR_LITTLE_ENDIAN, &text);
+        assert!(!notes.contains("deflated: read as that"), "{notes}");
+        // One that begins well, and is cut behind that, is cut.
+        let whole = b"\x08\0\x18\0UI\x04\x001.2\0";
+        let (said, _) = problem(uids::EXPLICIT_VR_LITTLE_ENDIAN, &[whole.as_slice(), unknown].concat());
+        assert!(said.starts_with("the file is cut"), "{said}");
+    }
+
+    #[test]
+    fn fragments_are_counted_from_behind_the_table_of_offsets() {
+        let item = |value: &[u8]| [b"\xFE\xFF\x00\xE0", (value.len() as u32).to_le_bytes().as_slice(), value].concat();
+        for table in [&[][..], &[0, 0, 0, 0, 18, 0, 0, 0]] {
+            let pixels = [
+                b"\x08\0\x18\0UI\x04\x001.2\0\xE0\x7F\x10\0OB\0\0\xFF\xFF\xFF\xFF".to_vec(),
+                item(table),
+                item(b"\xFF\xD8\xFF\xC0abcdef"),
+                item(b"\xFF\xD8"),
+                b"\xFE\xFF\xDD\xE0\0\0\0\0".to_vec(),
+            ];
+            let bytes = with(uids::JPEG_BASELINE8_BIT, &pixels.concat());
+            let mut file = File::from_bytes(&bytes).unwrap();
+            let attributes = file.attributes().unwrap();
+            assert!(attributes.found == Some(Compression::Jpeg), "{} bytes of offsets", table.len());
+            match file.pixels(&attributes, &LAYOUT).unwrap() {
+                Pixels::Encapsulated { offsets, fragments, .. } => {
+                    assert_eq!(offsets.len(), table.len() / 4);
+                    assert_eq!(fragments, [(0, b"\xFF\xD8\xFF\xC0abcdef".to_vec()), (18, b"\xFF\xD8".to_vec())]);
+                }
+                Pixels::Native(_) => panic!("the fragments are read as native pixels"),
+            }
+        }
+    }
 }

@@ -394,4 +394,40 @@ mod tests {
         }
         assert_eq!(of([5, 50, 6, 8], [64, 64]), None);
     }
+
+    #[test]
+    fn a_layout_is_read_up_to_the_largest_picture() {
+        // Elements of the group 28 in the order of their numbers, and an overlay's bit, of a file without a preamble.
+        let layout = |changes: &[(u16, u16)], overlay: Option<u16>| {
+            let mut numbers: std::collections::BTreeMap<u16, u16> =
+                [(0x10, 2), (0x11, 3), (0x100, 16), (0x101, 12), (0x102, 11), (0x103, 0)].into();
+            numbers.extend(changes.iter().copied());
+            let element = |group: u16, number: u16, value: u16| {
+                let [group, number, value] = [group, number, value].map(u16::to_le_bytes);
+                [&group, &number, b"US\x02\0".as_slice(), &value].concat()
+            };
+            let mut bytes = b"\x08\0\x18\0UI\x04\x001.2\0".to_vec();
+            if let Some(frames) = numbers.remove(&8) {
+                bytes.extend([b"\x28\0\x08\0IS\x02\0".to_vec(), format!("{frames} ").into_bytes()].concat());
+            }
+            numbers.iter().for_each(|(&number, &value)| bytes.extend(element(0x28, number, value)));
+            bytes.extend(overlay.map_or(Vec::new(), |bit| element(0x6000, 0x102, bit)));
+            Layout::of(&super::super::file::File::from_bytes(&bytes).unwrap().attributes().unwrap())
+        };
+        let plain = layout(&[], None).unwrap();
+        assert_eq!([plain.rows, plain.columns, plain.bytes, plain.frames], [2, 3, 2, 1]);
+        assert_eq!((plain.bits, plain.high_bit, plain.signed, plain.overlays), (12, 11, false, false));
+        assert_eq!(layout(&[(0x10, 8192), (0x11, 8192)], None).unwrap().rows, 8192);
+        assert!(layout(&[(0x10, 0)], None).is_err() && layout(&[(0x11, 0)], None).is_err());
+        match layout(&[(0x10, 8192), (0x11, 8193)], None) {
+            Err(DicomError::TooLarge { found, most: MAX_FRAME, .. }) => assert_eq!(found, 8192 * 8193),
+            other => panic!("{other:?}"),
+        }
+        // The highest bit that is used is at least the number of bits, and within those that there are.
+        for (bit, expected) in [(10, 11), (11, 11), (12, 12), (15, 15), (16, 11)] {
+            assert_eq!(layout(&[(0x102, bit)], None).unwrap().high_bit, expected, "{bit}");
+        }
+        assert_eq!([0, 1, 4].map(|frames| layout(&[(8, frames)], None).unwrap().frames), [1, 1, 4]);
+        assert_eq!([0, 1, 12].map(|bit| layout(&[], Some(bit)).unwrap().overlays), [false, true, true]);
+    }
 }

@@ -422,4 +422,12 @@ mod tests {
         assert_eq!(of(&[10.0]).field_of_view(), [1.5, 1.0]);
         assert!(!of(&[10.0, 10.5]).spans_a_volume() && of(&[10.0, 10.6]).spans_a_volume());
     }
+
+    #[test]
+    fn too_large_a_series_is_told_before_a_file_is_opened() {
+        let huge = Slice { rows: 1 << 13, columns: 1 << 13, ..slice("absent", 0.0) };
+        let most = crate::io::nifti::MAX_VOXELS >> 26;
+        let error = super::super::stack::Stack::read(&series(vec![huge; most as usize + 1]));
+        assert!(matches!(error, Err(super::super::DicomError::Volume(8192, 8192, _))));
+    }
 }

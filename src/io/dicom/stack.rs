@@ -280,4 +280,25 @@ mod tests {
         let other = Slice { rows: 9, columns: 1, ..slice("a", 0.0) };
         assert!(read_slice(&other, &pixels, &layout, &mut [0.0; 9]).is_err());
     }
+
+    #[test]
+    fn padding_is_blank_as_far_as_it_goes_on_from_the_border() {
+        // From the left, the right, above and below to the middle one, and one that nothing leads to.
+        for from in [[(2, 0), (2, 1)], [(2, 4), (2, 3)], [(0, 2), (1, 2)], [(4, 2), (3, 2)]] {
+            let mut hu = vec![35.0; 25];
+            let way = [from[0], from[1], (2, 2)].map(|(row, column)| 5 * row + column);
+            way.iter().for_each(|&n| hu[n] = 9000.0);
+            hu[match from[0] {
+                (0, 2) => 18,
+                (2, 0) => 8,
+                _ => 6,
+            }] = 9000.0;
+            blank(&mut hu, 5, |hu| hu > 5000.0);
+            let left: Vec<usize> = (0..25).filter(|&n| hu[n] == OUTSIDE).collect();
+            let mut way = way.to_vec();
+            way.sort_unstable();
+            assert_eq!(left, way);
+            assert_eq!(hu.iter().filter(|&&hu| hu == 9000.0).count(), 1);
+        }
+    }
 }

@@ -1087,4 +1087,110 @@ mod tests {
         let [along, across] = ways(&placed(&identity, &all))[1];
         assert!(across == 0.0 && (along - 0.1875).abs() < 1e-9, "{along}");
     }
+
+    #[test]
+    fn places_in_a_plane_are_in_pixels() {
+        let identity = Identity::default();
+        let mut one = slices(&[5.0]);
+        (one[0].spacing, one[0].position) = ([0.5, 0.25], [3.0, 7.0, 5.0]);
+        assert_eq!(in_plane(&placed(&identity, &one)[0], &one[0]), [12.0, 14.0]);
+    }
+
+    #[test]
+    fn gaps_are_equal_within_a_quarter_and_within_two_tenths_of_a_millimetre() {
+        for (a, b, expected) in [
+            (0.4, 0.49, true),
+            (0.4, 0.55, false),
+            (0.04, 0.055, true),
+            (0.04, 0.065, false),
+            (5.0, 5.2, true),
+            (5.2, 5.0, true),
+            (5.0, 5.21, false),
+        ] {
+            assert_eq!(equal(a, b), expected, "{a} and {b}");
+        }
+    }
+
+    #[test]
+    fn few_gaps_of_a_scan_are_unlike_both_beside_them() {
+        let identity = Identity::default();
+        // Behind each of the odd ones a gap of its own, the rest of 5 mm.
+        let regular = |gaps: usize, odd: usize| {
+            let mut heights = vec![0.0];
+            for n in 0..gaps {
+                let wide = n % 2 == 1 && n / 2 < odd;
+                let last = heights[n];
+                heights.push(last + if wide { 7.0 + n as f64 } else { 5.0 });
+            }
+            let all = slices(&heights);
+            is_regular(&placed(&identity, &all))
+        };
+        // An odd gap leaves the one before it without an equal neighbour too, but for the first one's.
+        assert!(regular(12, 0) && regular(12, 1) && !regular(12, 2));
+        assert!(regular(16, 2) && !regular(16, 3) && !regular(8, 2));
+    }
+
+    #[test]
+    fn slices_lie_at_places_of_a_scan_or_in_its_gaps() {
+        let identity = Identity::default();
+        let of = |scan: &[f64], others: &[f64]| {
+            let (scan, others) = (slices(scan), slices(others));
+            match lie_between(&placed(&identity, &scan), &placed(&identity, &others)) {
+                Between::Nothing => "nothing",
+                Between::Besides => "besides",
+                Between::Fills => "fills",
+                Between::Everywhere => "everywhere",
+            }
+        };
+        for (scan, others, expected) in [
+            (&[5.0, 10.0][..], &[15.0, 0.0][..], "nothing"),
+            (&[5.0, 10.0], &[5.0], "besides"),
+            (&[5.0, 10.0], &[10.0], "besides"),
+            (&[5.0, 10.0], &[7.5], "everywhere"),
+            (&[0.0, 5.0, 10.0, 15.0], &[7.5], "besides"),
+            (&[0.0, 5.0, 10.0, 20.0], &[15.0], "fills"),
+            (&[0.0, 5.0, 10.0, 17.4], &[12.0], "besides"),
+        ] {
+            assert_eq!(of(scan, others), expected, "{scan:?}, {others:?}");
+        }
+    }
+
+    #[test]
+    fn slices_that_are_turned_or_lie_beside_the_line_are_told() {
+        let identity = Identity::default();
+        let said = |change: &dyn Fn(usize, &mut Slice)| {
+            let mut all = slices(&[0.0, 5.0, 10.0, 15.0, 20.0]);
+            all.iter_mut().enumerate().for_each(|(n, slice)| change(n, slice));
+            varied(&placed(&identity, &all))
+        };
+        assert!(said(&|_, _| ()).is_empty());
+        let turn = |n: usize, slice: &mut Slice| {
+            if n == 3 {
+                (slice.along_row, slice.along_column) = ([0.99999, 0.00447, 0.0], [-0.00447, 0.99999, 0.0]);
+            }
+        };
+        assert!(said(&turn).concat().ends_with("(ImageOrientationPatient): 4.dcm"), "{:?}", said(&turn));
+        // A pixel is half a mm wide; the whole scan lies far from the middle.
+        let shift = |mm: f64| move |n: usize, slice: &mut Slice| slice.position[0] = -100.0 + if n == 2 { mm } else { 0.0 };
+        assert!(said(&shift(0.04)).is_empty(), "{:?}", said(&shift(0.04)));
+        let first = said(&|n, slice| slice.position[0] = if n == 0 { 0.3 } else { 0.0 }).concat();
+        assert!(first.ends_with(": 1.dcm"), "{first}");
+        let told = said(&shift(0.06)).concat();
+        assert!(told.starts_with("slices lie beside the line of the others") && told.ends_with(": 3.dcm"), "{told}");
+    }
+
+    #[test]
+    fn doubts_about_copies_are_told_of_the_part_that_has_them() {
+        let (identity, other) = (Identity::default(), Identity { kernel: vec!["B".into()], ..Identity::default() });
+        let all: Vec<Slice> = slices(&[0.0, 5.0, 10.0, 0.0, 5.0, 10.0])
+            .into_iter()
+            .enumerate()
+            .map(|(n, slice)| Slice { sop_instance_uid: format!("1.{n}"), rows: if n < 3 { 2 } else { 4 }, ..slice })
+            .collect();
+        let mut series: Vec<(&Identity, &Slice)> = all.iter().map(|slice| (&identity, slice)).collect();
+        series.push((&other, &all[0]));
+        let told: Vec<bool> =
+            parts(&series).iter().map(|part| part.doubts.iter().any(|doubt| doubt.contains("ConvolutionKernel"))).collect();
+        assert_eq!(told, [true, false]);
+    }
 }

@@ -698,4 +698,192 @@ mod tests {
         let inspection = super::super::inspection::inspect(&all, Some("1.2"));
         assert_eq!([&inspection.series[0].reason, &inspection.series[1].reason], ["asked for", "not asked for"]);
     }
+
+    /// A CT file of 1 x 1 pixels at this height, or of another class, or, where it is `cut`, without its last element.
+    fn file(class: &str, study: &str, series: &str, height: i32, cut: bool) -> Vec<u8> {
+        let element = |group: u16, number: u16, vr: &str, value: &[u8]| {
+            let mut value = value.to_vec();
+            value.resize(value.len().next_multiple_of(2), if vr == "UI" { 0 } else { b' ' });
+            let [group, number] = [group, number].map(u16::to_le_bytes);
+            let long = if vr == "OW" { vec![0; 2] } else { Vec::new() };
+            let length = (value.len() as u32).to_le_bytes();
+            let length = if vr == "OW" { &length[..] } else { &length[..2] };
+            [&group, &number, vr.as_bytes(), &long, length, &value].concat()
+        };
+        let instance = format!("{series}.{}", height + 1000);
+        let mut bytes = [vec![0; 128], b"DICM".to_vec(), element(2, 0x10, "UI", b"1.2.840.10008.1.2.1")].concat();
+        let texts: [(u16, u16, &str, &str); 9] = [
+            (0x08, 0x16, "UI", class),
+            (0x08, 0x18, "UI", &instance),
+            (0x08, 0x60, "CS", "CT"),
+            (0x20, 0x0D, "UI", study),
+            (0x20, 0x0E, "UI", series),
+            (0x20, 0x32, "DS", &format!("0\\0\\{height}")),
+            (0x20, 0x37, "DS", "1\\0\\0\\0\\1\\0"),
+            (0x28, 0x02, "US", "\x01\0"),
+            (0x28, 0x04, "CS", "MONOCHROME2"),
+        ];
+        texts.iter().for_each(|(group, number, vr, value)| bytes.extend(element(*group, *number, vr, value.as_bytes())));
+        for (number, value) in [(0x10, 1_u16), (0x11, 1)] {
+            bytes.extend(element(0x28, number, "US", &value.to_le_bytes()));
+        }
+        bytes.extend(element(0x28, 0x30, "DS", b"0.5\\0.5"));
+        for (number, value) in [(0x100, 16_u16), (0x101, 16), (0x102, 15), (0x103, 1)] {
+            bytes.extend(element(0x28, number, "US", &value.to_le_bytes()));
+        }
+        bytes.extend(element(0x28, 0x1052, "DS", b"-1024"));
+        bytes.extend(element(0x28, 0x1053, "DS", b"1"));
+        let pixels = element(0x7FE0, 0x10, "OW", &[1, 4]);
+        bytes.extend(if cut { &pixels[..pixels.len() - 1] } else { &pixels });
+        bytes
+    }
+
+    const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
+    const REPORT: &str = "1.2.840.10008.5.1.4.1.1.88.11";
+
+    /// The files as they are written below a folder of their own, which is removed with what comes first.
+    fn written(files: &[(&str, Vec<u8>)]) -> (tempfile::TempDir, Vec<PathBuf>) {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |(name, bytes): &(&str, Vec<u8>)| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, bytes).unwrap();
+            path
+        };
+        let paths = files.iter().map(write).collect();
+        (folder, paths)
+    }
+
+    /// Images, broken files, others and strays of each study.
+    fn counts(studies: &[Study]) -> Vec<[usize; 4]> {
+        studies.iter().map(|s| [s.images.len(), s.broken.len(), s.others.len(), s.astray.len()]).collect()
+    }
+
+    #[test]
+    fn files_come_to_the_study_beside_whose_images_they_lie() {
+        let image = |height| file(CT, "1.1", "1.2", height, false);
+        let report = |series| file(REPORT, "1.1", series, 0, false);
+        let cut = |study, series| file(CT, study, series, 0, true);
+        let other = |height| file(CT, "9.1", "9.2", height, false);
+        for (what, files, expected) in [
+            ("images", vec![("a/1", image(0)), ("a/2", image(5))], vec![[2, 0, 0, 0]]),
+            ("a cut image of the series", vec![("a/1", image(0)), ("a/2", cut("1.1", "1.2"))], vec![[1, 1, 0, 0]]),
+            ("that names another study", vec![("a/1", image(0)), ("a/2", cut("9.1", "1.2"))], vec![[1, 1, 0, 0]]),
+            ("and lies elsewhere", vec![("a/1", image(0)), ("b/2", cut("9.1", "1.2"))], vec![[1, 0, 0, 0], [0, 1, 0, 0]]),
+            ("of another series", vec![("a/1", image(0)), ("a/2", cut("9.1", "9.2"))], vec![[1, 0, 0, 0], [0, 1, 0, 0]]),
+            ("a report beside", vec![("a/1", image(0)), ("a/2", report("1.9"))], vec![[1, 0, 1, 0]]),
+            ("elsewhere", vec![("a/1", image(0)), ("b/2", report("1.9"))], vec![[1, 0, 0, 0]]),
+            ("of the series, elsewhere", vec![("a/1", image(0)), ("b/2", report("1.2"))], vec![[1, 0, 1, 0]]),
+            ("of no series, elsewhere", vec![("a/1", image(0)), ("b/2", report(""))], vec![[1, 0, 0, 0]]),
+            ("reports alone", vec![("a/1", report("1.2")), ("b/2", report("1.3"))], vec![[0, 0, 2, 0]]),
+            ("no DICOM file", vec![("a/1", image(0)), ("a/2", b"a text".to_vec())], vec![[1, 0, 0, 0]]),
+            ("two studies", vec![("a/1", image(0)), ("b/1", other(0))], vec![[1, 0, 0, 0]; 2]),
+            (
+                "an image that names another study",
+                vec![("a/1", image(0)), ("a/2", file(CT, "9.1", "1.2", 5, false))],
+                vec![[1, 0, 0, 1]; 2],
+            ),
+            ("below the first", vec![("a/1", image(0)), ("a/b/2", file(CT, "9.1", "1.2", 5, false))], vec![[1, 0, 0, 1]; 2]),
+            ("elsewhere too", vec![("a/1", image(0)), ("b/2", file(CT, "9.1", "1.2", 5, false))], vec![[1, 0, 0, 0]; 2]),
+        ] {
+            let (_folder, paths) = written(&files);
+            assert_eq!(counts(&find(&paths)), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn of_a_file_its_series_is_read_and_no_other_one() {
+        let image = |series, height| file(CT, "1.1", series, height, false);
+        let files = [
+            ("a/1", image("1.2", 0)),
+            ("a/2", image("1.2", 5)),
+            ("a/3", image("1.3", 0)),
+            ("a/4", file(CT, "1.1", "1.2", 9, true)),
+            ("a/5", file(CT, "1.1", "1.3", 9, true)),
+            ("a/6", file(CT, "1.1", "", 9, true)),
+            ("a/7", file(REPORT, "1.1", "1.4", 9, false)),
+            ("a/8", file(CT, "1.1", "1.2", 14, true)),
+        ];
+        let (_folder, paths) = written(&files);
+        let of = |n: usize| counts(&[of_file(&paths[n])])[0];
+        assert_eq!(of(0), [2, 3, 1, 0]);
+        assert_eq!(of(2), [1, 2, 1, 0]);
+        assert_eq!([of(3), of(6)], [[0, 1, 0, 0], [0, 0, 1, 0]]);
+        // It has a place, though it has no functional groups.
+        assert!(!of_file(&paths[3]).broken[0].1.without_place);
+    }
+
+    fn chosen(study: &Study) -> String {
+        study.choose(Some("1.2")).unwrap().doubts.concat()
+    }
+
+    #[test]
+    fn another_series_goes_on_where_nothing_but_its_place_differs() {
+        let with = |change: fn(&mut Image)| {
+            let mut study = study(&[], &[]);
+            let mut rest = images("1.9", &[15.0, 20.0, 25.0]);
+            rest.iter_mut().for_each(change);
+            study.images.extend(rest);
+            chosen(&study).contains("fits between or onto the slices of this one")
+        };
+        assert!(with(|_| ()));
+        assert!(!with(|image| image.identity.kernel = vec!["BONE".into()]));
+        assert!(!with(|image| image.identity.image_type = vec!["DERIVED".into(), "SECONDARY".into()]));
+        assert!(!with(|image| image.identity.contrast_agent = "Iomeron".into()));
+        assert!(!with(|image| image.slices[0].rows = 7));
+        assert!(!with(|image| image.slices[0].position[2] += 1.0));
+    }
+
+    #[test]
+    fn series_that_cannot_be_used_are_told_of_where_none_was_asked_for() {
+        let said = |uid: &str, heights: &[f64]| {
+            let mut study = study(&[], &[]);
+            study.images.extend(images(uid, heights));
+            study.choose(None).map_or_else(|error| error.to_string(), |series| series.doubts.concat())
+        };
+        assert_eq!(said("1.9", &[0.0, 0.0, 0.0]), "");
+        assert!(!said("1.9", &[1.0, 3.0]).contains("cannot be used"));
+    }
+
+    #[test]
+    fn a_contrast_agent_and_another_region_of_the_chosen_series_are_told() {
+        let said = |change: fn(&mut Image)| {
+            let mut study = study(&[], &[]);
+            study.images.iter_mut().for_each(change);
+            let chosen = study.choose(None).unwrap();
+            (chosen.doubts.concat(), chosen.label())
+        };
+        let (doubts, label) = said(|image| image.identity.contrast_agent = "Iomeron".into());
+        assert_eq!(doubts, "the series has contrast agent (ContrastBolusAgent \"Iomeron\"), which looks like blood");
+        assert!(label.contains(", contrast agent, 3 slices"), "{label}");
+        let (doubts, label) = said(|image| image.identity.body_part = "CHEST".into());
+        assert_eq!(doubts, "the series is not that of a head (BodyPartExamined \"CHEST\")");
+        assert!(label.starts_with("without a number (") && !label.contains("contrast"), "{label}");
+        let (doubts, label) = said(|image| image.identity.description = "Head \"plain\"".into());
+        assert!(doubts.is_empty() && label.starts_with("without a number \"Head "), "{label}");
+    }
+
+    #[test]
+    fn six_parts_of_a_series_are_told_and_how_many_more_there_are() {
+        let said = |parts: usize| {
+            let mut study = study(&[], &[]);
+            for n in 0..parts {
+                let mut part = images("1.2", &[0.0]);
+                part[0].slices[0].rows = 10 + n;
+                study.images.extend(part);
+            }
+            let doubts = study.choose(Some("1.2")).unwrap().doubts;
+            doubts.into_iter().filter(|doubt| doubt.contains(" more parts of the same series")).collect::<Vec<_>>().concat()
+        };
+        assert_eq!([said(1), said(6)], ["", ""]);
+        assert_eq!(said(8), "2 more parts of the same series with 2 slices are left out");
+    }
+
+    #[test]
+    fn no_patient_lies_a_kilometre_away() {
+        for (height, expected) in [(1_000_000, [1, 0, 0, 0]), (1_000_001, [0, 1, 0, 0])] {
+            let (_folder, paths) = written(&[("a/1", file(CT, "1.1", "1.2", height, false))]);
+            assert_eq!(counts(&find(&paths)), [expected], "{height} mm");
+        }
+    }
 }

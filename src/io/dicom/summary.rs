@@ -84,3 +84,48 @@ impl Summary {
         sentences
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A summary of a series of 20 slices with these values in place of none.
+    fn summary(changes: serde_json::Value) -> Summary {
+        let mut values = serde_json::json!({
+            "SeriesInstanceUID": "1.2", "StudyInstanceUID": "1.1", "SeriesNumber": null, "SeriesDescription": "",
+            "Modality": "CT", "ImageType": [], "Manufacturer": "", "ManufacturersModelName": "", "BodyPartExamined": "",
+            "ConvolutionKernel": [], "KVP": null, "SliceThickness": null, "Slices": 20, "Shape": [2, 3, 20],
+            "Spacing": [0.5, 0.5, 2.5], "TiltCorrected": null, "TiltAdded": null, "UnequalSpacingCorrected": null,
+            "Choice": "", "Doubts": [], "IchorVersion": "", "Notice": ""
+        });
+        let changes = changes.as_object().unwrap().clone();
+        values.as_object_mut().unwrap().extend(changes);
+        serde_json::from_value(values).unwrap()
+    }
+
+    #[test]
+    fn a_series_is_called_by_its_number_and_description() {
+        use serde_json::json;
+        for (changes, label) in [
+            (json!({}), "series"),
+            (json!({"SeriesNumber": 3}), "series 3"),
+            (json!({"SeriesNumber": 3, "SeriesDescription": " Head "}), "series 3: Head"),
+            (json!({"SeriesDescription": "Head"}), "series: Head"),
+        ] {
+            assert_eq!(summary(changes).label(), label);
+        }
+    }
+
+    #[test]
+    fn what_was_corrected_is_told_in_sentences() {
+        use serde_json::json;
+        assert_eq!(summary(json!({})).sentences(), ["DICOM series of 20 slices"]);
+        let changes = json!({"Choice": "of 2 series one", "TiltCorrected": 12.34, "TiltAdded": [0, 1]});
+        let tilt = "a tilt of 12.3 degrees is corrected by shearing; 1 row is added";
+        assert_eq!(summary(changes).sentences(), ["of 2 series one", tilt]);
+        let changes = json!({"TiltCorrected": 12.0, "TiltAdded": [0, 4], "UnequalSpacingCorrected": [2.5, 5.0]});
+        let tilt = "a tilt of 12.0 degrees is corrected by shearing; 4 rows are added";
+        let spacing = "slices 2.50 to 5.00 mm apart are resampled to 2.50 mm";
+        assert_eq!(summary(changes).sentences(), ["DICOM series of 20 slices", tilt, spacing]);
+    }
+}

@@ -1078,4 +1078,39 @@ mod tests {
             assert!(!is_computed(text), "{text}");
         }
     }
+
+    #[test]
+    fn pictures_of_two_energies_are_told_from_words_that_look_like_theirs() {
+        for (text, expected) in [
+            ("M_0.6", 1),
+            ("Head M_0.6", 1),
+            ("F_0,5 Head", 1),
+            ("RAM_0.6", 0),
+            ("Head M_1.6", 0),
+            ("low kV", 2),
+            ("high energy", 2),
+            ("low dose", 0),
+            ("high resolution", 0),
+            ("80kV", 2),
+            ("120kV", 0),
+        ] {
+            assert_eq!(other_energy(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_that_only_capitals_part_are_words() {
+        assert_eq!(words("HeadCTA"), ["head", "cta"]);
+        assert_eq!(words("cCT"), ["cct"]);
+        assert_eq!(contrast("KopfCTA"), Some(Contrast::Given));
+    }
+
+    #[test]
+    fn iodine_is_a_map_unless_it_is_the_contrast_agent() {
+        for (text, expected) in
+            [("Iodine", true), ("Head iodine 5.0", true), ("iodine contrast", false), ("no iodine", false), ("iodine map", true)]
+        {
+            assert_eq!(is_computed(text), expected, "{text}");
+        }
+    }
 }
