@@ -76,20 +76,7 @@ fn resample(stack: &mut Stack, spacing: f64, count: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::volume::Affine;
-
-    fn stack(distance: &[f64], side: [usize; 2], hu: Vec<f32>) -> Stack {
-        Stack {
-            side,
-            spacing: [0.5, 2.0],
-            distance: distance.to_vec(),
-            moved: vec![[0.0; 2]; distance.len()],
-            padding: f32::NEG_INFINITY,
-            notes: Vec::new(),
-            hu,
-            affine: Affine::IDENTITY,
-        }
-    }
+    use crate::io::dicom::stack::testing::stack;
 
     /// The distance and the HU of slices of one voxel, whose HU are ten times their place.
     fn regular(distance: &[f64]) -> (f64, Option<Spacing>, Vec<f32>) {

@@ -222,6 +222,27 @@ fn blank(hu: &mut [f32], columns: usize, is_padding: impl Fn(f32) -> bool) {
     }
 }
 
+/// Stacks for the tests of what is done with them.
+#[cfg(test)]
+pub mod testing {
+    use super::Stack;
+    use crate::volume::Affine;
+
+    /// Slices at these distances in mm, of `side` pixels of 0.5 x 2 mm, none of them moved.
+    pub fn stack(distance: &[f64], side: [usize; 2], hu: Vec<f32>) -> Stack {
+        Stack {
+            side,
+            spacing: [0.5, 2.0],
+            distance: distance.to_vec(),
+            moved: vec![[0.0; 2]; distance.len()],
+            padding: f32::NEG_INFINITY,
+            notes: Vec::new(),
+            hu,
+            affine: Affine::IDENTITY,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::slice::testing::slice;

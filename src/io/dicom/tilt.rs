@@ -86,19 +86,7 @@ fn shear(stack: &mut Stack, axis: usize, added: usize, offsets: &[f64]) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn stack(distance: &[f64], side: [usize; 2], hu: Vec<f32>) -> Stack {
-        Stack {
-            side,
-            spacing: [0.5, 2.0],
-            distance: distance.to_vec(),
-            moved: vec![[0.0; 2]; distance.len()],
-            padding: f32::NEG_INFINITY,
-            notes: Vec::new(),
-            hu,
-            affine: Affine::IDENTITY,
-        }
-    }
+    use crate::io::dicom::stack::testing::stack;
 
     /// Two rows of three columns, the second slice moved by these mm along the rows.
     fn moved(mm: f64, padding: f32) -> (Option<Tilt>, Stack) {

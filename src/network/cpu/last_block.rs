@@ -12,7 +12,7 @@ use super::kernels::Kernels;
 use super::layout::Blocks;
 use super::memory::Block;
 use super::up::{self, Up};
-use super::winograd::batch::Batch;
+use super::winograd::tile_batch::Batch;
 use crate::network::Result;
 use crate::network::plan::{Plan, Step};
 use crate::network::region::{Voxels, Work};

@@ -9,7 +9,7 @@ use super::last_block::{LastBlock, Slab, Source};
 use super::layout::Blocks;
 use super::threads::{self, Worker};
 use super::up;
-use super::winograd::batch::Batch;
+use super::winograd::tile_batch::Batch;
 use super::winograd::{Operands, Output, Winograd};
 use crate::network::plan::Step;
 use crate::network::region::{self, Voxels, Work};

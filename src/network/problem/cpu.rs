@@ -12,7 +12,7 @@ use crate::network::cpu::kernels::Kernels;
 use crate::network::cpu::layout::{Blocks, KernelValues, Slots};
 use crate::network::cpu::simd::LANES;
 use crate::network::cpu::up::{self, Up};
-use crate::network::cpu::winograd::batch::Batch;
+use crate::network::cpu::winograd::tile_batch::Batch;
 use crate::network::cpu::winograd::transform::outputs;
 use crate::network::cpu::winograd::{self, Operands, Winograd};
 use crate::network::region::{Tiling, Voxels};

@@ -13,7 +13,7 @@ use crate::network::cpu::epilogue::Epilogue;
 use crate::network::cpu::kernels::{Instructions, Kernels as EngineKernels, by_points};
 use crate::network::cpu::layout::{KernelValues, Slots};
 use crate::network::cpu::simd::LANES;
-use crate::network::cpu::winograd::batch::Batch;
+use crate::network::cpu::winograd::tile_batch::Batch;
 use crate::network::cpu::winograd::transform::Lines;
 use crate::network::cpu::winograd::{Operands, Output, Winograd, points};
 use crate::network::region::Tiling;

@@ -11,9 +11,9 @@
 //!
 //! A tile's result depends on its own inputs alone, and not on the tiles that are computed with it.
 
-pub mod batch;
 pub mod pack;
 pub mod points;
+pub mod tile_batch;
 pub mod transform;
 
 use super::epilogue::Epilogue;
@@ -25,7 +25,7 @@ use super::memory::Block;
 use super::simd::LANES;
 use crate::network::Result;
 use crate::network::region::Tiling;
-use batch::{Batch, Run};
+use tile_batch::{Batch, Run};
 use transform::{Inverse, Lines, outputs};
 
 /// A layer with transformed weights.

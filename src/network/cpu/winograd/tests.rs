@@ -1,6 +1,6 @@
 //! Batches hold what they are to hold. What is computed from them is tested in tests/operations.rs.
 
-use super::batch::Batch;
+use super::tile_batch::Batch;
 use crate::network::region::Tiling;
 use proptest::prelude::*;
 
